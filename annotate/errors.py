@@ -1,0 +1,90 @@
+"""What can go wrong, and what to do about it.
+
+    AnnotateError
+    ├── InputError            2   something the user can fix: a path, a flag, a file, a class name
+    │   ├── ConfigError       2   a setting that is unknown, out of bounds or of the wrong type
+    │   ├── StorageError      2   the disk is full, read-only or not ours to write
+    │   └── WorkspaceBusy     2   another run holds the workspace
+    ├── ArtifactError         3
+    │   ├── MissingArtifact   3   a stage has not run yet
+    │   ├── StaleArtifact     3   artifacts that do not belong together
+    │   └── DamagedArtifact   3   bytes differ from what the manifest recorded
+    └── ComponentMissing      4   weights or an extra that is not installed
+
+Every error says what is wrong (`str(error)`) and the command that helps (`error.hint`). Anything
+else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits with 130.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class AnnotateError(Exception):
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(AnnotateError):
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    pass
+
+
+class StorageError(InputError):
+    pass
+
+
+class WorkspaceBusy(InputError):
+    pass
+
+
+class ArtifactError(AnnotateError):
+    exit_code = 3
+
+
+class MissingArtifact(ArtifactError):
+    pass
+
+
+class StaleArtifact(ArtifactError):
+    pass
+
+
+class DamagedArtifact(ArtifactError):
+    pass
+
+
+class ComponentMissing(AnnotateError):
+    exit_code = 4
+
+
+STORAGE_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished stages are kept"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
+    errno.EROFS: ("the disk is read-only", "choose a folder that can be written: `--workspace DIR`"),
+    errno.EACCES: ("no permission", "choose a folder that you may write, or change its permissions"),
+    errno.EPERM: ("not permitted", "choose a folder that you may write, or change its permissions"),
+    errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
+    errno.ENAMETOOLONG: ("the path is too long for this disk", "choose a folder with a shorter path"),
+}
+
+
+def storage_error(error: OSError) -> StorageError | None:
+    """The user's view of a failed read or write, or None where the failure is not the storage's."""
+    if error.errno not in STORAGE_REASONS:
+        return None
+    reason, hint = STORAGE_REASONS[error.errno]
+    place = error.filename2 or error.filename
+    return StorageError(f"{printable(place)}: {reason}" if place else reason, hint=hint)
+
+
+def printable(path: object) -> str:
+    """A path on one line of a terminal, whatever characters it holds."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
