@@ -1,0 +1,219 @@
+"""What stages hand to each other: records whose arrays declare file, shape and dtype.
+
+Letters: N images, K classes, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped files.
+A letter means the same length everywhere within a record, and row i is image i in all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NotRequired, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """How a field of a record lies on disk; no file means a fact, kept in the manifest."""
+
+    file: str | None = None
+    shape: str = ""
+    dtype: str = ""
+    rows: str = ""  # "unit": of length one; "probabilities": sum to one
+    optional: bool = False
+
+
+def artifact(
+    file: str | None = None, shape: str = "", dtype: str = "", *, rows: str = "", optional: bool = False
+) -> Any:
+    metadata = {"artifact": Artifact(file, shape, dtype, rows, optional)}
+    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+
+
+class Record:
+    """A record is whole or it does not exist: every array is checked when it is made.
+
+    raises  ValueError that names the file and what is wrong with it
+    """
+
+    stage: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, tuple[int, str]] = {}
+        for name, declared in artifacts_of(type(self)).items():
+            value = getattr(self, name)
+            if declared.file is None or (value is None and declared.optional):
+                continue
+            check_value(declared, value, lengths)
+
+
+def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
+    """Field name to declaration."""
+    return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+
+
+def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
+    file = declared.file or ""
+    if declared.dtype:
+        if not isinstance(value, np.ndarray) or value.dtype != np.dtype(declared.dtype):
+            raise ValueError(
+                f"{file}: expected {declared.dtype}, found {getattr(value, 'dtype', type(value).__name__)}"
+            )
+        shape = value.shape
+    else:
+        shape = (len(value),) if declared.shape else ()
+    letters = declared.shape.split()
+    if len(shape) != len(letters):
+        raise ValueError(f"{file}: expected {len(letters)} dimensions ({', '.join(letters)}), found {len(shape)}")
+    for letter, length in zip(letters, shape, strict=True):
+        known, where = lengths.setdefault(letter, (length, file))
+        if known != length:
+            raise ValueError(f"{file}: {letter} is {length} here and {known} in {where}")
+    if declared.rows and len(value):
+        off = np.abs(
+            (np.linalg.norm(value, axis=1) if declared.rows == "unit" else value.sum(axis=1, dtype=np.float64)) - 1
+        )
+        bad = np.flatnonzero(~(off < 1e-3))
+        if len(bad):
+            what = "of length one" if declared.rows == "unit" else "that sum to one"
+            raise ValueError(f"{file}: expected rows {what}, row {bad[0]} is not")
+
+
+IMPORTED = "imported"  # the name of a model that is not ours, and the source of artifacts made elsewhere
+
+
+class ImageFacts(TypedDict):
+    """One image file. `digest` is the sha256 of its bytes, `orientation` the EXIF value that was applied.
+
+    Imported rows know only what can be told without decoding.
+    """
+
+    size: int
+    modified_ns: int
+    digest: str
+    orientation: NotRequired[int]
+    width: NotRequired[int]
+    height: NotRequired[int]
+
+
+class SkippedFile(TypedDict):
+    path: str
+    reason: str
+
+
+class Model(TypedDict):
+    """Where embeddings came from. `logit_scale` turns similarities into the model's logits.
+
+    `path` is that of a local checkpoint, None for models known by name.
+    """
+
+    name: str
+    path: str | None
+    digest: str
+    dimensions: int
+    logit_scale: float
+
+
+@dataclass(frozen=True)
+class Embeddings(Record):
+    """The images as an encoder sees them."""
+
+    stage: ClassVar[str] = "embed"
+    embeddings: Floats = artifact("embeddings.npy", "N D", "float32", rows="unit")
+    image_paths: list[str] = artifact("image_paths.txt", "N")
+    images: list[ImageFacts | None] = artifact("images.json", "N")
+    skipped: list[SkippedFile] = artifact("skipped.json", "S")
+    model: Model = artifact()
+    folder: str | None = artifact(optional=True)
+
+
+@dataclass(frozen=True)
+class Texts(Record):
+    """The classes as an encoder sees them: `prompts` maps each class name, in order, to its prompts."""
+
+    stage: ClassVar[str] = "text"
+    text_embeddings: Floats = artifact("text_embeddings.npy", "K D", "float32", rows="unit")
+    prompts: dict[str, list[str]] = artifact("prompts.json", "K")
+    prompt_set: str = artifact()
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.prompts)
+
+
+@dataclass(frozen=True)
+class Clusters(Record):
+    """Groups of images that look alike; -1 is noise. A meta-cluster is a group of micro-clusters."""
+
+    stage: ClassVar[str] = "cluster"
+    micro_assignments: Ints = artifact("micro_assignments.npy", "N", "int64")
+    meta_assignments: Ints = artifact("meta_assignments.npy", "N", "int64")
+    micro_centroids: Floats = artifact("micro_centroids.npy", "C D", "float32", rows="unit")
+    meta_centroids: Floats = artifact("meta_centroids.npy", "M D", "float32", rows="unit")
+    strengths: Floats = artifact("strengths.npy", "N", "float32")
+
+
+class Iteration(TypedDict):
+    """One pass over all images. Iteration 0 is the zero-shot start."""
+
+    iteration: int
+    mean_confidence: float
+    active_classes: int
+    largest_share: float
+    text_weight: float | None
+    moved: int
+    moved_percent: float
+
+
+class Note(TypedDict):
+    """Something a user should know, and the remedy."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Refinement(Record):
+    """A label for every image, with the prototypes that gave it."""
+
+    stage: ClassVar[str] = "refine"
+    labels: Ints = artifact("labels.npy", "N", "int64")
+    probabilities: Floats = artifact("probabilities.npy", "N K", "float32", rows="probabilities")
+    confidences: Floats = artifact("confidences.npy", "N", "float32")
+    class_prototypes: Floats = artifact("class_prototypes.npy", "K D", "float32", rows="unit")
+    history: list[Iteration] = artifact("history.json", "I")
+    method: str = artifact()
+    temperature: float = artifact()
+    notes: list[Note] = artifact()
+    micro_cluster_alignment: Floats | None = artifact(
+        "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
+    )
+    meta_cluster_alignment: Floats | None = artifact(
+        "meta_cluster_alignment.npy", "M K", "float32", rows="probabilities", optional=True
+    )
+
+
+@dataclass(frozen=True)
+class Organized(Record):
+    """Where the last dataset went, and how many images are in each class folder and split."""
+
+    stage: ClassVar[str] = "organize"
+    output: str = artifact()
+    images: int = artifact()
+    folders: dict[str, int] = artifact()
+    link: str = artifact()
+    splits: dict[str, int] = artifact()
+
+
+@dataclass(frozen=True)
+class Reported(Record):
+    """The numbers behind the report. `figures` are file names under report/figures."""
+
+    stage: ClassVar[str] = "report"
+    summary: dict[str, Any] = artifact("report.json")
+    figures: list[str] = artifact()

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annotate import workspace as module
+from annotate.errors import DamagedArtifact, MissingArtifact, WorkspaceBusy
+from annotate.records import Clusters, Embeddings, Texts
+from annotate.workspace import Plan, Workspace, path_line, read_path_lines, swap
+
+
+@pytest.fixture
+def place(plant: Callable[..., Workspace]) -> Workspace:
+    rng = np.random.default_rng(0)
+    return plant(rng.normal(size=(40, 8)), rng.normal(size=(3, 8)))
+
+
+PLAN = Plan("embed", 1, {"source": "imported"})
+
+
+def test_what_was_published_is_read_back(place: Workspace) -> None:
+    assert place.read(Embeddings).embeddings.shape == (40, 8)
+    assert place.read(Texts).class_names == ["class 0", "class 1", "class 2"]
+
+
+def test_a_stage_that_has_not_run_names_the_command(place: Workspace) -> None:
+    with pytest.raises(MissingArtifact) as caught:
+        place.read(Clusters)
+    assert caught.value.hint == "run `annotate cluster` first"
+
+
+def test_a_changed_byte_is_noticed(place: Workspace) -> None:
+    path = place.root / "embed" / "embeddings.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedArtifact, match=r"embeddings\.npy: bytes differ"):
+        place.read(Embeddings)
+    assert place.state(PLAN).name == "damaged"
+    assert "embeddings.npy" in place.check("embed")
+
+
+def test_a_changed_byte_in_a_large_file_is_noticed_even_at_the_same_size_and_time(
+    plant: Callable[..., Workspace],
+) -> None:
+    place = plant(np.random.default_rng(0).normal(size=(5000, 64)), np.eye(2, 64))
+    path = place.root / "embed" / "embeddings.npy"
+    status = path.stat()
+    assert status.st_size > module.SMALL_FILE
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    assert place.state(PLAN).name == "damaged"  # the time gives it away
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "bytes differ" in place.check("embed")  # `annotate check` reads every byte
+
+
+@pytest.mark.parametrize("harm", ["missing", "shorter", "no manifest", "broken manifest"])
+def test_other_damage_is_noticed(place: Workspace, harm: str) -> None:
+    folder = place.root / "embed"
+    if harm == "missing":
+        (folder / "images.json").unlink()
+    elif harm == "shorter":
+        path = folder / "embeddings.npy"
+        path.write_bytes(path.read_bytes()[:-8])
+    elif harm == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text("{}")
+    with pytest.raises((DamagedArtifact, MissingArtifact)):
+        place.read(Embeddings)
+
+
+def test_rows_that_do_not_match_are_damage(place: Workspace) -> None:
+    folder = place.root / "embed"
+    lines = (folder / "image_paths.txt").read_text().splitlines()[:-1]
+    (folder / "image_paths.txt").write_text("\n".join(lines) + "\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["image_paths.txt"] = module.fingerprint(folder / "image_paths.txt")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DamagedArtifact, match="N is 39 here and 40 in"):
+        place.read(Embeddings)
+
+
+def test_a_copied_workspace_is_whole(place: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(place.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    copied = Workspace(tmp_path / "copy")
+    assert copied.state(PLAN).fresh
+    assert len(copied.read(Embeddings).image_paths) == 40
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        (Plan("embed", 2, {"source": "imported"}), "the method changed"),
+        (Plan("embed", 1, {"source": "elsewhere"}), 'source changed: "imported" to "elsewhere"'),
+        (Plan("embed", 1, {"source": "imported"}, {"images": "1"}), "images is new"),
+        (PLAN, ""),
+    ],
+)
+def test_a_stale_stage_says_why(place: Workspace, plan: Plan, why: str) -> None:
+    state = place.state(plan)
+    assert (state.name == "fresh") == (why == "")
+    assert why in state.why
+
+
+def test_the_same_record_makes_the_same_bytes(place: Workspace) -> None:
+    before = {path.name: path.read_bytes() for path in (place.root / "embed").iterdir() if path.name != "manifest.json"}
+    place.publish(PLAN, place.read(Embeddings), ran_on={})
+    after = {path.name: path.read_bytes() for path in (place.root / "embed").iterdir() if path.name != "manifest.json"}
+    assert before == after
+
+
+def test_a_second_run_is_refused_with_the_first_ones_number(place: Workspace) -> None:
+    with place.lock(), pytest.raises(WorkspaceBusy, match=str(os.getpid())), Workspace(place.root).lock():
+        pass
+
+
+def test_the_lock_dies_with_its_process(place: Workspace) -> None:
+    code = f"from annotate.workspace import Workspace; import time\nwith Workspace({str(place.root)!r}).lock():\n print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(WorkspaceBusy), place.lock():
+            pass
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    with place.lock():
+        pass
+
+
+def test_a_kill_at_any_step_leaves_the_old_output_or_the_new(tmp_path: Path) -> None:
+    """Kill the publishing process before each system call that changes the disk, then read."""
+    script = textwrap.dedent(
+        """
+        import os, sys, shutil
+        import numpy as np
+        from annotate import workspace as module
+        from annotate.records import Texts
+        from annotate.workspace import Plan, Workspace
+
+        root, version, die_at, exchange = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+        step = 0
+        def dying(call):
+            def wrapped(*args, **kwargs):
+                global step
+                if step == die_at:
+                    os._exit(9)
+                step += 1
+                return call(*args, **kwargs)
+            return wrapped
+        if exchange == "no":
+            module.exchange = lambda a, b: False
+        else:
+            module.exchange = dying(module.exchange)
+        os.fsync, os.rename, os.mkdir, os.replace = map(dying, (os.fsync, os.rename, os.mkdir, os.replace))
+        shutil.rmtree = dying(shutil.rmtree)
+        rows = np.eye(version + 1, 8, dtype=np.float32)
+        texts = Texts(rows, {f"{version}.{k}": [] for k in range(version + 1)}, "photo")
+        Workspace(root).publish(Plan("text", version, {}), texts, ran_on={})
+        print(step)
+        """
+    )
+
+    def publish(root: Path, version: int, die_at: int, exchange: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, str(root), str(version), str(die_at), exchange]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    for exchange in ("yes", "no"):
+        start = tmp_path / f"start-{exchange}"
+        assert publish(start, 1, -1, exchange).returncode == 0
+        shutil.copytree(start, tmp_path / f"whole-{exchange}")
+        steps = int(publish(tmp_path / f"whole-{exchange}", 2, -1, exchange).stdout)
+        assert steps >= 5
+        outcomes = set()
+        for die_at in range(steps):
+            root = tmp_path / f"{exchange}-{die_at}"
+            shutil.copytree(start, root)
+            assert publish(root, 2, die_at, exchange).returncode == 9
+            outcomes.add(tuple(Workspace(root).read(Texts).class_names))
+            with Workspace(root).lock():
+                pass
+            assert not list(root.glob(".*.new")) + list(root.glob(".*.old")), "the next run cleans up"
+            outcomes.add(tuple(Workspace(root).read(Texts).class_names))
+        assert outcomes == {("1.0", "1.1"), ("2.0", "2.1", "2.2")}
+
+
+def test_a_folder_is_swapped_in_where_names_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "exchange", lambda a, b: False)
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    swap(tmp_path / "new", tmp_path / "place", tmp_path / "old")
+    assert (tmp_path / "place" / "file").read_text() == "new"
+    assert not (tmp_path / "old").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "plain.png",
+        "with space",
+        ' "quoted"',
+        '"',
+        "new\nline",
+        "cr\r",
+        "tab\t",
+        "ünï",
+        "\udcff.png",
+        " lead",
+        "\u2028",
+        "a\\b",
+        "",
+    ],
+)
+def test_any_path_survives_as_a_line(path: str) -> None:
+    line = path_line(path)
+    assert "\n" not in line
+    assert read_path_lines((line + "\n").encode("utf-8")) == [path]
+
+
+def test_nothing_is_ever_unpickled(place: Workspace) -> None:
+    path = place.root / "embed" / "embeddings.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    manifest["files"]["embeddings.npy"] = module.fingerprint(path)
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DamagedArtifact, match="not a readable"):
+        place.read(Embeddings)
