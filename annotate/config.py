@@ -1,0 +1,339 @@
+"""Every knob with its default, unit and bounds; presets; overrides.
+
+    defaults  <  preset  <  config file  <  flags and --set
+
+`Config` remembers what was said and by whom; `Config.resolve(n)` gives the settings for n images, which
+decide the preset where none is named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from annotate.errors import ConfigError, InputError, printable
+
+PRESETS = ("small", "medium", "large")
+SMALL_BELOW, LARGE_FROM = 100, 100_000  # images
+CONFIG_FILE = "annotate.yaml"
+
+
+def knob(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A setting. `low` and `high` lie within the bounds, `above` does not; a default of None is chosen for you."""
+    return field(
+        default=default, metadata={"about": about, "low": low, "high": high, "above": above, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    model: str = knob("ViT-B/32", "encoder: one of OpenAI's nine, `tiny`, or the path of a checkpoint")
+    batch_size: int = knob(32, "images per forward pass; part of what makes the same bytes", low=1, high=65536)
+    device: str = knob("auto", "auto takes CUDA, then MPS, then CPU", choices=("auto", "cuda", "mps", "cpu"))
+    precision: str = knob("auto", "auto is half precision where the hardware has it", choices=("auto", "float32"))
+    max_megapixels: float = knob(100.0, "megapixels; larger images are skipped before they are decoded", above=0)
+    workers: int | None = knob(
+        None, "threads that read and decode images; one per core, at most 8, unless given", low=1, high=256
+    )
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    prompts: str = knob("auto", "auto, digits, sign-language, photo, clip7, or a YAML file")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    min_cluster_size: int | None = knob(None, "images; N // 20 unless given, at most N / 3K, at least 5", low=2)
+    min_samples: int | None = knob(None, "images; N // 50 unless given, at least 3", low=1)
+    pca_dimensions: int = knob(50, "dimensions in which HDBSCAN looks for density", low=2, high=50)
+    meta_clusters: int | None = knob(None, "groups of micro-clusters; the number of classes unless given", low=1)
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    method: str = knob("auto", "auto follows the preset", choices=("auto", "direct", "dynamic", "soft"))
+    temperature: float | None = knob(
+        None, "divides similarities before softmax; fitted to the model's own scale unless given", above=0
+    )
+    iterations: int | None = knob(
+        None, "passes over all images; 10 for dynamic and 5 for soft unless given", low=1, high=1000
+    )
+    text_weight_start: float = knob(0.95, "weight of the words in a prototype at the first iteration", low=0, high=1)
+    text_weight_end: float = knob(0.60, "weight of the words that the schedule runs toward", low=0, high=1)
+    cluster_weights: str = knob(
+        "equal", "soft: clusters count all the same, or by their images", choices=("equal", "size")
+    )
+
+
+@dataclass(frozen=True)
+class OrganizeSettings:
+    link: str = knob(
+        "copy", "how images get there; auto is the cheapest that works", choices=("copy", "hardlink", "symlink", "auto")
+    )
+    splits: tuple[int, ...] = knob((70, 15, 15), "percent of each class in train, val and test")
+    seed: int = knob(42, "decides which image goes to which split", low=0)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    thumbnails: int = knob(24, "images shown per class, spread from most to least confident", low=0, high=1000)
+    least_certain: int = knob(48, "images in the gallery of the least certain", low=0, high=10000)
+    map_points: int = knob(2000, "images drawn on the map", low=10, high=50000)
+
+
+@dataclass(frozen=True)
+class Settings:
+    embed: EmbedSettings = EmbedSettings()
+    text: TextSettings = TextSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    refine: RefineSettings = RefineSettings()
+    organize: OrganizeSettings = OrganizeSettings()
+    report: ReportSettings = ReportSettings()
+    preset: str = "medium"
+
+
+SECTIONS: dict[str, type] = {
+    "embed": EmbedSettings,
+    "text": TextSettings,
+    "cluster": ClusterSettings,
+    "refine": RefineSettings,
+    "organize": OrganizeSettings,
+    "report": ReportSettings,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the user said: `values` maps "section.key" to a checked value, `preset` names one or `auto`."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    preset: str = "auto"
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls, file: str | Path | None = None, *, preset: str | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Config:
+        """Read the config file (annotate.yaml here, where it exists and none is named) and lay flags over it.
+
+        overrides  "section.key" to value; None means not said
+        raises     ConfigError for an unknown key, a value out of bounds or of the wrong type
+        """
+        path = Path(file) if file else Path(CONFIG_FILE)
+        content = read_yaml(path) if file or path.is_file() else {}
+        classes = content.pop("classes", [])
+        if isinstance(classes, str):
+            classes = [classes]
+        if not isinstance(classes, list):
+            raise ConfigError(
+                f"{printable(path)}: classes: expected a list of names", hint="for example `classes: [dog, cat]`"
+            )
+        chosen = preset or content.pop("preset", None) or "auto"
+        content.pop("preset", None)
+        if chosen not in (*PRESETS, "auto"):
+            raise ConfigError(f"no preset '{printable(chosen)}'", hint=f"use one of {', '.join((*PRESETS, 'auto'))}")
+        values = flatten(content, source=printable(path))
+        for key, value in (overrides or {}).items():
+            if value is not None:
+                values[key] = checked(key, value, source="")
+        return cls(values, str(chosen), tuple(str(name) for name in classes))
+
+    def resolve(self, n: int | None = None) -> Settings:
+        """The settings for n images."""
+        preset = self.preset if self.preset != "auto" else preset_for(n)
+        values = {
+            **preset_values(preset),
+            **{k: v for k, v in self.values.items() if (k, v) != ("refine.method", "auto")},
+        }
+        sections = {
+            name: section(**{k.partition(".")[2]: v for k, v in values.items() if k.startswith(f"{name}.")})
+            for name, section in SECTIONS.items()
+        }
+        return Settings(**sections, preset=preset)
+
+
+def preset_for(n: int | None) -> str:
+    if n is None:
+        return "medium"
+    return "small" if n < SMALL_BELOW else "large" if n >= LARGE_FROM else "medium"
+
+
+@lru_cache
+def preset_values(name: str) -> dict[str, Any]:
+    here = Path(__file__).parent
+    installed, checkout = here / "configs" / f"{name}.yaml", here.parent / "configs" / f"{name}.yaml"
+    path = installed if installed.is_file() else checkout
+    return flatten(read_yaml(path), source=path.name)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    shown = printable(path)
+    if not path.is_file():
+        raise InputError(f"no config file {shown}", hint="leave --config out to go without one")
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{shown}: not readable as YAML: {str(error).splitlines()[0]}", hint="check its indentation"
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{shown}: expected sections of settings", hint="for example `refine:` and under it `  iterations: 5`"
+        )
+    return content
+
+
+def flatten(content: Mapping[Any, Any], *, source: str) -> dict[str, Any]:
+    """{"refine": {"iterations": 5}} to {"refine.iterations": 5}, every key and value checked."""
+    values: dict[str, Any] = {}
+    for section, settings in content.items():
+        if section not in SECTIONS:
+            raise ConfigError(
+                f"{source}: no section '{printable(section)}'", hint=suggest(section, [*SECTIONS, "classes", "preset"])
+            )
+        if settings is None:
+            continue
+        if not isinstance(settings, Mapping):
+            raise ConfigError(
+                f"{source}: {section}: expected settings under it", hint=f"for example `{section}: {{...}}`"
+            )
+        for key, value in settings.items():
+            values[f"{section}.{key}"] = checked(f"{section}.{key}", value, source=source)
+    return values
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`refine.temperature=0.1`, as given to --set."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"--set {printable(text)}: expected SECTION.KEY=VALUE", hint="for example --set refine.temperature=0.1"
+        )
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {printable(text)}: value not readable", hint="quote it") from error
+
+
+def checked(key: str, value: Any, *, source: str) -> Any:
+    """The value in the type of its knob.
+
+    raises  ConfigError that names file, section and key
+    """
+    section, _, name = key.partition(".")
+    shown = f"{source}: {section}: " if source else f"{section}: "
+    if section not in SECTIONS:
+        raise ConfigError(f"no section '{printable(section)}'", hint=suggest(section, list(SECTIONS)))
+    knobs = {f.name: f for f in dataclasses.fields(SECTIONS[section])}
+    if name not in knobs:
+        raise ConfigError(f"{shown}no setting '{printable(name)}'", hint=suggest(name, list(knobs)))
+    declared = knobs[name]
+    limits = declared.metadata
+    if value is None:
+        if declared.default is None:
+            return None
+        raise ConfigError(f"{shown}{name}: no value", hint=f"it is {declared.default} unless you say otherwise")
+    if name == "splits":
+        return checked_splits(value, shown)
+    kind = str(declared.type).removesuffix(" | None")
+    try:
+        value = convert(value, kind)
+    except (ValueError, TypeError, OverflowError):
+        expected = {"int": "a whole number", "float": "a number", "str": "a word"}[kind]
+        raise ConfigError(
+            f"{shown}{name}: expected {expected}, found '{printable(value)}'", hint=f"{name}: {limits['about']}"
+        ) from None
+    if limits["choices"] and value not in limits["choices"]:
+        raise ConfigError(f"{shown}{name}: no '{printable(value)}'", hint=suggest(value, limits["choices"]))
+    low, high, above = limits["low"], limits["high"], limits["above"]
+    if above is not None and not value > above:
+        raise ConfigError(f"{shown}{name}: {value} is not above {above:g}", hint=f"{name}: {limits['about']}")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"{low:g} or more" if high is None else f"between {low:g} and {high:g}"
+        raise ConfigError(f"{shown}{name}: {value} is out of bounds", hint=f"it must be {bounds}; {limits['about']}")
+    return value
+
+
+def convert(value: Any, kind: str) -> Any:
+    if isinstance(value, bool):
+        raise TypeError
+    if kind == "int":
+        number = float(value)
+        if not number.is_integer():
+            raise ValueError
+        return int(value) if isinstance(value, (int, str)) else int(number)
+    if kind == "float":
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    return str(value)
+
+
+def checked_splits(value: Any, shown: str) -> tuple[int, ...]:
+    """Three whole percentages that sum to 100, from "70,15,15" or a list."""
+    hint = "give three whole percentages for train, val and test, for example 70,15,15"
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        splits = tuple(int(convert(part, "int")) for part in parts)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{shown}splits: '{printable(value)}' is not a list of percentages", hint=hint) from None
+    if len(splits) != 3 or min(splits) < 0:
+        raise ConfigError(f"{shown}splits: '{printable(value)}' is not three percentages", hint=hint)
+    if sum(splits) != 100:
+        raise ConfigError(f"{shown}splits: {'+'.join(map(str, splits))} is {sum(splits)}, not 100", hint=hint)
+    return splits
+
+
+def suggest(word: object, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(str(word), known, n=1)
+    return f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}"
+
+
+def clean_class_names(names: Sequence[str]) -> list[str]:
+    """The class names, checked: two or more, none empty, none twice.
+
+    Names are compared as a reader would: without case, surrounding space or Unicode's alternative spellings.
+    raises  InputError that names the offender
+    """
+    import unicodedata
+
+    cleaned = [unicodedata.normalize("NFC", name).strip() for name in names]
+    if not cleaned:
+        raise InputError("no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line")
+    seen: dict[str, str] = {}
+    for position, name in enumerate(cleaned, 1):
+        if not name:
+            raise InputError(f"class {position} has an empty name", hint="take out the extra comma or blank entry")
+        earlier = seen.setdefault(name.casefold(), name)
+        if earlier is not name:
+            raise InputError(
+                f"class '{printable(name)}' is named twice", hint="give each class once; case does not tell names apart"
+            )
+    if len(cleaned) == 1:
+        raise InputError(
+            f"only one class, '{printable(cleaned[0])}': every image would get it",
+            hint="add what the other images show, for example `--classes dog,other`",
+        )
+    return cleaned

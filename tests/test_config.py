@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from annotate.config import Config, checked, clean_class_names, parse_assignment, preset_for
+from annotate.errors import ConfigError, InputError
+
+
+def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("refine:\n  method: soft\n  iterations: 3\n")
+    config = Config.load("c.yaml", overrides={"refine.iterations": 7})
+    settings = config.resolve(n=50)
+    assert settings.preset == "small"
+    assert (settings.refine.method, settings.refine.iterations) == ("soft", 7)
+    assert settings.report.thumbnails == 48  # from small.yaml
+
+
+def test_annotate_yaml_is_read_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "annotate.yaml").write_text("preset: large\nclasses: [dog, 'cat, big']\n")
+    config = Config.load()
+    assert config.preset == "large"
+    assert config.classes == ("dog", "cat, big")
+
+
+@pytest.mark.parametrize(
+    ("n", "preset"), [(1, "small"), (99, "small"), (100, "medium"), (99_999, "medium"), (100_000, "large")]
+)
+def test_the_preset_follows_from_the_number_of_images(n: int, preset: str) -> None:
+    assert preset_for(n) == preset
+
+
+@pytest.mark.parametrize(("n", "method"), [(50, "direct"), (5000, "dynamic"), (200_000, "dynamic")])
+def test_auto_takes_the_method_of_the_preset(n: int, method: str) -> None:
+    assert Config.load(overrides={"refine.method": "auto"}).resolve(n).refine.method == method
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said", "hint"),
+    [
+        ("refine.temprature", 1, "refine: no setting 'temprature'", "did you mean 'temperature'?"),
+        ("refin.temperature", 1, "no section 'refin'", "did you mean 'refine'?"),
+        ("refine.temperature", 0, "0.0 is not above 0", ""),
+        ("refine.temperature", -1, "-1.0 is not above 0", ""),
+        ("refine.temperature", float("nan"), "expected a number", ""),
+        ("refine.temperature", "warm", "expected a number, found 'warm'", ""),
+        ("refine.temperature", True, "expected a number", ""),
+        ("refine.iterations", 2.5, "expected a whole number", ""),
+        ("refine.iterations", 0, "out of bounds", "it must be between 1 and 1000"),
+        ("refine.text_weight_end", 1.5, "out of bounds", "between 0 and 1"),
+        ("refine.method", "dinamic", "no 'dinamic'", "did you mean 'dynamic'?"),
+        ("embed.batch_size", None, "no value", "it is 32"),
+        ("organize.splits", "70,20,20", "70+20+20 is 110, not 100", ""),
+        ("organize.splits", "50,50", "not three percentages", ""),
+        ("organize.splits", "a,b,c", "not a list of percentages", ""),
+        ("organize.splits", [110, -5, -5], "not three percentages", ""),
+        ("organize.splits", 70, "not a list of percentages", ""),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(key: str, value: object, said: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked(key, value, source="")
+    assert said in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "annotate.yaml").write_text("refine:\n  temprature: 1\n")
+    with pytest.raises(ConfigError, match="annotate.yaml: refine: no setting 'temprature'"):
+        Config.load()
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: 3\n", "preset: huge\n", "\x00"])
+def test_a_file_that_is_not_a_config_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(ConfigError):
+        Config.load("c.yaml")
+
+
+def test_an_assignment_is_read_as_yaml() -> None:
+    assert parse_assignment("refine.temperature=0.1") == ("refine.temperature", 0.1)
+    with pytest.raises(ConfigError):
+        parse_assignment("refine.temperature")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "no classes"),
+        (["dog"], "only one class"),
+        (["dog", ""], "class 2 has an empty name"),
+        (["dog", "  "], "class 2 has an empty name"),
+        (["dog", "cat", "Dog "], "'Dog' is named twice"),
+        (["café", "cafe\u0301"], "named twice"),
+    ],
+)
+def test_bad_class_names_are_refused(names: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        clean_class_names(names)
+
+
+def test_odd_class_names_are_kept() -> None:
+    names = ["a/b", "🐶", "x" * 300, "CON", "a,b", "two\nlines"]
+    assert clean_class_names(names) == names
