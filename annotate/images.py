@@ -1,0 +1,277 @@
+"""Find, decode, orient and fingerprint images; the pixel budget.
+
+An image is decoded to upright 8-bit RGB as a person would see it on white paper, then cut to the square
+that CLIP looks at: bicubic to the short side, centre crop (the preprocessing of Radford et al. 2021).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.errors import InputError, printable
+from annotate.records import ImageFacts, SkippedFile
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+ORIENTATION_TAG = 0x0112
+DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
+MAX_ASPECT = 16  # beyond this the long side is cut before resizing: the crop shows its middle alone
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image file: the crop for the encoder, (R, R, 3) uint8, and what is known of the file."""
+
+    pixels: npt.NDArray[np.uint8]
+    facts: ImageFacts
+
+
+class Unreadable(Exception):
+    """This file is not an image that can be used; the message becomes its row in skipped.json."""
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
+    """Image files below a folder, recursively, in the byte order of their paths, and folders that cannot be read.
+
+    Hidden files and folders are passed over. Links are followed, each real folder is entered once.
+    raises  InputError where the folder is missing or not a folder
+    """
+    if not folder.exists():
+        raise InputError(f"no folder {printable(folder)}", hint="check the path; quote it where it has spaces")
+    if not folder.is_dir():
+        raise InputError(f"{printable(folder)}: a file, not a folder", hint="give the folder that holds the images")
+    # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
+    top = Path(os.path.abspath(folder))
+    found: list[Path] = []
+    unreadable: list[SkippedFile] = []
+    entered: set[tuple[int, int]] = set()
+    real, linked = deque([top]), deque[Path]()
+    while real or linked:
+        # Real folders before links to them, then by name: which of two ways leads in does not depend on the disk.
+        here = (real or linked).popleft()
+        try:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            if here == top:
+                raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
+            unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if is_folder(entry):
+                (linked if entry.is_symlink() else real).append(path)
+            elif path.suffix.lower() in EXTENSIONS:
+                found.append(path)
+    return sorted(found, key=path_key), unreadable
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
+
+
+def path_key(path: Path) -> bytes:
+    return os.fsencode(path)
+
+
+def read_image(path: Path, *, resolution: int, max_megapixels: float) -> Decoded:
+    """Read a file once: its digest, its facts and the crop that the encoder sees.
+
+    resolution      R, side of the crop in pixels
+    max_megapixels  of the whole image, by its header
+    raises          Unreadable with the reason
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not a regular file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or "cannot be read") from error
+    if not content:
+        raise Unreadable("empty file")
+    picture, (width, height), orientation = decode(content, side=resolution, max_megapixels=max_megapixels)
+    if orientation >= 5:
+        width, height = height, width
+    facts: ImageFacts = {
+        "size": len(content),
+        "modified_ns": status.st_mtime_ns,
+        "digest": hashlib.sha256(content).hexdigest(),
+        "orientation": orientation,
+        "width": width,
+        "height": height,
+    }
+    return Decoded(square(picture, resolution), facts)
+
+
+def thumbnail(path: Path, *, side: int, max_megapixels: float) -> Image.Image:
+    """The whole image, upright on white, at most `side` pixels on its longer side.
+
+    raises  Unreadable with the reason
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or "cannot be read") from error
+    picture, _, _ = decode(content, side=side, max_megapixels=max_megapixels)
+    picture.thumbnail((side, side))
+    return picture
+
+
+def decode(content: bytes, *, side: int, max_megapixels: float) -> tuple[Image.Image, tuple[int, int], int]:
+    """The image upright in RGB on white, its stored width and height, and its EXIF orientation.
+
+    side    pixels that matter: a JPEG of four times that or more is decoded at a fraction of its size
+    raises  Unreadable with the reason
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    formats = readable_formats()
+    try:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
+            size = image.size
+            check_budget(size, max_megapixels)
+            orientation = exif_orientation(image)
+            image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
+            return upright(rgb_on_white(image), orientation), size, orientation
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable("not an image") from None
+    except Image.DecompressionBombError:
+        raise Unreadable("too many pixels to decode safely") from None
+    except MemoryError:
+        raise Unreadable("not enough memory to decode it") from None
+    except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
+        raise Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def check_budget(size: tuple[int, int], max_megapixels: float) -> None:
+    megapixels = size[0] * size[1] / 1e6
+    if megapixels > max_megapixels:
+        raise Unreadable(f"{megapixels:.0f} megapixels, the budget is {max_megapixels:g} (embed.max_megapixels)")
+
+
+@lru_cache
+def readable_formats() -> list[str]:
+    """The formats that this Pillow can read; old builds lack AVIF."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextlib.contextmanager
+def own_pixel_budget() -> Iterator[None]:
+    """Let our budget, not Pillow's global one, decide which images are too large; its warnings become our rows."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """1 to 8 as EXIF defines them; 1, upright, where it says nothing sensible."""
+    try:
+        value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # broken EXIF raises as many ways as there are fields; the picture may still be whole
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    from PIL.Image import Transpose
+
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def rgb_on_white(image: Image.Image) -> Image.Image:
+    """8-bit RGB of any mode: full-scale 16 bit to 8, transparency laid on white."""
+    from PIL.Image import alpha_composite, fromarray, new
+
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return fromarray(eight_bit(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        colours = image.convert("RGBA")
+        paper = new("RGBA", colours.size, "white")
+        return alpha_composite(paper, colours).convert("RGB")
+    if image.mode == "LAB":
+        from PIL import ImageCms
+
+        to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        return ImageCms.applyTransform(image, to_rgb) or image
+    return image.convert("RGB")
+
+
+def eight_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Grey values of 16 or 32 bits, or floats, on the scale 0 to 255.
+
+    Whole numbers are taken as 16 bits, or as 32 where they exceed that; floats as 0 to 1, or 0 to 255.
+    """
+    wide = np.nan_to_num(values.astype(np.float64))
+    top = float(wide.max(initial=0.0))
+    if values.dtype.kind == "f":
+        full = 1.0 if top <= 1 else 255.0 if top <= 255 else top
+    else:
+        full = 65535.0 if top <= 65535 else float(2**32 - 1) if top > 2**31 - 1 else float(2**31 - 1)
+    return np.rint(np.clip(wide / full, 0, 1) * 255).astype(np.uint8)
+
+
+def square(image: Image.Image, resolution: int) -> npt.NDArray[np.uint8]:
+    """CLIP's crop: bicubic to the short side, then the centre. (R, R, 3) uint8, equal to torchvision's."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    short = min(width, height)
+    if max(width, height) > MAX_ASPECT * short:
+        keep_w, keep_h = min(width, MAX_ASPECT * short), min(height, MAX_ASPECT * short)
+        left, top = (width - keep_w) // 2, (height - keep_h) // 2
+        image = image.crop((left, top, left + keep_w, top + keep_h))
+        width, height = image.size
+    if width <= height:
+        size = (resolution, int(resolution * height / width))
+    else:
+        size = (int(resolution * width / height), resolution)
+    if size != (width, height):
+        image = image.resize(size, Resampling.BICUBIC)
+    left, top = round((size[0] - resolution) / 2), round((size[1] - resolution) / 2)
+    return np.asarray(image.crop((left, top, left + resolution, top + resolution)))

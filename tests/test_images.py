@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import io
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from annotate.images import Unreadable, find_images, own_pixel_budget, read_image, square, thumbnail
+
+
+def read(path: Path, resolution: int = 16, budget: float = 100.0) -> np.ndarray:
+    with own_pixel_budget():
+        return read_image(path, resolution=resolution, max_megapixels=budget).pixels
+
+
+def gradient(width: int = 64, height: int = 48) -> Image.Image:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
+
+
+# -- finding -------------------------------------------------------------------------------------------
+
+
+def test_images_are_found_below_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    names = ["b.JPG", "a.jpeg", "Z.png", "sub/c.GIF", "sub/deeper/d.webp", "é.tif", "e.TIFF", "f.bmp", "g.avif"]
+    random.Random(0).shuffle(names)
+    for name in [*names, "note.txt", ".hidden.png", ".git/x.png", "noextension"]:
+        (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x" / name).touch()
+    found, unreadable = find_images(tmp_path / "x")
+    relative = [path.relative_to(tmp_path / "x").as_posix() for path in found]
+    assert relative == sorted(names, key=os.fsencode)
+    assert unreadable == []
+
+
+def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(20):
+        (tmp_path / f"{i % 3}").mkdir(exist_ok=True)
+        (tmp_path / f"{i % 3}" / f"{i}.png").touch()
+    before, _ = find_images(tmp_path)
+    listing = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: reversed(list(listing(path))))
+    assert find_images(tmp_path)[0] == before
+
+
+def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
+    real = tmp_path / "photos" / "real"
+    real.mkdir(parents=True)
+    (real / "a.png").touch()
+    (tmp_path / "photos" / "again").symlink_to(real)
+    (real / "up").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "self").symlink_to("self")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.png").touch()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    found, _ = find_images(tmp_path / "photos")
+    assert [path.relative_to(tmp_path / "photos").as_posix() for path in found] == ["linked/b.png", "real/a.png"]
+
+
+# -- decoding ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient().save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as image:
+        expected = square(ImageOps.exif_transpose(image), 16)
+    decoded = read_image(tmp_path / "x.png", resolution=16, max_megapixels=100)
+    np.testing.assert_array_equal(decoded.pixels, expected)
+    assert decoded.facts["orientation"] == orientation
+    assert (decoded.facts["width"], decoded.facts["height"]) == ((64, 48) if orientation < 5 else (48, 64))
+
+
+def test_a_palette_image_keeps_its_colours(tmp_path: Path) -> None:
+    palette = gradient().convert("P", palette=Image.Palette.ADAPTIVE)
+    palette.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(read(tmp_path / "p.png"), square(palette.convert("RGB"), 16))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGBA", (20, 20), (200, 0, 0, 0))
+    if mode == "P":
+        black = Image.new("P", (20, 20), 0)
+        black.save(tmp_path / "x.png", transparency=0)
+    else:
+        image.convert(mode).save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png").min() == 255
+
+
+def test_half_transparent_red_is_pink(tmp_path: Path) -> None:
+    Image.new("RGBA", (20, 20), (255, 0, 0, 128)).save(tmp_path / "x.png")
+    np.testing.assert_allclose(read(tmp_path / "x.png")[0, 0], (255, 127, 127), atol=1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_become_eight(tmp_path: Path, suffix: str) -> None:
+    grey = np.linspace(0, 255, 400).astype(np.uint8).reshape(20, 20)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / f"deep.{suffix}")
+    Image.fromarray(grey).save(tmp_path / "flat.png")
+    np.testing.assert_array_equal(read(tmp_path / f"deep.{suffix}"), read(tmp_path / "flat.png"))
+
+
+def test_floats_become_eight_bits(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    Image.fromarray(ramp).save(tmp_path / "f.tif")
+    pixels = read(tmp_path / "f.tif", resolution=20)
+    np.testing.assert_allclose(pixels[..., 0], ramp * 255, atol=1)
+
+
+def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
+    bits = np.zeros((16, 16), bool)
+    bits[:, 8:] = True
+    Image.fromarray(bits).save(tmp_path / "b.png")
+    pixels = read(tmp_path / "b.png")
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[0, 15].tolist() == [255, 255, 255]
+
+
+def test_cmyk_looks_as_it_prints(tmp_path: Path) -> None:
+    Image.new("CMYK", (20, 20), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=95)
+    red, green, blue = read(tmp_path / "red.jpg")[8, 8].astype(int)
+    assert red > 230
+    assert max(green, blue) < 40
+
+
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], loop=0)
+    assert read(tmp_path / "a.gif")[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tiff", "avif"])
+def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+    gradient().save(tmp_path / f"x.{suffix}")
+    difference = read(tmp_path / f"x.{suffix}").astype(int) - square(gradient(), 16)
+    assert np.abs(difference).mean() < 8
+
+
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> None:
+    large = gradient(1600, 1200)
+    large.save(tmp_path / "x.jpg", quality=95)
+    decoded = read_image(tmp_path / "x.jpg", resolution=32, max_megapixels=100)
+    assert (decoded.facts["width"], decoded.facts["height"]) == (1600, 1200)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert np.abs(decoded.pixels.astype(int) - square(image, 32)).mean() < 1.5
+
+
+def test_a_single_pixel_is_an_image(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1), "lime").save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png").reshape(-1, 3).tolist() == [[0, 255, 0]] * 256
+
+
+def test_a_long_strip_shows_its_middle_in_little_memory(tmp_path: Path) -> None:
+    strip = np.zeros((1, 60_001, 3), np.uint8)
+    strip[0, 29_990:30_011] = 200
+    Image.fromarray(strip).save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png", resolution=224)[112, 112].min() > 150
+
+
+# -- what cannot be read -------------------------------------------------------------------------------
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+    content = io.BytesIO()
+    Image.new("1", (1, 1)).save(content, "png")
+    data = bytearray(content.getvalue())
+    data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    import zlib
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_the_pixel_budget_is_checked_before_decoding(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png_header(20_000, 20_000))
+    with pytest.raises(Unreadable, match="400 megapixels, the budget is 100"):
+        read(tmp_path / "x.png")
+
+
+def test_a_larger_budget_lets_larger_images_in(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png", budget=500).max() == 0
+
+
+def make_broken(kind: str, path: Path) -> None:
+    content = io.BytesIO()
+    gradient(400, 300).save(content, "jpeg")
+    whole = content.getvalue()
+    path.write_bytes(
+        {
+            "text": b"this is not an image",
+            "empty": b"",
+            "truncated": whole[: len(whole) // 2],
+            "header only": whole[:30],
+            "noise": random.Random(0).randbytes(5000),
+        }[kind]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("text", "not an image"),
+        ("empty", "empty file"),
+        ("truncated", "broken image: image file is truncated"),
+        ("header only", "broken image|not an image"),
+        ("noise", "not an image"),
+    ],
+)
+def test_a_broken_file_gives_its_reason(tmp_path: Path, kind: str, reason: str) -> None:
+    make_broken(kind, tmp_path / "x.jpg")
+    with pytest.raises(Unreadable, match=reason):
+        read(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "webp", "tiff", "bmp", "avif", "jpg"])
+def test_any_cut_or_flipped_byte_is_an_image_or_a_reason(tmp_path: Path, suffix: str) -> None:
+    content = io.BytesIO()
+    gradient(24, 24).save(content, {"jpg": "jpeg"}.get(suffix, suffix))
+    whole, rng = content.getvalue(), random.Random(1)
+    path = tmp_path / f"x.{suffix}"
+    for _ in range(60):
+        data = bytearray(whole[: rng.randrange(1, len(whole))] if rng.random() < 0.5 else whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            assert read(path, budget=1).shape == (16, 16, 3)
+        except Unreadable as reason:
+            assert str(reason)
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(Unreadable, match="not a regular file"):
+        read(tmp_path / "x.png")
+
+
+def test_a_thumbnail_is_the_whole_image_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient(400, 200).save(tmp_path / "x.jpg", exif=exif)
+    assert thumbnail(tmp_path / "x.jpg", side=100, max_megapixels=10).size == (50, 100)
