@@ -1,0 +1,135 @@
+"""Where embeddings come from: one small protocol, encoders chosen by name.
+
+ViT-B/32 and OpenAI's other eight   weights fetched once into openai-clip's own cache
+tiny                                shipped in the wheel, works offline
+FILE.pt, FILE.safetensors           a local checkpoint of OpenAI's architecture
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.digests import file_digest
+from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
+from annotate.errors import ComponentMissing, InputError, printable
+
+TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
+
+class Encoder(Protocol):
+    """Anything that turns images and prompts into unit vectors of one space.
+
+    name, digest  which weights; the digest is the sha256 of the file
+    dimensions    D
+    resolution    R, side of the square crop in pixels
+    logit_scale   softmax(logit_scale * similarities) are the model's own probabilities
+    device        where it runs: cuda, mps or cpu
+    precision     of the image side: float32, float16 or bfloat16
+    """
+
+    name: str
+    digest: str
+    dimensions: int
+    resolution: int
+    logit_scale: float
+    device: str
+    precision: str
+
+    def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(B, R, R, 3) uint8 crops to (B, D) float32 unit rows."""
+        ...
+
+    def encode_text(self, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """P prompts to (P, D) float32 unit rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """An encoder's weights before they are loaded: enough to tell whether embeddings are fresh."""
+
+    name: str
+    digest: str
+    path: Path | None  # None: to be fetched
+    local: bool = False  # a checkpoint of the user's
+
+
+def find(model: str) -> Source:
+    """The weights behind a model's name, without torch and without the network.
+
+    raises  InputError where there is no such model, ComponentMissing where tiny's weights are not shipped
+    """
+    if model in OPENAI_WEIGHTS:
+        return Source(model, OPENAI_WEIGHTS[model].digest, None)
+    if model == "tiny":
+        if not TINY.is_file():
+            raise ComponentMissing("the weights of `tiny` are not installed", hint="reinstall annotate-images")
+        return Source(model, file_digest(TINY), TINY)
+    path = Path(model).expanduser()
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
+        if not path.is_file():
+            raise InputError(f"no checkpoint {printable(path)}", hint="check the path, or use --model tiny")
+        return Source(path.name, file_digest(path), path, local=True)
+    known = ["tiny", *OPENAI_WEIGHTS]
+    nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}, or the path of a checkpoint"
+    raise InputError(f"no model '{printable(model)}'", hint=hint)
+
+
+def load(
+    source: Source, *, device: str = "auto", precision: str = "auto", progress: ByteProgress | None = None
+) -> Encoder:
+    """Load an encoder, fetching its weights where they are not here yet.
+
+    device     auto takes CUDA, then MPS, then CPU
+    precision  auto is half precision on GPUs and bfloat16 on CPUs that have it in hardware
+    raises     ComponentMissing where weights cannot be had, InputError for a broken checkpoint or absent device
+    """
+    from annotate.encoders import openai
+
+    path = source.path or WeightStore().fetch(source.name, progress)
+    where = choose_device(device)
+    model = openai.build(openai.read_checkpoint(path))
+    return openai.OpenAIClip(
+        model, name=source.name, digest=source.digest, device=where, precision=choose_precision(precision, where)
+    )
+
+
+def choose_device(wanted: str) -> str:
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[wanted]:
+        raise InputError(f"no {wanted} device on this machine", hint="use --device auto")
+    return wanted
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    if wanted == "float32":
+        return "float32"
+    if device != "cpu":
+        return "float16"
+    return "bfloat16" if cpu_has_bfloat16() else "float32"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether bfloat16 products run in hardware (AMX or AVX512-BF16 on x86, BF16 on Arm)."""
+    if os.environ.get("ATEN_CPU_CAPABILITY", "avx512") not in ("avx512", "amx"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text("ascii", "replace")
+    except OSError:
+        return False
+    words = set(flags.split())
+    return bool(words & {"amx_bf16", "avx512_bf16", "bf16"})

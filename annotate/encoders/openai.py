@@ -1,0 +1,161 @@
+"""OpenAI's CLIP: the nine published models, any checkpoint of their format, and `tiny`, which is one.
+
+openai-clip's `clip.model` and `clip.simple_tokenizer` are loaded as single files: importing the package
+itself needs torchvision and pkg_resources, which it does not declare and we do not use.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.errors import ComponentMissing, InputError, printable
+
+if TYPE_CHECKING:
+    import torch
+
+# Radford et al. 2021: channel statistics of CLIP's training images.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+BYTE_TOKENS = 512  # 256 bytes, each inside a word and at its end
+SPECIAL_TOKENS = 2  # start and end of text, the two highest ids
+
+
+class OpenAIClip:
+    """A CLIP model that turns preprocessed images and prompts into embeddings.
+
+    dimensions   D
+    resolution   R, side of the square crop in pixels
+    logit_scale  s; softmax(s * similarities) are the model's probabilities
+    """
+
+    def __init__(self, model: torch.nn.Module, *, name: str, digest: str, device: str, precision: str) -> None:
+        import torch
+
+        self.name, self.digest = name, digest
+        self.device, self.precision = device, precision
+        self.model: Any = model.float().eval().to(device)
+        self.dimensions = int(self.model.text_projection.shape[1])
+        self.resolution = int(self.model.visual.input_resolution)
+        self.logit_scale = float(self.model.logit_scale.detach().exp())
+        self.tokenizer = Tokenizer(int(self.model.vocab_size))
+        self._half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(precision)
+        if device == "cpu":
+            self.model.visual.to(memory_format=torch.channels_last)
+
+    def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(B, R, R, 3) uint8 crops to (B, D) float32 unit rows."""
+        import torch
+
+        channels_last = (pixels.astype(np.float32) / np.float32(255) - MEAN) / STD
+        batch = torch.from_numpy(channels_last).to(self.device).permute(0, 3, 1, 2)  # (B, 3, R, R)
+        with (
+            torch.inference_mode(),
+            torch.autocast(torch.device(self.device).type, dtype=self._half, enabled=self._half is not None),
+        ):
+            embeddings = self.model.encode_image(batch)
+        return unit_rows(embeddings)
+
+    def encode_text(self, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """P prompts to (P, D) float32 unit rows. Always float32: texts are few and their errors are everyone's."""
+        import torch
+
+        tokens = torch.from_numpy(self.tokenizer(prompts, int(self.model.context_length))).to(self.device)
+        with torch.inference_mode():
+            return unit_rows(self.model.encode_text(tokens))
+
+
+def unit_rows(embeddings: torch.Tensor) -> npt.NDArray[np.float32]:
+    rows: npt.NDArray[np.float32] = embeddings.float().cpu().numpy().astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+class Tokenizer:
+    """CLIP's byte-pair encoding with the first `vocabulary_size - 514` merges.
+
+    49,408 is CLIP's own vocabulary. A smaller one keeps the ids of its first merges and spells out
+    the words it has lost, so that every text can be encoded by any model.
+    """
+
+    def __init__(self, vocabulary_size: int = 49408) -> None:
+        bpe = clip_file("simple_tokenizer").SimpleTokenizer()
+        merges = vocabulary_size - BYTE_TOKENS - SPECIAL_TOKENS
+        bpe.bpe_ranks = {pair: rank for pair, rank in bpe.bpe_ranks.items() if rank < merges}
+        self._bpe: Any = bpe
+        self.start, self.end = vocabulary_size - 2, vocabulary_size - 1
+
+    def __call__(self, texts: Sequence[str], context_length: int = 77) -> npt.NDArray[np.int64]:
+        """(B, context_length) token ids; longer texts are cut and keep their end token."""
+        tokens = np.zeros((len(texts), context_length), np.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            # The two special tokens are CLIP's own marks; as words of a user's text they carry no meaning.
+            words = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
+            ids = [self.start, *words[: context_length - 2], self.end]
+            row[: len(ids)] = ids
+        return tokens
+
+
+@lru_cache
+def clip_file(name: str) -> ModuleType:
+    """One file of the installed openai-clip, without running its `__init__`."""
+    package = importlib.util.find_spec("clip")
+    folders = list(package.submodule_search_locations or []) if package else []
+    path = next((Path(folder) / f"{name}.py" for folder in folders if (Path(folder) / f"{name}.py").is_file()), None)
+    spec = importlib.util.spec_from_file_location(f"annotate_clip_{name}", path) if path else None
+    if spec is None or spec.loader is None:
+        raise ComponentMissing("openai-clip is not installed", hint="pip install openai-clip")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a checkpoint: OpenAI's TorchScript archive, a saved state dict, or safetensors.
+
+    raises  InputError where the file is none of these, or not a CLIP model
+    """
+    shown = printable(path)
+    hint = "give a CLIP checkpoint as OpenAI publishes them (TorchScript), or a saved state dict"
+    try:
+        state = read_state(path)
+    except FileNotFoundError:
+        raise InputError(f"{shown}: no such file", hint=hint) from None
+    except Exception as error:  # torch reports broken archives with half a dozen exception types
+        raise InputError(f"{shown}: not a readable checkpoint", hint=hint) from error
+    if isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if "text_projection" not in state or "visual.conv1.weight" not in state:
+        raise InputError(f"{shown}: not a CLIP model of OpenAI's architecture", hint=hint)
+    return state
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the format that OpenAI's checkpoints are in
+        try:
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        except RuntimeError:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """openai-clip's own model, its sizes read from the shapes of the weights."""
+    model: torch.nn.Module = clip_file("model").build_model(dict(state))
+    return model

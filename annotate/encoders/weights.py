@@ -1,0 +1,118 @@
+"""OpenAI's published weights: fetched once, resumed after a break, verified, kept in openai-clip's cache."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotate.digests import file_digest
+from annotate.errors import ComponentMissing, printable
+
+ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
+
+CHUNK = 1 << 20  # bytes
+ATTEMPTS = 4  # a broken connection is taken up again this often
+TIMEOUT = 30  # seconds without a byte
+SOURCE = "https://openaipublic.azureedge.net/clip/models"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A checkpoint's file name and the sha256 that OpenAI's address for it holds."""
+
+    file: str
+    digest: str
+
+
+# The table of clip/clip.py in openai-clip 1.0.1.
+OPENAI_WEIGHTS = {
+    "RN50": PublishedFile("RN50.pt", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"),
+    "RN101": PublishedFile("RN101.pt", "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599"),
+    "RN50x4": PublishedFile("RN50x4.pt", "7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd"),
+    "RN50x16": PublishedFile("RN50x16.pt", "52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa"),
+    "RN50x64": PublishedFile("RN50x64.pt", "be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c"),
+    "ViT-B/32": PublishedFile("ViT-B-32.pt", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"),
+    "ViT-B/16": PublishedFile("ViT-B-16.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"),
+    "ViT-L/14": PublishedFile("ViT-L-14.pt", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"),
+    "ViT-L/14@336px": PublishedFile(
+        "ViT-L-14-336px.pt", "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"
+    ),
+}
+
+
+class WeightStore:
+    """The folder that openai-clip itself uses, and the server behind it.
+
+    folder  ~/.cache/clip unless given
+    source  address below which files lie as DIGEST/FILE; ANNOTATE_WEIGHTS_URL names a mirror
+    """
+
+    def __init__(self, folder: Path | None = None, source: str | None = None) -> None:
+        self.folder = folder or Path("~/.cache/clip").expanduser()
+        self.source = (source or os.environ.get("ANNOTATE_WEIGHTS_URL") or SOURCE).rstrip("/")
+
+    def fetch(self, model: str, progress: ByteProgress | None = None, published: PublishedFile | None = None) -> Path:
+        """The verified checkpoint on disk, downloaded where it is not there yet.
+
+        raises  ComponentMissing with the three ways out where it cannot be had
+        """
+        published = published or OPENAI_WEIGHTS[model]
+        place = self.folder / published.file
+        if place.is_file() and file_digest(place) == published.digest:
+            return place
+        part = place.with_name(place.name + ".part")
+        url = f"{self.source}/{published.digest}/{published.file}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        reason = ""
+        for _ in range(ATTEMPTS):
+            reason = download(url, part, progress)
+            if not reason:
+                break
+        if reason:
+            raise self._unavailable(model, place, reason)
+        if file_digest(part) != published.digest:
+            part.unlink()
+            raise self._unavailable(model, place, "the file that came has the wrong sha256")
+        os.replace(part, place)
+        return place
+
+    def _unavailable(self, model: str, place: Path, reason: str) -> ComponentMissing:
+        return ComponentMissing(
+            f"the weights of {model} cannot be fetched: {reason}",
+            hint=f"put {place.name} at {printable(place)}, or use `--model tiny` (works offline), "
+            "or `annotate import` embeddings made elsewhere",
+        )
+
+
+def download(url: str, part: Path, progress: ByteProgress | None) -> str:
+    """Fetch a file, going on where an earlier attempt stopped; returns what went wrong, or nothing."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            resumed = answer.status == 206
+            position = start if resumed else 0
+            length = answer.headers.get("Content-Length")
+            total = position + int(length) if length else None
+            with open(part, "ab" if resumed else "wb") as file:
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+                    position += len(chunk)
+                    if progress:
+                        progress(position, total)
+            if total is not None and position < total:
+                return f"the connection broke at {position:,} of {total:,} bytes"
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing lies beyond what we have: it is whole, or it is not this file
+            return ""
+        return f"{url} answered {error.code} {error.reason}"
+    except urllib.error.URLError as error:
+        return f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})"
+    except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        return f"the connection broke ({type(error).__name__})"
+    return ""
