@@ -1,0 +1,63 @@
+"""Cluster alignment: prototypes drawn to soft mixtures of cluster centroids.
+
+For t = 1 … I, for the meta-clusters and then for the micro-clusters:
+
+    s_kc = C_k · P_c        γ_kc = softmax_c(s_kc / τ)        P_c = unit(Σ_k n_k γ_kc C_k / Σ_k n_k γ_kc)
+
+with n_k = 1, or the size of cluster k. Then y_i = argmax_c x_i · P_c, and a class without an image
+goes back to its text. τ is the model's own temperature, 1 / logit_scale, unless given: a larger one makes
+all responsibilities equal and all prototypes one vector.
+
+N images, K classes, C clusters, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.vectors import Floats, unit
+from annotate.kernels.zeroshot import assign, probabilities, similarities
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Clusters to align: centroids (C, D) unit rows and their weights (C,)."""
+
+    centroids: Floats
+    weights: npt.NDArray[np.float64]
+
+
+def refine_soft(
+    embeddings: Floats, texts: Floats, levels: Sequence[Groups], *, iterations: int, temperature: float
+) -> Iterator[Pass]:
+    """Yield the zero-shot pass, then one pass per iteration; the last is the outcome.
+
+    levels  meta-clusters, then micro-clusters; images themselves where there is but one cluster
+    """
+    prototypes = texts
+    for t in range(iterations + 1):
+        similarity = similarities(embeddings, prototypes)
+        labels = assign(similarity)
+        yield Pass(prototypes, similarity, labels, 1.0 if t == 0 else None)
+        filled = np.bincount(labels, minlength=len(texts)) > 0
+        prototypes = np.where(filled[:, None], prototypes, texts)
+        for level in levels:
+            prototypes = align(prototypes, level, temperature=temperature)
+
+
+def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
+    """One update of the prototypes, (K, D); a class to which no cluster answers keeps its prototype."""
+    shares = alignment(prototypes, groups.centroids, temperature=temperature) * groups.weights[:, None]  # (C, K)
+    sums = shares.T @ groups.centroids.astype(np.float64)  # (K, D)
+    answered = np.linalg.norm(sums, axis=1) > 1e-30
+    return np.where(answered[:, None], unit(sums), prototypes)
+
+
+def alignment(prototypes: Floats, centroids: Floats, *, temperature: float) -> Floats:
+    """γ (C, K): how far each class answers for each cluster; rows sum to one."""
+    return probabilities(similarities(centroids, prototypes), temperature)

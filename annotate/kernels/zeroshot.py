@@ -1,0 +1,47 @@
+"""Zero-shot classification: which class's words lie nearest to each image.
+
+N images, K classes, D dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+def similarities(embeddings: Floats, prototypes: Floats) -> Floats:
+    """Cosines of unit rows, (N, K)."""
+    similarity: Floats = embeddings @ prototypes.T
+    return similarity
+
+
+def assign(similarity: Floats) -> Ints:
+    """The nearest class of each image, (N,); the first of equals."""
+    labels: Ints = similarity.argmax(axis=1).astype(np.int64)
+    return labels
+
+
+def probabilities(similarity: Floats, temperature: float) -> Floats:
+    """softmax(similarity / temperature), (N, K) float32, rows sum to one.
+
+    CLIP's own temperature is 1 / logit_scale, about 0.01 (Radford et al. 2021).
+    """
+    logits = similarity.astype(np.float64) / temperature
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def mean_confidence(similarity: Floats, temperature: float) -> float:
+    """Mean over images of the largest probability."""
+    return float(top_probability(similarity, temperature).mean())
+
+
+def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
+    gaps = similarity - similarity.max(axis=1, keepdims=True)
+    mass: npt.NDArray[np.float64] = np.exp(gaps.astype(np.float64) / temperature).sum(axis=1)
+    return 1 / mass

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotate.kernels.splits import quotas, split
+
+
+@given(st.integers(0, 500), st.integers(0, 100), st.data())
+def test_quotas_sum_to_n_and_stay_within_one(n: int, train: int, data: st.DataObject) -> None:
+    val = data.draw(st.integers(0, 100 - train))
+    percentages = (train, val, 100 - train - val)
+    parts = quotas(n, percentages)
+    assert sum(parts) == n
+    assert all(abs(part - n * p / 100) < 1 for part, p in zip(parts, percentages, strict=True))
+
+
+def keys(n: int) -> list[str]:
+    return [f"image {i}" for i in range(n)]
+
+
+def test_every_class_is_split_by_the_percentages() -> None:
+    labels = np.repeat([0, 1, 2], [100, 40, 20])
+    chosen = split(keys(160), labels, (70, 15, 15), 42)
+    for label, n in enumerate((100, 40, 20)):
+        counts = np.bincount(chosen[labels == label], minlength=3)
+        assert counts.tolist() == [70 * n // 100, 15 * n // 100, 15 * n // 100]
+
+
+@given(st.permutations(range(30)))
+def test_the_order_of_listing_does_not_matter(order: list[int]) -> None:
+    labels = np.arange(30) % 3
+    chosen = split(keys(30), labels, (70, 15, 15), 42)
+    shuffled = split([keys(30)[i] for i in order], labels[order], (70, 15, 15), 42)
+    assert shuffled.tolist() == chosen[order].tolist()
+
+
+def test_the_split_is_the_same_on_every_machine() -> None:
+    """A golden answer: this is what seed 42 has always given."""
+    assert split(keys(10), np.zeros(10, int), (50, 30, 20), 42).tolist() == GOLDEN
+
+
+def test_another_seed_gives_another_split() -> None:
+    labels = np.zeros(50, int)
+    assert split(keys(50), labels, (50, 25, 25), 1).tolist() != split(keys(50), labels, (50, 25, 25), 2).tolist()
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
+def test_identical_images_never_straddle_two_splits(names: list[str]) -> None:
+    chosen = split(names, np.zeros(len(names), int), (40, 30, 30), 7)
+    for name in set(names):
+        assert len({int(s) for s, n in zip(chosen, names, strict=True) if n == name}) == 1
+
+
+GOLDEN = [0, 0, 2, 1, 1, 0, 0, 0, 1, 2]
