@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -295,13 +295,20 @@ def write_record(folder: Path, record: Record) -> dict[str, Any]:
 def store(path: Path, value: Any) -> None:
     if path.suffix == ".npy":
         with open(path, "wb") as file:
-            np.save(file, np.ascontiguousarray(value), allow_pickle=False)
+            np.save(Sink(file), np.ascontiguousarray(value), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
     elif path.suffix == ".txt":
         write_bytes(path, "".join(path_line(line) + "\n" for line in value).encode("utf-8"))
     else:
         write_bytes(path, as_json(value))
+
+
+class Sink:
+    """A file that numpy writes to through Python: written directly, it does not notice when the disk is full."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
 
 
 def load(path: Path, declared: Artifact) -> Any:

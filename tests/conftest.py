@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from annotate.kernels.vectors import unit
-from annotate.records import Embeddings, Model, Texts
+from annotate.records import IMPORTED, Embeddings, Model, Texts
 from annotate.workspace import Plan, Workspace
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (30, 60, 220)}
@@ -79,13 +79,13 @@ def plant(tmp_path: Path) -> Callable[..., Workspace]:
     def planted(embeddings: np.ndarray, texts: np.ndarray, class_names: list[str] | None = None) -> Workspace:
         names = class_names or [f"class {k}" for k in range(len(texts))]
         n, d = embeddings.shape
-        model: Model = {"name": "planted", "path": None, "digest": "0" * 64, "dimensions": d, "logit_scale": 100.0}
+        model: Model = {"name": IMPORTED, "path": None, "digest": "0" * 64, "dimensions": d, "logit_scale": 100.0}
         paths = [str(tmp_path / "images" / f"{i:05}.png") for i in range(n)]
         workspace = Workspace(tmp_path / "artifacts")
         images = Embeddings(unit(embeddings), paths, [None] * n, [], model, None)
-        workspace.publish(Plan("embed", 1, {"source": "imported"}), images, ran_on={})
-        wording = Texts(unit(texts), {name: [name] for name in names}, "photo")
-        workspace.publish(Plan("text", 1, {}), wording, ran_on={})
+        workspace.publish(Plan("embed", 1, {"source": IMPORTED}), images, ran_on={})
+        wording = Texts(unit(texts), {name: [] for name in names}, IMPORTED)
+        workspace.publish(Plan("text", 1, {"source": IMPORTED}), wording, ran_on={})
         return workspace
 
     return planted

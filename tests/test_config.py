@@ -67,7 +67,7 @@ def test_a_bad_setting_is_refused_by_name(key: str, value: object, said: str, hi
 
 def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
     (tmp_path / "annotate.yaml").write_text("refine:\n  temprature: 1\n")
-    with pytest.raises(ConfigError, match="annotate.yaml: refine: no setting 'temprature'"):
+    with pytest.raises(ConfigError, match=r"annotate\.yaml: refine: no setting 'temprature'"):
         Config.load()
 
 

@@ -127,8 +127,15 @@ def test_a_second_run_is_refused_with_the_first_ones_number(place: Workspace) ->
 
 
 def test_the_lock_dies_with_its_process(place: Workspace) -> None:
-    code = f"from annotate.workspace import Workspace; import time\nwith Workspace({str(place.root)!r}).lock():\n print(1, flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+    code = (
+        "import sys, time\n"
+        "from annotate.workspace import Workspace\n"
+        "with Workspace(sys.argv[1]).lock():\n"
+        "    print(1, flush=True)\n"
+        "    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(place.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(WorkspaceBusy), place.lock():

@@ -94,6 +94,8 @@ def load(
     precision  auto is half precision on GPUs and bfloat16 on CPUs that have it in hardware
     raises     ComponentMissing where weights cannot be had, InputError for a broken checkpoint or absent device
     """
+    # OpenMP's threads wait for each other by spinning: beside another busy program that is 20 times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from annotate.encoders import openai
 
     path = source.path or WeightStore().fetch(source.name, progress)

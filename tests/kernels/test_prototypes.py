@@ -42,7 +42,7 @@ def test_dynamic_equals_the_formula_written_as_a_loop(blobs: Blobs, seed: int) -
 def test_the_last_weight_of_the_default_schedule_is_0635(blobs: Blobs) -> None:
     x, t, _ = blobs()
     weights = [step.text_weight for step in refine_dynamic(x, t, iterations=10, start=0.95, end=0.60)]
-    np.testing.assert_allclose(weights, [1.0, 0.95, 0.915, 0.88, 0.845, 0.81, 0.775, 0.74, 0.705, 0.67, 0.635])
+    assert weights == pytest.approx([1.0, 0.95, 0.915, 0.88, 0.845, 0.81, 0.775, 0.74, 0.705, 0.67, 0.635])
 
 
 def test_images_repair_blurred_words(blobs: Blobs) -> None:

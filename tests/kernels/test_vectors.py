@@ -7,7 +7,7 @@ from annotate.kernels.vectors import group_means, group_sums, unit
 
 def test_rows_become_unit_and_zero_stays_zero() -> None:
     rows = np.array([[3, 4], [0, 0], [1e-30, 0]], np.float32)
-    np.testing.assert_allclose(unit(rows), [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(unit(rows), np.array([[0.6, 0.8], [0, 0], [1, 0]]), rtol=1e-6)
 
 
 def test_group_sums_equal_a_plain_loop() -> None:
