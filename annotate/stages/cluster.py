@@ -1,0 +1,51 @@
+"""cluster: groups of images that look alike, without knowing any class."""
+
+from __future__ import annotations
+
+import math
+
+from annotate.config import Config
+from annotate.kernels.density import centroids_of, cluster_sizes, meta_clusters, micro_clusters
+from annotate.progress import Progress, Silent
+from annotate.records import Clusters, Embeddings, Texts
+from annotate.stages import run_stage
+from annotate.workspace import Plan, Workspace
+
+VERSION = 1
+
+
+def cluster(workspace: Workspace, config: Config, *, force: bool = False, progress: Progress | None = None) -> Clusters:
+    """Micro-clusters by HDBSCAN, meta-clusters of their centroids; about K of these where classes are known."""
+    progress = progress or Silent()
+    with workspace.lock():
+        images = workspace.read(Embeddings)
+        k = len(workspace.read(Texts).class_names) if workspace.has("text") else None
+        n = len(images.embeddings)
+        settings = config.resolve(n).cluster
+        size, samples = cluster_sizes(n, k)
+        chosen = {
+            "min_cluster_size": settings.min_cluster_size or size,
+            "min_samples": settings.min_samples or samples,
+            "pca_dimensions": settings.pca_dimensions,
+        }
+        plan = Plan(
+            "cluster",
+            VERSION,
+            {**chosen, "meta_clusters": settings.meta_clusters or k},
+            workspace.digests("embed", "embeddings.npy"),
+        )
+
+        def make() -> Clusters:
+            micro, strengths = micro_clusters(images.embeddings, **chosen)
+            micro_centroids = centroids_of(images.embeddings, micro)
+            groups = meta_clusters(micro_centroids, settings.meta_clusters or k or about_half(len(micro_centroids)))
+            meta = groups[micro] if len(groups) else micro.copy()
+            meta[micro < 0] = -1
+            return Clusters(micro, meta, micro_centroids, centroids_of(images.embeddings, meta), strengths)
+
+        return run_stage(workspace, plan, Clusters, make, force=force, progress=progress)
+
+
+def about_half(c: int) -> int:
+    """How many meta-clusters where no classes say so."""
+    return max(1, math.ceil(c / 2))

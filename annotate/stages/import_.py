@@ -1,0 +1,236 @@
+"""import: start from embeddings made elsewhere, of images or of anything else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.config import clean_class_names
+from annotate.digests import file_digest
+from annotate.errors import InputError, printable
+from annotate.kernels.density import centroids_of
+from annotate.kernels.vectors import Floats, unit
+from annotate.progress import Progress, Silent
+from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
+from annotate.stages import run_stage
+from annotate.workspace import Plan, Workspace, read_path_lines
+
+VERSION = 1
+CLIP_LOGIT_SCALE = 100.0
+
+
+def import_embeddings(
+    workspace: Workspace,
+    *,
+    embeddings: Path,
+    image_paths: Path,
+    text_embeddings: Path | None = None,
+    classes: Sequence[str] = (),
+    cluster_files: Mapping[str, Path] | None = None,
+    logit_scale: float = CLIP_LOGIT_SCALE,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Publish the embed stage, and text and cluster where given, from files of another program.
+
+    embeddings       .npy (N, D), any float type; rows are normalised
+    image_paths      one path a line, or JSON: a list, or an object that holds one
+    text_embeddings  .npy (K, D), a row per class name
+    cluster_files    micro_assignments, meta_assignments (N,) and micro_centroids, meta_centroids (C, D)
+    logit_scale      of the model that made them; 100 for CLIP
+    raises           InputError that names file and row
+    """
+    progress = progress or Silent()
+    if not logit_scale > 0:
+        raise InputError(f"logit scale {logit_scale} is not above 0", hint="100 is that of CLIP")
+    if (text_embeddings is None) != (not classes):
+        lacking = "--classes" if text_embeddings else "--text-embeddings"
+        raise InputError(
+            f"text embeddings and class names belong together: {lacking} is missing", hint=f"add {lacking}"
+        )
+
+    paths = read_paths(image_paths)
+    rows = read_rows(embeddings, progress)
+    if len(paths) != len(rows):
+        raise InputError(
+            f"{printable(embeddings)} has {len(rows):,} rows, {printable(image_paths)} {len(paths):,} paths",
+            hint="give one path for each row, in the same order",
+        )
+    duplicate = first_duplicate(paths)
+    if duplicate is not None:
+        raise InputError(
+            f"{printable(image_paths)}: {printable(duplicate)} is listed twice", hint="give each image once"
+        )
+    texts = imported_texts(text_embeddings, classes, rows.shape[1], progress) if text_embeddings else None
+    clusters = imported_clusters(cluster_files or {}, rows)
+
+    digest = file_digest(embeddings)
+    model: Model = {
+        "name": IMPORTED,
+        "path": None,
+        "digest": digest,
+        "dimensions": rows.shape[1],
+        "logit_scale": logit_scale,
+    }
+    with workspace.lock():
+        plan = Plan(
+            "embed",
+            VERSION,
+            {"source": IMPORTED, "logit_scale": logit_scale},
+            {"embeddings": digest, "image paths": file_digest(image_paths)},
+        )
+        record = run_stage(
+            workspace,
+            plan,
+            Embeddings,
+            lambda: Embeddings(rows, paths, [facts_of(path) for path in paths], [], model, None),
+            force=force,
+            progress=progress,
+        )
+        if text_embeddings and texts:
+            made = texts
+            inputs = {"text embeddings": file_digest(text_embeddings)}
+            plan = Plan("text", VERSION, {"source": IMPORTED, "classes": list(made.prompts)}, inputs)
+            run_stage(workspace, plan, Texts, lambda: made, force=force, progress=progress)
+        if clusters and cluster_files:
+            grouped = clusters
+            inputs = workspace.digests("embed", "embeddings.npy")
+            inputs |= {name: file_digest(path) for name, path in sorted(cluster_files.items())}
+            plan = Plan("cluster", VERSION, {"source": IMPORTED}, inputs)
+            run_stage(workspace, plan, Clusters, lambda: grouped, force=force, progress=progress)
+        return record
+
+
+def read_array(path: Path, dimensions: int) -> npt.NDArray[Any]:
+    shown = printable(path)
+    if not path.is_file():
+        raise InputError(f"no file {shown}", hint="check the path")
+    try:
+        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{shown}: not a .npy array of numbers", hint="write it with numpy.save") from error
+    if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind not in "fiu":
+        found = getattr(array, "shape", type(array).__name__)
+        shape = {1: "(N,)", 2: "(N, D)"}[dimensions]
+        raise InputError(f"{shown}: expected numbers of shape {shape}, found {found}", hint="write it with numpy.save")
+    return array
+
+
+def read_rows(path: Path, progress: Progress) -> Floats:
+    """Rows of a .npy file, checked and normalised, (N, D) float32."""
+    array = read_array(path, 2)
+    shown = printable(path)
+    if not array.size:
+        raise InputError(f"{shown}: no rows", hint="an embedding per image is needed")
+    wide = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(wide).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{shown}: row {bad[0]} is not finite ({len(bad):,} such rows)",
+            hint="embed those images again, or leave them out",
+        )
+    lengths = np.linalg.norm(wide, axis=1)
+    zero = np.flatnonzero(lengths == 0)
+    if len(zero):
+        raise InputError(
+            f"{shown}: row {zero[0]} is all zeros ({len(zero):,} such rows)",
+            hint="embed those images again, or leave them out",
+        )
+    off = np.abs(lengths - 1) > 1e-2 if array.dtype == np.float16 else np.abs(lengths - 1) > 1e-3
+    if off.any():
+        progress.note({"message": f"{shown}: {off.sum():,} rows were not of length one; normalised", "hint": ""})
+    return unit(wide)
+
+
+def read_paths(path: Path) -> list[str]:
+    shown = printable(path)
+    if not path.is_file():
+        raise InputError(f"no file {shown}", hint="check the path")
+    hint = "give one path a line, or a JSON list of paths"
+    try:
+        if path.suffix.lower() != ".json":
+            return read_path_lines(path.read_bytes())
+        content = json.loads(path.read_bytes())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{shown}: not readable: {error}", hint=hint) from error
+    if isinstance(content, dict):
+        content = next((value for value in content.values() if isinstance(value, list)), [*content.values()])
+    if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
+        raise InputError(f"{shown}: expected a list of paths", hint=hint)
+    return content
+
+
+def first_duplicate(paths: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            return path
+        seen.add(path)
+    return None
+
+
+def facts_of(path: str) -> ImageFacts | None:
+    """What is known of a file without decoding it; None where it is not on this machine."""
+    try:
+        status = os.stat(path)
+        return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(Path(path))}
+    except (OSError, ValueError):
+        return None
+
+
+def imported_texts(path: Path, classes: Sequence[str], d: int, progress: Progress) -> Texts:
+    names = clean_class_names(classes)
+    rows = read_rows(path, progress)
+    if rows.shape[1] != d:
+        raise InputError(
+            f"{printable(path)} has {rows.shape[1]} dimensions, the embeddings have {d}",
+            hint="embed images and texts with the same model",
+        )
+    if len(rows) != len(names):
+        raise InputError(
+            f"{printable(path)} has {len(rows)} rows for {len(names)} classes",
+            hint="give one row for each class, in order",
+        )
+    return Texts(rows, {name: [] for name in names}, IMPORTED)
+
+
+def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | None:
+    """Clusters from assignments; centroids are computed where they are not given."""
+    if not files:
+        return None
+    if "micro_assignments" not in files:
+        raise InputError("clusters need --micro-assignments", hint="add it, or let `annotate cluster` find them")
+    micro = read_assignments(files["micro_assignments"], len(rows))
+    meta = read_assignments(files["meta_assignments"], len(rows)) if "meta_assignments" in files else micro
+    centroids = []
+    for name, assignments in (("micro_centroids", micro), ("meta_centroids", meta)):
+        computed = centroids_of(rows, assignments)
+        if name in files:
+            given = read_rows(files[name], Silent())
+            if given.shape != computed.shape:
+                raise InputError(
+                    f"{printable(files[name])} has shape {given.shape}, the assignments need {computed.shape}",
+                    hint="give one centroid for each cluster 0, 1, 2 …",
+                )
+            computed = given
+        centroids.append(computed)
+    return Clusters(micro, meta, centroids[0], centroids[1], (micro >= 0).astype(np.float32))
+
+
+def read_assignments(path: Path, n: int) -> npt.NDArray[np.int64]:
+    array = read_array(path, 1)
+    shown = printable(path)
+    if array.dtype.kind == "f" or len(array) != n or array.min(initial=0) < -1:
+        raise InputError(
+            f"{shown}: expected {n:,} whole numbers from -1 up, found {array.dtype} {array.shape}", hint="-1 is noise"
+        )
+    used = np.unique(array[array >= 0])
+    if len(used) and used[-1] != len(used) - 1:
+        raise InputError(f"{shown}: cluster numbers have gaps", hint="number clusters 0, 1, 2 … without gaps")
+    return array.astype(np.int64)

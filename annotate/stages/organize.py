@@ -1,0 +1,471 @@
+"""organize: labels become folders, with metadata and splits, ready to train on.
+
+The folder is built beside its place and swapped in whole. Images are copied or linked, never moved; a folder
+is replaced only if annotate made it, nobody changed it, and every image in it still exists elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import annotate
+from annotate.config import Config, OrganizeSettings
+from annotate.errors import InputError, StorageError, printable
+from annotate.folders import distinct, folder_names
+from annotate.kernels.splits import SPLITS, split
+from annotate.kernels.zeroshot import similarities
+from annotate.progress import Progress, Silent
+from annotate.records import Embeddings, Organized, Refinement, Texts
+from annotate.stages import this_machine
+from annotate.stages.refine import read_labelled
+from annotate.workspace import Plan, Workspace, as_json, store, swap, write_bytes
+
+VERSION = 1
+TOP_SIMILARITIES = 20
+MANIFEST = "manifest.json"
+OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
+ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every image goes, relative to the output folder.
+
+    folders    K, one per class
+    places     N, class folder and file name
+    splits     N, 0 train, 1 val, 2 test
+    """
+
+    folders: list[str]
+    places: list[str]
+    splits: np.ndarray
+
+
+def organize(
+    workspace: Workspace,
+    output: Path,
+    config: Config,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Organized:
+    """Write the dataset to a folder of its own.
+
+    dry_run  make the plan and touch nothing
+    raises   InputError where the folder holds anything that annotate cannot answer for, StorageError where
+             there is no room
+    """
+    progress = progress or Silent()
+    with workspace.lock():
+        images, texts, labels = read_labelled(workspace)
+        settings = config.resolve(len(images.embeddings)).organize
+        check_place(output, Path(images.folder) if images.folder else None, workspace)
+        if previous_of(output).exists() and not output.exists():
+            previous_of(output).rename(output)
+        layout = lay_out(images, texts, labels, settings)
+        counts = {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)}
+        per_class = np.bincount(labels.labels, minlength=len(layout.folders)).tolist()
+        outcome = Organized(
+            os.path.abspath(output),
+            len(layout.places),
+            dict(zip(layout.folders, per_class, strict=True)),
+            settings.link,
+            counts,
+        )
+        plan = Plan(
+            "organize",
+            VERSION,
+            asdict(settings) | {"output": os.path.abspath(output).encode("utf-8", "backslashreplace").decode()},
+            {
+                **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
+                **workspace.digests("text"),
+                **workspace.digests("refine"),
+            },
+        )
+        why = stale(plan, output)
+        if not why and not force:
+            progress.fresh("organize")
+            os.utime(output / MANIFEST)
+            return outcome
+        check_replaceable(output)
+        if dry_run:
+            return outcome
+        check_room(images, output, settings)
+        progress.started("organize", why or "forced")
+        with beside(output) as new:
+            made = write_images(images, layout, settings, new, progress)
+            write_papers(new, workspace, images, texts, labels, layout, settings)
+            seal(new, plan, made)
+            swap(new, Path(os.path.abspath(output)), previous_of(output))
+        workspace.publish(plan, outcome, ran_on=this_machine())
+        return outcome
+
+
+# -- where it may go -----------------------------------------------------------------------------------
+
+
+def check_place(output: Path, images: Path | None, workspace: Workspace) -> None:
+    """Refuse an output folder that lies in the images or the other way round, or in the workspace."""
+    place = Path(os.path.realpath(output))
+    shown = printable(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{shown}: a file, not a folder", hint="name a folder for the dataset")
+    if output.is_symlink():
+        raise InputError(f"{shown}: a link to another folder", hint="name the folder itself")
+    root = Path(os.path.realpath(workspace.root))
+    if place == root or place in root.parents or root in place.parents:
+        raise InputError(
+            f"{shown} and the workspace {printable(workspace.root)} lie in each other", hint="use separate folders"
+        )
+    if images is None:
+        return
+    source = Path(os.path.realpath(images))
+    if place == source or source in place.parents:
+        raise InputError(f"{shown} lies in the folder of images", hint="write the dataset to a folder beside it")
+    if place in source.parents:
+        raise InputError(f"{shown} holds the folder of images", hint="write the dataset to a folder beside it")
+
+
+def check_replaceable(output: Path) -> None:
+    """An existing folder may go only if annotate made it, nobody changed it, and no image lives there alone."""
+    shown, hint = printable(output), "choose another folder, or move this one away yourself"
+    if not output.exists() or not any(output.iterdir()):
+        return
+    manifest = read_manifest(output)
+    if manifest is None:
+        raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
+    recorded: dict[str, list[int]] = manifest["files"]
+    present = {path: status for path, status in files_below(output) if path != MANIFEST}
+    added = sorted(present.keys() - recorded.keys())
+    if added:
+        raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
+    originals: dict[str, str] = manifest["originals"]
+    changed = sorted(
+        path
+        for path, status in present.items()
+        if signature(status) != recorded[path] and not is_the_original(output / path, originals.get(path))
+    )
+    if changed:
+        raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
+    if manifest["config"]["link"] == "symlink":
+        return
+    lonely = sorted(path for path, original in originals.items() if path in present and not os.path.exists(original))
+    if lonely:
+        raise InputError(f"{shown} holds the only copy of {printable(lonely[0])}{and_more(lonely)}", hint=hint)
+
+
+def is_the_original(path: Path, original: str | None) -> bool:
+    """Whether a file is another name of the image itself, so that a change was made to the image."""
+    return original is not None and os.path.exists(original) and os.path.samefile(path, original)
+
+
+def and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+
+
+def read_manifest(output: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((output / MANIFEST).read_bytes())
+        known = {"stage", "version", "config", "inputs", "files", "originals"} <= manifest.keys()
+    except (OSError, ValueError, AttributeError):
+        return None
+    return dict(manifest) if known and manifest["stage"] == "organize" else None
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file or link below a folder, as a path relative to it."""
+    for here, folders, files in os.walk(folder):
+        names = [*files, *(name for name in folders if os.path.islink(os.path.join(here, name)))]
+        for name in names:
+            path = os.path.join(here, name)
+            yield os.path.relpath(path, folder).replace(os.sep, "/"), os.lstat(path)
+
+
+def signature(status: os.stat_result) -> list[int]:
+    """What changes when somebody edits a file: size and time of change of its content."""
+    return [status.st_size, status.st_mtime_ns]
+
+
+def stale(plan: Plan, output: Path) -> str:
+    """Why the folder is not what the plan would make; empty where it is."""
+    manifest = read_manifest(output)
+    if manifest is None:
+        return "missing"
+    why = plan.differs(manifest)
+    if why:
+        return f"stale: {why}"
+    present = {path: signature(status) for path, status in files_below(output) if path != MANIFEST}
+    return "" if present == manifest["files"] else "damaged: its files are not those that were written"
+
+
+def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> None:
+    if settings.link != "copy":
+        return
+    need = sum(fact["size"] for fact in images.images if fact)
+    free = shutil.disk_usage(nearest_folder(output)).free
+    if need > free:
+        raise StorageError(
+            f"{printable(output)}: copies need {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            hint="use --link hardlink or --link symlink, or another disk",
+        )
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path, or the first folder above it that exists."""
+    path = Path(os.path.abspath(path))
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+# -- what goes where -----------------------------------------------------------------------------------
+
+
+def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: OrganizeSettings) -> Layout:
+    folders = folder_names(texts.class_names, OWN_NAMES + tuple(f"{name}.npy" for name in ALIGNMENTS))
+    used: list[dict[str, int]] = [{} for _ in folders]
+    places = []
+    for path, label in zip(images.image_paths, labels.labels.tolist(), strict=True):
+        places.append(f"{folders[label]}/{distinct(os.path.basename(path) or 'image', used[label])}")
+    keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
+    return Layout(folders, places, split(keys, labels.labels, settings.splits, settings.seed))
+
+
+@contextlib.contextmanager
+def beside(output: Path) -> Iterator[Path]:
+    """A new folder next to the output, gone again unless it was put in place."""
+    place = Path(os.path.abspath(output))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.parent / f".{place.name}.annotate-new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def previous_of(output: Path) -> Path:
+    """Where the old folder waits, for an instant, on disks that cannot exchange two names."""
+    place = Path(os.path.abspath(output))
+    return place.parent / f".{place.name}.annotate-old"
+
+
+def write_images(
+    images: Embeddings, layout: Layout, settings: OrganizeSettings, new: Path, progress: Progress
+) -> dict[str, str]:
+    """Put every image in its class and in its split; returns path in the output to original path.
+
+    Within the output, a split's file is a second name of the class's file where the disk allows it.
+    """
+    place = PLACERS[settings.link]
+    made: dict[str, str] = {}
+    for folder in layout.folders:
+        (new / folder).mkdir(exist_ok=True)
+        for name in SPLITS:
+            (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
+    with progress.steps("organizing", len(layout.places), "images") as advance:
+        for original, target, part in zip(images.image_paths, layout.places, layout.splits.tolist(), strict=True):
+            in_split = f"splits/{SPLITS[part]}/{target}"
+            try:
+                place(original, new / target)
+                second_name(new / target, new / in_split, original)
+            except FileNotFoundError:
+                raise InputError(
+                    f"{printable(original)} is gone", hint="put it back, or run `annotate embed` again without it"
+                ) from None
+            made[target] = made[in_split] = original
+            advance(1)
+    return made
+
+
+def copy(original: str, target: Path) -> None:
+    shutil.copy2(original, target)
+
+
+def hardlink(original: str, target: Path) -> None:
+    try:
+        os.link(os.path.realpath(original), target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
+            raise
+        raise InputError(
+            f"{printable(original)} cannot be hard-linked there: {error.strerror}",
+            hint="use --link copy or --link symlink",
+        ) from error
+
+
+def symlink(original: str, target: Path) -> None:
+    if not os.path.exists(original):
+        raise FileNotFoundError(errno.ENOENT, "no such file", original)
+    os.symlink(os.path.abspath(original), target)
+
+
+def cheapest(original: str, target: Path) -> None:
+    """A hard link where the disk allows it, else a symbolic link, else a copy."""
+    for place in (hardlink, symlink, copy):
+        try:
+            place(original, target)
+            return
+        except (InputError, OSError, NotImplementedError) as error:
+            if place is copy or isinstance(error, FileNotFoundError):
+                raise
+
+
+PLACERS: dict[str, Callable[[str, Path], None]] = {
+    "copy": copy,
+    "hardlink": hardlink,
+    "symlink": symlink,
+    "auto": cheapest,
+}
+
+
+def second_name(first: Path, second: Path, original: str) -> None:
+    if first.is_symlink():
+        os.symlink(os.path.abspath(original), second)
+        return
+    try:
+        os.link(first, second)
+    except OSError:
+        shutil.copy2(first, second)
+
+
+# -- what is written about it --------------------------------------------------------------------------
+
+
+def write_papers(
+    new: Path,
+    workspace: Workspace,
+    images: Embeddings,
+    texts: Texts,
+    labels: Refinement,
+    layout: Layout,
+    settings: OrganizeSettings,
+) -> None:
+    metadata = describe(workspace, images, texts, labels, layout, settings)
+    write_bytes(new / "metadata.json", as_json(metadata))
+    write_bytes(new / "report.txt", in_words(metadata).encode("utf-8", "backslashreplace"))
+    store(new / "class_prototypes.npy", labels.class_prototypes)
+    for name in ALIGNMENTS:
+        array = getattr(labels, name)
+        if array is not None:
+            store(new / f"{name}.npy", array)
+
+
+def describe(
+    workspace: Workspace,
+    images: Embeddings,
+    texts: Texts,
+    labels: Refinement,
+    layout: Layout,
+    settings: OrganizeSettings,
+) -> dict[str, Any]:
+    """metadata.json: what the dataset is, image by image, and how it came to be."""
+    names = texts.class_names
+    counts = np.bincount(labels.labels, minlength=len(names))
+    manifests = {stage: workspace.manifest(stage) or {} for stage in ("embed", "text", "cluster", "refine")}
+    return {
+        "method": labels.method,
+        "class_names": names,
+        "class_folders": dict(zip(names, layout.folders, strict=True)),
+        "num_images": len(images.image_paths),
+        "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
+        "splits": {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)},
+        "statistics": statistics(labels.confidences),
+        "organized_paths": {
+            name: [place for place, label in zip(layout.places, labels.labels, strict=True) if label == k]
+            for k, name in enumerate(names)
+        },
+        "images": list(image_rows(images, texts, labels, layout)),
+        "provenance": {
+            "annotate": annotate.__version__,
+            "model": images.model,
+            "prompts": texts.prompts,
+            "temperature": labels.temperature,
+            "config": {**{stage: m.get("config", {}) for stage, m in manifests.items()}, "organize": asdict(settings)},
+            "packages": this_machine()["packages"],
+            "digests": {
+                f"{stage}/{file}": entry["sha256"]
+                for stage, m in manifests.items()
+                for file, entry in m.get("files", {}).items()
+            },
+        },
+    }
+
+
+def statistics(confidences: np.ndarray) -> dict[str, float]:
+    wide = confidences.astype(np.float64)
+    return {
+        "mean_confidence": float(wide.mean()),
+        "median_confidence": float(np.median(wide)),
+        "std_confidence": float(wide.std()),
+        "min_confidence": float(wide.min()),
+        "max_confidence": float(wide.max()),
+    }
+
+
+def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
+    """One entry per image: where it was, where it is, its class, and its similarities, best first."""
+    names = texts.class_names
+    top = min(TOP_SIMILARITIES, len(names))
+    similarity = similarities(images.embeddings, labels.class_prototypes)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    for i, label in enumerate(labels.labels.tolist()):
+        fact = images.images[i]
+        yield {
+            "original_path": images.image_paths[i],
+            "organized_path": layout.places[i],
+            "split": SPLITS[layout.splits[i]],
+            "class_index": label,
+            "class_name": names[label],
+            "confidence": round(float(labels.confidences[i]), 6),
+            "similarities": {names[k]: round(float(similarity[i, k]), 6) for k in best[i].tolist()},
+            "sha256": fact["digest"] if fact else None,
+        }
+
+
+def in_words(metadata: Mapping[str, Any]) -> str:
+    """report.txt of the dataset: enough to know what it is without another tool."""
+    total = metadata["num_images"]
+    model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
+    width = min(40, max(len(printable(name)) for name in metadata["class_names"]))
+    lines = [
+        f"{total:,} images in {len(metadata['class_names'])} classes",
+        "",
+        f"made by     annotate {annotate.__version__}, method {metadata['method']}, model {model['name']}",
+        f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
+        f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
+        f"lowest {stats['min_confidence']:.3f}",
+        "",
+        *(
+            f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"
+            for name, count in metadata["class_distribution"].items()
+        ),
+        "",
+        "metadata.json says the same of each image, with its original path and its similarity to the classes.",
+        "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def seal(new: Path, plan: Plan, made: Mapping[str, str]) -> None:
+    """The manifest, last: what annotate put here, so that it can tell later what it may replace."""
+    files = {path: signature(status) for path, status in sorted(files_below(new))}
+    manifest = {
+        "stage": plan.stage,
+        "version": plan.version,
+        "config": dict(plan.config),
+        "inputs": dict(plan.inputs),
+        "files": files,
+        "originals": dict(made),
+    }
+    write_bytes(new / MANIFEST, as_json(manifest))

@@ -1,0 +1,40 @@
+"""run: every stage in order, each skipped where it is fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from annotate.config import Config, clean_class_names
+from annotate.progress import Progress
+from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
+from annotate.stages.embed import embed
+from annotate.stages.organize import check_place, check_replaceable, organize
+from annotate.stages.refine import refine
+from annotate.stages.report import report
+from annotate.workspace import Workspace
+
+
+def run(
+    workspace: Workspace,
+    images: Path,
+    output: Path,
+    config: Config,
+    *,
+    classes: Sequence[str] = (),
+    truth: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Embeddings, Texts, Refinement, Organized, Reported]:
+    """Embed, refine, organize and report. What would stop it at the end is found before the expensive part."""
+    asked = classes or config.classes
+    if asked or not workspace.has("text"):
+        clean_class_names(asked)
+    check_place(output, images, workspace)
+    check_replaceable(output)
+    with workspace.lock():
+        embeddings = embed(workspace, images, config, force=force, progress=progress)
+        refinement = refine(workspace, config, classes=classes, force=force, progress=progress)
+        organized = organize(workspace, output, config, force=force, progress=progress)
+        reported = report(workspace, config, truth=truth, force=force, progress=progress)
+        return embeddings, workspace.read(Texts), refinement, organized, reported

@@ -1,0 +1,113 @@
+"""status and check: what the workspace holds, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from annotate.config import Config, EmbedSettings
+from annotate.encoders import Source
+from annotate.errors import AnnotateError, InputError, printable
+from annotate.images import find_images
+from annotate.records import IMPORTED
+from annotate.stages.cluster import VERSION as CLUSTER_VERSION
+from annotate.stages.embed import VERSION as EMBED_VERSION
+from annotate.stages.embed import known_digests, plan_for
+from annotate.stages.organize import VERSION as ORGANIZE_VERSION
+from annotate.stages.organize import stale
+from annotate.stages.refine import VERSION as REFINE_VERSION
+from annotate.stages.report import VERSION as REPORT_VERSION
+from annotate.stages.text import VERSION as TEXT_VERSION
+from annotate.workspace import STAGES, Plan, State, Workspace
+
+VERSIONS = {
+    "embed": EMBED_VERSION,
+    "text": TEXT_VERSION,
+    "cluster": CLUSTER_VERSION,
+    "refine": REFINE_VERSION,
+    "organize": ORGANIZE_VERSION,
+    "report": REPORT_VERSION,
+}
+
+
+def status(workspace: Workspace, config: Config) -> dict[str, State]:
+    """Each stage: fresh, stale and why, damaged and where, or missing.
+
+    A stage is judged by the settings that it ran with, where the config file says nothing else.
+    """
+    states: dict[str, State] = {}
+    for stage in STAGES:
+        states[stage] = state_of(workspace, stage, config)
+        if states[stage].fresh:
+            manifest = workspace.manifest(stage) or {}
+            used = dict.fromkeys(key.replace("/", " ").split()[0] for key in manifest["inputs"])
+            unsound = [name for name in used if name in states and states[name].name in ("stale", "damaged")]
+            if unsound:
+                states[stage] = State("stale", f"{unsound[0]} is {states[unsound[0]].name}")
+    return states
+
+
+def state_of(workspace: Workspace, stage: str, config: Config) -> State:
+    try:
+        manifest = workspace.manifest(stage)
+        if manifest is None:
+            return State("missing")
+        plan = expected_plan(workspace, stage, manifest, config)
+    except AnnotateError as error:
+        return State("damaged" if error.exit_code == 3 else "stale", str(error))
+    state = workspace.state(plan)
+    if stage == "organize" and state.fresh:
+        output = Path(manifest["facts"]["output"])
+        why = stale(plan, output)
+        if why:
+            name, _, reason = why.partition(": ")
+            return State(name, f"{printable(output)}{': ' + reason if reason else ' is gone'}")
+    return state
+
+
+def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any], config: Config) -> Plan:
+    """The plan that this stage would make now, with the settings it had where none are said."""
+    section = "embed" if stage == "embed" else stage
+    said = {
+        key.partition(".")[2]: list(value) if isinstance(value, tuple) else value
+        for key, value in config.values.items()
+        if key.startswith(f"{section}.")
+    }
+    then = manifest["config"]
+    settings = {**then, **{key: value for key, value in said.items() if key in then and value != "auto"}}
+    if stage == "embed" and then.get("source") != IMPORTED:
+        return embed_plan(workspace, manifest, settings)
+    now: dict[str, str] = {}
+    for earlier in STAGES[: STAGES.index(stage)]:
+        now |= workspace.digests(earlier)
+    inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
+    return Plan(stage, VERSIONS[stage], settings, inputs)
+
+
+def belongs_here(key: str) -> bool:
+    """Whether an input is an artifact of this workspace, not a file from outside."""
+    return key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES
+
+
+def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
+    folder = Path(manifest["facts"]["folder"])
+    try:
+        paths, _ = find_images(folder)
+    except InputError:
+        raise InputError(f"the images are gone: {printable(folder)}", hint="") from None
+    model = manifest["facts"]["model"]
+    knobs = EmbedSettings(
+        batch_size=settings["batch_size"],
+        device=settings["device"],
+        precision=settings["precision"],
+        max_megapixels=settings["max_megapixels"],
+    )
+    source = Source(settings["model"], model["digest"], None)
+    return plan_for(paths, os.path.abspath(folder), knobs, source, known_digests(workspace, paths))
+
+
+def check(workspace: Workspace) -> dict[str, str]:
+    """Read every byte of every stage: what is wrong with each, or nothing."""
+    return {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import annotate
+from annotate.errors import InputError, StaleArtifact
+from annotate.progress import Silent
+from annotate.records import Note
+
+RNG = np.random.default_rng(0)
+ROWS = RNG.normal(size=(30, 8)).astype(np.float32)
+TEXTS = RNG.normal(size=(3, 8)).astype(np.float32)
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture(autouse=True)
+def _files() -> None:
+    np.save("e.npy", ROWS)
+    np.save("t.npy", TEXTS)
+    Path("paths.txt").write_text("".join(f"song {i}.wav\n" for i in range(30)))
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+
+def test_embeddings_of_anything_run_through_to_labels() -> None:
+    notes = Notes()
+    made = annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=NAMES, progress=notes)
+    np.testing.assert_allclose(np.linalg.norm(made.embeddings, axis=1), 1, atol=1e-6)
+    assert "30 rows were not of length one; normalised" in notes.notes[0]["message"]
+    for method in ("direct", "dynamic", "soft"):
+        assert annotate.refine(method=method).labels.shape == (30,)
+    assert annotate.report().summary["images"] == 30
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+def test_any_number_type_is_taken(dtype: type) -> None:
+    np.save("e.npy", (ROWS * 10).astype(dtype))
+    assert annotate.import_embeddings("e.npy", "paths.txt").embeddings.dtype == np.float32
+
+
+def test_paths_may_be_json(tmp_path: Path) -> None:
+    paths = [f"new\nline {i}" for i in range(30)]
+    for content in (paths, {"image_paths": paths}):
+        Path("paths.json").write_text(json.dumps(content))
+        assert annotate.import_embeddings("e.npy", "paths.json").image_paths == paths
+
+
+def test_clusters_may_come_along() -> None:
+    np.save("micro.npy", np.arange(30) % 4 - 1)
+    made = annotate.import_embeddings(
+        "e.npy", "paths.txt", text_embeddings="t.npy", classes=NAMES, micro_assignments="micro.npy"
+    )
+    assert made.embeddings.shape == (30, 8)
+    refined = annotate.refine(method="soft")
+    assert refined.micro_cluster_alignment is not None
+    assert refined.micro_cluster_alignment.shape == (3, 3)
+    annotate.import_embeddings("e.npy", "paths.txt", logit_scale=50)
+    np.save("e.npy", ROWS[:, ::-1])
+    annotate.import_embeddings("e.npy", "paths.txt")
+    with pytest.raises(StaleArtifact, match="of other embeddings"):
+        annotate.refine(method="soft")
+
+
+def with_row(value: float) -> np.ndarray:
+    rows = ROWS.copy()
+    rows[7] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (with_row(np.nan), "row 7 is not finite"),
+        (with_row(np.inf), "row 7 is not finite"),
+        (with_row(0), "row 7 is all zeros"),
+        (ROWS[:29], "29 rows, paths.txt 30 paths"),
+        (ROWS[0], "expected numbers of shape"),
+        (ROWS[:0], "no rows"),
+        (np.array(["x"]), "expected numbers of shape"),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused(rows: np.ndarray, said: str) -> None:
+    np.save("e.npy", rows)
+    with pytest.raises(InputError, match=said) as caught:
+        annotate.import_embeddings("e.npy", "paths.txt")
+    assert caught.value.hint
+    assert not Path("artifacts/embed").exists()
+
+
+@pytest.mark.parametrize(
+    ("texts", "names", "said"),
+    [
+        (TEXTS[:, :5], NAMES, "5 dimensions, the embeddings have 8"),
+        (TEXTS, NAMES[:2], "3 rows for 2 classes"),
+        (TEXTS, [], "--classes is missing"),
+        (with_row(np.nan)[5:8], NAMES, "row 2 is not finite"),
+    ],
+)
+def test_texts_that_do_not_fit_are_refused(texts: np.ndarray, names: list[str], said: str) -> None:
+    np.save("t.npy", texts)
+    with pytest.raises(InputError, match=said):
+        annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=names)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\x93NUMPY broken", "not a .npy array"), (b"", "not a .npy array")],
+)
+def test_a_file_that_is_no_array_is_refused(content: bytes, said: str) -> None:
+    Path("e.npy").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        annotate.import_embeddings("e.npy", "paths.txt")
+
+
+@pytest.mark.parametrize("micro", [np.arange(29), np.arange(30) - 5, np.arange(30) * 2, np.zeros(30)])
+def test_assignments_that_do_not_fit_are_refused(micro: np.ndarray) -> None:
+    np.save("micro.npy", micro)
+    with pytest.raises(InputError):
+        annotate.import_embeddings("e.npy", "paths.txt", micro_assignments="micro.npy")
+
+
+def test_other_class_names_need_their_embeddings() -> None:
+    annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=NAMES)
+    with pytest.raises(InputError, match="were imported"):
+        annotate.refine(["x", "y"])
+
+
+def test_a_path_listed_twice_is_refused() -> None:
+    Path("paths.txt").write_text("same\n" * 30)
+    with pytest.raises(InputError, match="same is listed twice"):
+        annotate.import_embeddings("e.npy", "paths.txt")

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import annotate
+from annotate.errors import InputError, StorageError
+
+NAMES = ["red", "green", "blue/cyan"]
+
+
+@pytest.fixture
+def labelled(photos: Path, checkpoint: Path) -> Path:
+    annotate.embed(photos, model=str(checkpoint), classes=NAMES)
+    annotate.refine()
+    return photos
+
+
+def metadata(folder: str = "out") -> dict[str, object]:
+    content: dict[str, object] = json.loads(Path(folder, "metadata.json").read_text("utf-8"))
+    return content
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_image_is_in_its_class_and_in_one_split(labelled: Path) -> None:
+    made = annotate.organize("out")
+    labels = np.load("artifacts/refine/labels.npy")
+    content = metadata()
+    assert content["class_names"] == NAMES
+    assert content["class_folders"] == {"red": "red", "green": "green", "blue/cyan": "blue_cyan"}
+    assert content["num_images"] == 12
+    assert made.splits == content["splits"]
+    images = content["images"]
+    assert isinstance(images, list)
+    for image, label in zip(images, labels, strict=True):
+        assert image["class_index"] == label
+        assert image["class_name"] == NAMES[label]
+        original = Path(image["original_path"])
+        place = Path("out", image["organized_path"])
+        assert place.read_bytes() == original.read_bytes()
+        assert place.stat().st_mtime_ns == original.stat().st_mtime_ns  # copy2 keeps times
+        assert Path("out/splits", image["split"], image["organized_path"]).read_bytes() == original.read_bytes()
+        assert list(image["similarities"].values()) == sorted(image["similarities"].values(), reverse=True)
+    assert sum(1 for path in Path("out/splits").rglob("*.png")) == 12
+
+
+def test_metadata_says_where_it_came_from(labelled: Path) -> None:
+    annotate.organize("out")
+    provenance = metadata()["provenance"]
+    assert isinstance(provenance, dict)
+    assert provenance["prompts"]["red"] == ["a photo of a red"]
+    assert provenance["digests"].keys() >= {"embed/embeddings.npy", "refine/labels.npy", "text/text_embeddings.npy"}
+    assert provenance["config"]["organize"]["seed"] == 42
+    assert len(provenance["model"]["digest"]) == 64
+    assert provenance["packages"]["numpy"] == np.__version__
+    assert np.load("out/class_prototypes.npy").shape == (3, 32)
+
+
+def test_with_many_classes_the_twenty_nearest_are_kept(photos: Path, checkpoint: Path) -> None:
+    annotate.embed(photos, model=str(checkpoint), classes=[f"class {k}" for k in range(30)])
+    annotate.refine()
+    annotate.organize("out")
+    images = metadata()["images"]
+    assert isinstance(images, list)
+    assert {len(image["similarities"]) for image in images} == {20}
+
+
+def test_names_never_collide(photos: Path, checkpoint: Path) -> None:
+    for folder in ("p", "q", "q/r"):
+        (photos / folder).mkdir()
+        Image.new("RGB", (8, 8), "red").save(photos / folder / "Same.png")
+        Image.new("RGB", (8, 8), "red").save(photos / folder / "same.png")
+    annotate.run(photos, "out", ["x", "y"], model=str(checkpoint))
+    assert sum(1 for path in Path("out/x").rglob("*.png")) + sum(1 for path in Path("out/y").rglob("*.png")) == 18
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink", "auto"])
+def test_images_can_be_linked(labelled: Path, link: str) -> None:
+    annotate.organize("out", link=link)
+    images = metadata()["images"]
+    assert isinstance(images, list)
+    for image in images:
+        for place in (
+            Path("out", image["organized_path"]),
+            Path("out/splits", image["split"], image["organized_path"]),
+        ):
+            assert os.path.samefile(place, image["original_path"])
+            assert place.is_symlink() == (link == "symlink")
+
+
+def test_a_second_run_does_nothing_and_a_changed_one_replaces(labelled: Path) -> None:
+    annotate.organize("out")
+    before = Path("out/manifest.json").stat().st_ino
+    annotate.organize("out")
+    assert Path("out/manifest.json").stat().st_ino == before
+    annotate.organize("out", splits=(50, 25, 25))
+    assert metadata()["splits"] != {"train": 9, "val": 2, "test": 1}
+    assert not [path for path in Path().iterdir() if path.name.startswith(".out")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("add a file", "somebody added red/mine.txt"),
+        ("edit a file", "somebody changed"),
+        ("lose the originals", "holds the only copy of"),
+    ],
+)
+def test_a_folder_that_somebody_worked_in_is_refused_and_kept(labelled: Path, change: str, said: str) -> None:
+    annotate.organize("out")
+    if change == "add a file":
+        Path("out/red/mine.txt").write_text("notes")
+    elif change == "edit a file":
+        next(Path("out").glob("*/*.png")).write_bytes(b"retouched")
+    else:
+        shutil.rmtree(labelled / "red")
+    before = files(Path("out"))
+    with pytest.raises(InputError, match=said):
+        annotate.organize("out", seed=7)
+    assert files(Path("out")) == before
+
+
+def test_a_folder_that_annotate_did_not_make_is_refused(labelled: Path) -> None:
+    Path("out").mkdir()
+    Path("out/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="was not made by annotate"):
+        annotate.organize("out", force=True)
+    assert Path("out/thesis.txt").read_text() == "years of work"
+    Path("out/manifest.json").write_text('{"stage": "organize"}')
+    with pytest.raises(InputError, match="was not made by annotate"):
+        annotate.organize("out", force=True)
+
+
+def test_an_empty_folder_is_taken(labelled: Path) -> None:
+    Path("out").mkdir()
+    annotate.organize("out")
+    assert metadata()["num_images"] == 12
+
+
+@pytest.mark.parametrize("output", ["photos/out", "photos", ".", "artifacts", "artifacts/out"])
+def test_an_output_inside_the_images_or_around_them_is_refused(labelled: Path, output: str) -> None:
+    before = files(labelled)
+    with pytest.raises(InputError, match="lie"):
+        annotate.organize(output)
+    assert files(labelled) == before
+
+
+def test_a_dry_run_touches_nothing(labelled: Path) -> None:
+    made = annotate.organize("out", dry_run=True)
+    assert sum(made.folders.values()) == 12
+    assert not Path("out").exists()
+    assert not Path("artifacts/organize").exists()
+
+
+def test_an_image_that_is_gone_stops_it_before_anything_is_replaced(labelled: Path) -> None:
+    (labelled / "red" / "0.png").unlink()
+    with pytest.raises(InputError, match="is gone"):
+        annotate.organize("out")
+    assert not Path("out").exists()
+
+
+def test_a_full_disk_is_noticed_before_copying(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(StorageError, match="copies need"):
+        annotate.organize("out")
+    annotate.organize("out", link="symlink")
+
+
+def test_the_split_does_not_depend_on_where_the_images_lie(labelled: Path, checkpoint: Path) -> None:
+    annotate.organize("out")
+    elsewhere = Path("elsewhere")
+    for i, path in enumerate(sorted(labelled.rglob("*.png"), reverse=True)):
+        elsewhere.mkdir(exist_ok=True)
+        shutil.copy(path, elsewhere / f"{i:02}.png")
+    annotate.run(elsewhere, "out2", NAMES, model=str(checkpoint), workspace="artifacts2")
+
+    def split_of(folder: str) -> dict[str, str]:
+        images = metadata(folder)["images"]
+        assert isinstance(images, list)
+        return {image["sha256"]: image["split"] for image in images}
+
+    assert split_of("out") == split_of("out2")

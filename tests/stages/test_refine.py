@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import annotate
+from annotate.kernels.vectors import unit
+from annotate.stages.refine import warnings_of
+from annotate.workspace import Workspace
+
+Plant = Callable[..., Workspace]
+Blobs = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@pytest.mark.parametrize("method", ["direct", "dynamic", "soft"])
+def test_every_image_gets_a_label_with_its_probability(plant: Plant, blobs: Blobs, method: str) -> None:
+    x, t, truth = blobs(n=300, k=5, spread=0.1)
+    plant(x, t)
+    made = annotate.refine(method=method)
+    assert made.labels.shape == (300,)
+    assert (made.labels == truth).mean() > 0.98
+    np.testing.assert_allclose(made.probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(made.labels, made.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(made.confidences, made.probabilities.max(axis=1))
+    assert (made.micro_cluster_alignment is not None) == (method == "soft")
+
+
+def test_history_keeps_a_row_per_iteration(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(blur=0.3)[:2])
+    annotate.refine(method="dynamic", iterations=4)
+    rows = json.loads(Path("artifacts/refine/history.json").read_text())
+    assert [row["iteration"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[1]["text_weight"] == 0.95
+    assert all(row["moved_percent"] == pytest.approx(100 * row["moved"] / 300) for row in rows)
+    assert rows[-1]["active_classes"] == 5
+
+
+def test_a_given_temperature_is_used_as_it_is(plant: Plant, blobs: Blobs) -> None:
+    x, t, _ = blobs()
+    plant(x, t)
+    made = annotate.refine(method="dynamic", temperature=0.05)
+    similarity = x.astype(float) @ made.class_prototypes.T
+    expected = np.exp(similarity / 0.05) / np.exp(similarity / 0.05).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(made.probabilities, expected, atol=1e-5)
+
+
+def test_without_one_the_mean_confidence_is_that_of_zero_shot(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(spread=0.4, blur=0.3)[:2])
+    zero_shot = annotate.refine(method="direct").confidences.mean()
+    assert annotate.refine(method="dynamic").confidences.mean() == pytest.approx(zero_shot, abs=1e-3)
+
+
+def test_the_preset_follows_the_number_of_images(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(n=60)[:2])
+    assert annotate.refine().method == "direct"
+    plant(*blobs(n=160)[:2])
+    assert annotate.refine().method == "dynamic"
+
+
+def test_direct_takes_one_pass_and_ignores_iterations(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs()[:2])
+    assert len(annotate.refine(method="direct", iterations=7).history) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("method", ["direct", "dynamic", "soft"])
+def test_a_handful_of_images_is_enough(plant: Plant, blobs: Blobs, n: int, method: str) -> None:
+    plant(*blobs(n=n, k=3)[:2])
+    assert annotate.refine(method=method).labels.shape == (n,)
+
+
+def test_a_collapse_is_reported_with_a_remedy(plant: Plant) -> None:
+    """Images in one cone and texts in another, as CLIP has them: after one alignment few classes are left."""
+    rng = np.random.default_rng(0)
+    cone = unit(rng.normal(size=(2, 64)))
+    centres = unit(cone[0] + 0.4 * unit(rng.normal(size=(7, 64))))
+    x = unit(centres[np.arange(280) % 7] + 0.03 * rng.normal(size=(280, 64)))
+    plant(x, unit(cone[1] + 0.2 * (centres - cone[0]) + 0.06 * rng.normal(size=(7, 64))))
+    made = annotate.refine(method="soft")
+    assert made.history[-1]["active_classes"] < made.history[0]["active_classes"]
+    assert made.notes[0]["message"].startswith("collapse: ")
+    assert "annotate refine --method dynamic" in made.notes[0]["hint"]
+
+
+def row(active: int, share: float) -> dict[str, object]:
+    return {"active_classes": active, "largest_share": share}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(3, 0.4), row(3, 0.5)], []),
+        ([row(3, 0.4), row(2, 0.5), row(3, 0.5)], ["collapse: 3 classes had images at the start, 2 during refinement"]),
+        ([row(3, 0.4), row(3, 0.93)], ["collapse: 'a' holds 93 % of the images, 40 % before"]),
+        ([row(3, 0.92), row(3, 0.93)], ["'a' holds 93 % of the images, and did so before"]),
+    ],
+)
+def test_the_signs_of_collapse(rows: list[dict[str, object]], said: list[str]) -> None:
+    counts = np.array([93, 5, 2])
+    notes = warnings_of(rows, counts, ["a", "b", "c"], "dynamic")  # type: ignore[arg-type]
+    assert len(notes) == len(said)
+    for note, start in zip(notes, said, strict=True):
+        assert note["message"].startswith(start)
+        assert note["hint"]
+
+
+def test_identical_bytes_after_a_rerun_leave_later_stages_fresh(plant: Plant, blobs: Blobs) -> None:
+    place = plant(*blobs()[:2])
+    annotate.refine(method="dynamic")
+    before = place.manifest("refine")
+    annotate.refine(method="dynamic", force=True)
+    after = place.manifest("refine")
+    assert before is not None
+    assert after is not None
+    digests = [{name: entry["sha256"] for name, entry in m["files"].items()} for m in (before, after)]
+    assert digests[0] == digests[1]
