@@ -1,0 +1,1 @@
+"""What a report is made of: the truth, the numbers, the figures, the galleries, the words and the page."""

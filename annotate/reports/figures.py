@@ -1,0 +1,361 @@
+"""Figures: what a report shows as pictures. One function each, arrays and names in, a Figure out.
+
+House style: white paper, one accent colour, grey for what only supports, no frame, a thin grid. Colours tell
+classes apart for colour-blind readers too (Paul Tol's muted scheme), with a second marker beyond ten classes.
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.vectors import Floats, Ints
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, QUIET, FAINT, ACCENT, WARM = "#1f2933", "#66727f", "#e4e7eb", "#2f6fab", "#c8553d"
+COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499", "#5f6b76")
+MARKERS = ("o", "^")
+OTHERS = "#c9ced4"
+MOST_COLOURED = len(COLOURS) * len(MARKERS)  # classes on the map; the rest is grey
+MOST_BARS, MOST_RANGES, MOST_CELLS, MOST_NUMBERED = 40, 40, 40, 14
+DPI = 144
+NAME = 22  # characters of a class name
+# Fonts that some systems have, for scripts that matplotlib's own font lacks.
+FONTS = (
+    "DejaVu Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "WenQuanYi Micro Hei",
+    "Arial Unicode MS",
+)
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Our own settings, whatever the user's matplotlibrc says."""
+    import matplotlib.style
+
+    settings: dict[str, Any] = {
+        "font.family": list(fonts()[0]),
+        "font.size": 9,
+        "text.color": INK,
+        "text.parse_math": False,  # a class may be called "$5"
+        "axes.unicode_minus": False,
+        "axes.labelcolor": QUIET,
+        "axes.labelsize": 8.5,
+        "axes.edgecolor": FAINT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.7,
+        "xtick.color": QUIET,
+        "ytick.color": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "figure.facecolor": "white",
+    }
+    with matplotlib.style.context(["default", settings]):
+        yield
+
+
+# -- the figures ---------------------------------------------------------------------------------------
+
+
+@house_style()
+def distribution(counts: Ints, names: Sequence[str]) -> Figure:
+    """Images per class, most first; beyond forty classes the rest share a bar."""
+    order = np.argsort(-counts, kind="stable")
+    shown, rest = order[:MOST_BARS], order[MOST_BARS:]
+    values, labels = counts[shown].tolist(), [legible(names[k], k) for k in shown]
+    if len(rest):
+        values.append(int(counts[rest].sum()))
+        labels.append(f"{len(rest):,} other classes")
+    figure, axes = sheet(height=0.9 + 0.23 * len(values))
+    places = np.arange(len(values))[::-1]
+    axes.barh(places, values, height=0.72, color=[ACCENT] * len(shown) + [OTHERS] * (len(rest) > 0))
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(
+            f"{value:,}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", color=QUIET, size=8
+        )
+    axes.set_yticks(places, labels)
+    axes.set_ylim(-0.6, len(values) - 0.4)
+    axes.set_xlim(0, max(values) * 1.08)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("images")
+    whole_numbers(axes, "x")
+    return figure
+
+
+@house_style()
+def confidence_histogram(counts: Sequence[int], *, mean: float, median: float) -> Figure:
+    """How many images have which confidence. counts: equal bins from 0 to 1."""
+    figure, axes = sheet(height=2.6)
+    edges = np.linspace(0, 1, len(counts) + 1)
+    axes.bar(edges[:-1], counts, width=np.diff(edges) * 0.92, align="edge", color=ACCENT)
+    axes.axvline(mean, color=WARM, linewidth=1.4)
+    axes.annotate(
+        f"mean {100 * mean:.0f} %", (mean, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+        textcoords="offset points", ha="center", va="bottom", color=WARM, fontsize=8,
+    )  # fmt: skip
+    axes.set_xlim(0, 1)
+    percents(axes, "x")
+    whole_numbers(axes, "y")
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel(f"confidence (median {100 * median:.0f} %)")
+    axes.set_ylabel("images")
+    return figure
+
+
+@house_style()
+def confidence_ranges(ranges: Mapping[str, Mapping[str, float | None]]) -> Figure:
+    """Confidence by class: median, middle half and middle four fifths; lowest median at the bottom.
+
+    ranges  class name to p10, p25, median, p75, p90; null for a class without images, which is left out
+    """
+    ranked = [(name, k, found) for k, (name, found) in enumerate(ranges.items()) if found["median"] is not None]
+    ranked.sort(key=lambda entry: entry[2]["median"] or 0.0)
+    left_out = max(0, len(ranked) - MOST_RANGES)
+    ranked = ranked[:MOST_RANGES]  # the doubtful ones are what one looks for
+    marks = ("p10", "p25", "median", "p75", "p90")
+    p10, p25, median, p75, p90 = (np.array([found[mark] for _, _, found in ranked], float) for mark in marks)
+    places = np.arange(len(ranked))
+    figure, axes = sheet(height=1.0 + 0.25 * len(ranked))
+    axes.hlines(places, p10, p90, color=ACCENT, linewidth=1.2, alpha=0.55)
+    axes.hlines(places, p25, p75, color=ACCENT, linewidth=5, alpha=0.45)
+    axes.scatter(median, places, s=26, color=ACCENT, edgecolor="white", linewidth=0.8, zorder=3)
+    axes.set_yticks(places, [legible(name, k) for name, k, _ in ranked])
+    axes.set_ylim(-0.7, len(ranked) - 0.3)
+    axes.set_xlim(0, 1)
+    percents(axes, "x")
+    axes.grid(visible=False, axis="y")
+    unseen = f" ({left_out:,} surer classes not shown)" * (left_out > 0)
+    axes.set_xlabel(f"confidence: median, middle half, middle four fifths{unseen}")
+    return figure
+
+
+@house_style()
+def convergence(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """How refinement went: mean confidence, images that moved and active classes by pass."""
+    passes = [row["iteration"] for row in history]
+    figure, panels = sheets(3, height=4.4)
+    rows = (
+        ("mean confidence", [row["mean_confidence"] for row in history], True),
+        ("moved", [np.nan, *(row["moved_percent"] / 100 for row in history[1:])], True),
+        ("active classes", [row["active_classes"] for row in history], False),
+    )
+    for axes, (title, values, share) in zip(panels, rows, strict=True):
+        axes.plot(passes, values, color=ACCENT, marker="o", markersize=4, linewidth=1.6, clip_on=False)
+        axes.set_title(title, loc="left", fontsize=9, color=QUIET)
+        if share:
+            room(axes, values)
+        else:
+            axes.set_ylim(0, max(values) * 1.15)
+            whole_numbers(axes, "y")
+    panels[-1].set_xlabel("pass (0 is zero-shot)")
+    panels[-1].set_xlim(min(passes) - 0.15, max(passes) + 0.15)
+    whole_numbers(panels[-1], "x")
+    return figure
+
+
+@house_style()
+def embedding_map(places: Floats, labels: Ints, names: Sequence[str]) -> Figure:
+    """Images on a plane, coloured by class. The largest classes get a colour, the others are grey.
+
+    places  (N, 2)
+    labels  (N,)
+    """
+    figure, axes = sheet(height=4.4)
+    axes.set_axis_off()
+    axes.set_aspect("equal", adjustable="datalim")
+    counts = np.bincount(labels, minlength=len(names))
+    coloured = np.argsort(-counts, kind="stable")[:MOST_COLOURED]
+    coloured = np.sort(coloured[counts[coloured] > 0])
+    size = float(np.clip(9000 / max(1, len(labels)), 7, 60))
+    style: dict[str, Any] = {"s": size, "linewidth": 0.3, "edgecolor": "white", "alpha": 0.9}
+    grey = ~np.isin(labels, coloured)
+    if grey.any():
+        others = int((counts > 0).sum()) - len(coloured)
+        axes.scatter(*places[grey].T, color=OTHERS, zorder=1, label=f"{others:,} other classes", **style)
+    for turn, k in enumerate(coloured):
+        marker, colour = MARKERS[turn // len(COLOURS)], COLOURS[turn % len(COLOURS)]
+        axes.scatter(*places[labels == k].T, color=colour, marker=marker, label=legible(names[k], k), **style)
+    marks, words = axes.get_legend_handles_labels()
+    if grey.any():  # last of the list, under all others on the map
+        marks, words = [*marks[1:], marks[0]], [*words[1:], words[0]]
+    axes.legend(
+        marks,
+        words,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        markerscale=float(np.sqrt(30 / size)),
+        handletextpad=0.2,
+        labelspacing=0.45,
+    )
+    return figure
+
+
+@house_style()
+def confusion_matrix(counts: npt.NDArray[np.int64], names: Sequence[str]) -> Figure:
+    """True class by label, as shares of the true class; of many classes those with the most errors.
+
+    counts  (K, K), row true class, column label
+    """
+    k = len(names)
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CELLS]) if k > MOST_CELLS else np.arange(k)
+    totals = counts.sum(axis=1, keepdims=True)[shown]
+    cells = counts[np.ix_(shown, shown)]
+    shares = cells / np.maximum(1, totals)
+    side = float(np.clip(1.9 + 0.36 * len(shown), 2.8, 7.2))
+    figure, axes = sheet(width=side + 0.6, height=side)
+    axes.imshow(shares, cmap=paper_to_accent(), vmin=0, vmax=1)
+    small = 8 if len(shown) <= 20 else 5.5
+    axes.set_xticks(range(len(shown)), [legible(names[j], j, 16) for j in shown], rotation=90, fontsize=small)
+    axes.set_yticks(range(len(shown)), [legible(names[j], j, 16) for j in shown], fontsize=small)
+    axes.grid(visible=False)
+    axes.set_xlabel("label")
+    axes.set_ylabel("truth")
+    if k > len(shown):
+        axes.set_title(f"the {len(shown)} classes of {k:,} with the most errors", loc="left", fontsize=9, color=QUIET)
+    if len(shown) <= MOST_NUMBERED:
+        for (row, column), count in np.ndenumerate(cells):
+            if count:
+                ink, size = "white" if shares[row, column] > 0.55 else INK, 7 if count < 1000 else 5.5
+                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=size, color=ink)
+    return figure
+
+
+@house_style()
+def calibration(curve: Sequence[Mapping[str, float]], *, error: float) -> Figure:
+    """How often images of each confidence are right; on the diagonal confidence means what it says.
+
+    curve  confidence, accuracy and share of images of each bin
+    error  expected calibration error
+    """
+    keys = ("confidence", "accuracy", "share")
+    confidence, accuracy, share = (np.array([point[key] for point in curve]) for key in keys)
+    figure, (axes, below) = sheets(2, height=4.2, heights=(4, 1), width=4.6)
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    axes.vlines(confidence, confidence, accuracy, color=WARM, linewidth=2.5, alpha=0.35)
+    axes.plot(confidence, accuracy, color=ACCENT, linewidth=1.2, alpha=0.5)
+    axes.scatter(confidence, accuracy, s=14 + 130 * share, color=ACCENT, clip_on=False, zorder=3)
+    axes.set_title(f"calibration error {100 * error:.1f} %", loc="left", fontsize=9, color=INK)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("right")
+    percents(axes, "y")
+    below.bar(confidence, share, width=0.045, color=OTHERS)
+    below.set_ylabel("images")
+    percents(below, "y")
+    percents(below, "x")
+    below.set_xlabel("confidence")
+    return figure
+
+
+# -- paper and ink -------------------------------------------------------------------------------------
+
+
+@house_style()
+def save(figure: Figure, path: Path) -> None:
+    """The figure as a PNG whose bytes depend on what it shows alone."""
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def sheet(*, height: float, width: float = 6.2) -> tuple[Figure, Axes]:
+    figure, (axes,) = sheets(1, height=height, width=width)
+    return figure, axes
+
+
+def sheets(
+    count: int, *, height: float, width: float = 6.2, heights: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure, in inches, with panels one above the other that share their x axis."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False, height_ratios=heights)
+    return figure, list(panels[:, 0])
+
+
+def percents(axes: Axes, which: str) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
+
+
+def whole_numbers(axes: Axes, which: str) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(6 if which == "x" else 4, integer=True, min_n_ticks=1))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def room(axes: Axes, values: Sequence[float]) -> None:
+    """Shares on an axis that starts at zero where they come near it, and is never narrower than ten points."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low = 0.0 if low < 0.15 else low
+    middle, half = (low + high) / 2, max((high - low) / 2 * 1.15, 0.05)
+    start = max(0.0, middle - half)
+    axes.set_ylim(0.0 if low == 0 else start, max(min(1.0, middle + half), high) * 1.02)
+    percents(axes, "y")
+
+
+def paper_to_accent() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("accent", ["#f7f9fb", "#b9d3ea", ACCENT, "#173a5e"])
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+def legible(name: str, k: int, width: int = NAME) -> str:
+    """A class name in the glyphs that the fonts have, shortened; "class 7" where nothing of it is left."""
+    known = fonts()[1]
+    text = unicodedata.normalize("NFC", name)
+    text = "".join(" " if c.isspace() else c for c in text if c.isspace() or ord(c) in known)
+    text = " ".join(text.split())
+    if not any(c.isalnum() for c in text) and text != " ".join(name.split()):
+        return f"class {k + 1}"
+    if any(unicodedata.bidirectional(c) in ("R", "AL") for c in text):
+        text = text[::-1]  # drawn from left to right
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+@lru_cache
+def fonts() -> tuple[tuple[str, ...], frozenset[int]]:
+    """The fonts of FONTS that this machine has, and the characters that they can show."""
+    from matplotlib import font_manager
+
+    files = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    present = tuple(name for name in FONTS if name in files)
+    characters: set[int] = set()
+    for name in present:
+        path = font_manager.findfont(font_manager.FontProperties(family=name))
+        characters |= font_manager.get_font(path).get_charmap().keys()
+    return present, frozenset(characters)

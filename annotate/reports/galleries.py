@@ -1,0 +1,199 @@
+"""Galleries: which images a report shows, in which order, and their thumbnails as parts of the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from annotate.images import Unreadable, own_pixel_budget, thumbnail
+from annotate.kernels.vectors import Ints
+from annotate.progress import Progress
+from annotate.records import Embeddings, Refinement, Texts
+from annotate.reports.summary import runners_up
+from annotate.reports.truth import UNKNOWN, Truth
+
+SIDE = 112  # pixels
+QUALITY = 75  # of JPEG
+TINY = 48  # pixels; up to here an image is kept exact, and enlarged by the browser as squares
+MOST_CLASSES = 40  # with a gallery each; a page of more is slow to open and nobody scrolls it
+WRONG = 24  # images in the gallery of confident mistakes
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image with what is said of it; `source` is a data: address, None where the file cannot be read."""
+
+    path: str
+    source: str | None
+    tiny: bool
+    label: str
+    confidence: float
+    runner_up: str
+    runner_up_probability: float
+    truth: str | None
+    wrong: bool
+
+    @property
+    def file_name(self) -> str:
+        return os.path.basename(self.path)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A row of tiles. `images` counts all that could be in it."""
+
+    name: str
+    images: int
+    tiles: list[Tile]
+
+
+@dataclass(frozen=True)
+class Galleries:
+    """All galleries of a page. `pictures` is false where no image file could be read at all."""
+
+    least_certain: Gallery
+    mistakes: Gallery | None
+    classes: list[Gallery]
+    empty: list[str] = field(default_factory=list)
+    left_out: int = 0
+    pictures: bool = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Rows of images for a gallery, before anything is read."""
+
+    name: str
+    images: int
+    rows: Ints
+
+
+def make_galleries(
+    images: Embeddings,
+    texts: Texts,
+    refinement: Refinement,
+    truth: Truth | None,
+    *,
+    per_class: int,
+    least_certain: int,
+    max_megapixels: float,
+    progress: Progress,
+) -> Galleries:
+    """Choose the images, read their thumbnails in threads, and lay out the galleries."""
+    doubtful = np.argsort(refinement.confidences, kind="stable")[:least_certain]
+    choices = [Choice("least certain", len(refinement.labels), doubtful)]
+    if truth:
+        choices.append(mistakes(refinement, truth))
+    of_class = class_choices(refinement, texts.class_names, per_class) if per_class else []
+    rows = np.unique(np.concatenate([choice.rows for choice in (*choices, *of_class)]))
+    sources = read_thumbnails(images.image_paths, rows, max_megapixels, progress)
+    tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, sources), strict=True))
+    least, *others = [laid_out(choice, tiles) for choice in (*choices, *of_class)]
+    counts = np.bincount(refinement.labels, minlength=len(texts.class_names))
+    return Galleries(
+        least_certain=least,
+        mistakes=others.pop(0) if truth else None,
+        classes=others,
+        empty=[name for name, count in zip(texts.class_names, counts, strict=True) if not count],
+        left_out=int((counts > 0).sum()) - len(of_class) if per_class else 0,
+        pictures=not sources or any(source for source, _ in sources.values()),
+    )
+
+
+def laid_out(choice: Choice, tiles: Mapping[int, Tile]) -> Gallery:
+    return Gallery(choice.name, choice.images, [tiles[row] for row in choice.rows.tolist()])
+
+
+def mistakes(refinement: Refinement, truth: Truth) -> Choice:
+    """Images whose label is not the truth, most confident first."""
+    wrong = np.flatnonzero((truth.labels != UNKNOWN) & (truth.labels != refinement.labels))
+    order = np.argsort(-refinement.confidences[wrong], kind="stable")
+    return Choice("confident mistakes", len(wrong), wrong[order][:WRONG])
+
+
+def class_choices(refinement: Refinement, names: Sequence[str], per_class: int) -> list[Choice]:
+    """For each class with images, the largest forty at most: images spread from most to least confident."""
+    counts = np.bincount(refinement.labels, minlength=len(names))
+    largest = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    by_confidence = np.argsort(-refinement.confidences, kind="stable")
+    by_class = by_confidence[np.argsort(refinement.labels[by_confidence], kind="stable")]
+    ends = np.cumsum(counts)
+    return [
+        Choice(names[k], int(counts[k]), spread(by_class[ends[k] - counts[k] : ends[k]], per_class))
+        for k in np.sort(largest)
+        if counts[k]
+    ]
+
+
+def spread(rows: Ints, most: int) -> Ints:
+    """At most so many of the rows, the first and the last among them, evenly between."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def make_tiles(
+    rows: Ints,
+    images: Embeddings,
+    texts: Texts,
+    refinement: Refinement,
+    truth: Truth | None,
+    sources: Mapping[int, tuple[str | None, bool]],
+) -> Iterator[Tile]:
+    names = texts.class_names
+    for i, second in zip(rows.tolist(), runners_up(refinement, rows).tolist(), strict=True):
+        label = int(refinement.labels[i])
+        true = int(truth.labels[i]) if truth else UNKNOWN
+        source, tiny = sources[i]
+        yield Tile(
+            path=images.image_paths[i],
+            source=source,
+            tiny=tiny,
+            label=names[label],
+            confidence=float(refinement.confidences[i]),
+            runner_up=names[second],
+            runner_up_probability=float(refinement.probabilities[i, second]),
+            truth=None if true == UNKNOWN else names[true],
+            wrong=true not in (UNKNOWN, label),
+        )
+
+
+def read_thumbnails(
+    paths: Sequence[str], rows: Ints, max_megapixels: float, progress: Progress
+) -> dict[int, tuple[str | None, bool]]:
+    """Row to the thumbnail's data: address, None where it cannot be read, and whether it is tiny."""
+
+    def read(row: int) -> tuple[str | None, bool]:
+        try:
+            picture = thumbnail(Path(paths[row]), side=SIDE, max_megapixels=max_megapixels)
+        except Unreadable:
+            return None, False
+        tiny = max(picture.size) <= TINY
+        content = io.BytesIO()
+        if tiny:
+            picture.save(content, "PNG", optimize=True)
+        else:
+            picture.save(content, "JPEG", quality=QUALITY)
+        return data_address(content.getvalue(), "png" if tiny else "jpeg"), tiny
+
+    with (
+        progress.steps("thumbnails", len(rows), "images") as advance,
+        own_pixel_budget(),
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="thumbnail") as pool,
+    ):
+        found = {}
+        for row, outcome in zip(rows.tolist(), pool.map(read, rows.tolist()), strict=True):
+            found[row] = outcome
+            advance(1)
+        return found
+
+
+def data_address(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

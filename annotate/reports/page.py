@@ -1,0 +1,57 @@
+"""report.html: one file with everything in it, nothing fetched and nothing run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotate.reports.galleries import MOST_CLASSES, Galleries, data_address
+from annotate.reports.plaintext import left_out, percent, whole_percent
+
+TEMPLATE = "page.html.j2"
+ROWS = 100  # of a table: classes, skipped files
+
+
+def page(summary: Mapping[str, Any], galleries: Galleries, folder: Path, drawn: Sequence[str]) -> str:
+    """The page as text.
+
+    folder  where the figures lie
+    drawn   their file names
+    """
+    counts = summary["class_distribution"]
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    return str(
+        template().render(
+            summary=summary,
+            truth=summary["truth"],
+            left_out=left_out(summary["truth"]) if summary["truth"] else [],
+            ranked=ranked,
+            largest=max(counts.values()),
+            galleries=galleries,
+            most_classes=MOST_CLASSES,
+            rows=ROWS,
+            figures={Path(name).stem: data_address((folder / name).read_bytes(), "png") for name in drawn},
+        )
+    )
+
+
+@functools.cache
+def template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": unbroken(percent), "whole_percent": unbroken(whole_percent)}
+    return environment.get_template(TEMPLATE)
+
+
+def unbroken(shown: Callable[[float], str]) -> Callable[[float], str]:
+    """A number that no line break parts from its unit."""
+    return lambda share: shown(share).replace(" ", "\u00a0")

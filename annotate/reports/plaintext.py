@@ -1,0 +1,200 @@
+"""report.txt: the numbers of a report for a terminal, at most 80 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from annotate.errors import printable
+
+WIDTH = 80
+NAME = 24  # columns for a class name
+SKIPPED = 20  # files listed
+
+
+def text_report(summary: dict[str, Any]) -> str:
+    """The whole report as text.
+
+    summary  as annotate.reports.summary makes it
+    """
+    parts = [headline(summary), warnings(summary), truth(summary), distribution(summary), confidence(summary)]
+    parts += [convergence(summary), skipped(summary)]
+    return "\n".join("\n".join(part) + "\n" for part in parts if part)
+
+
+def headline(summary: dict[str, Any]) -> list[str]:
+    rows = [
+        ("images", f"{summary['images']:,}"),
+        ("classes", f"{summary['classes']:,}"),
+        ("method", f"{summary['method']}, temperature {summary['temperature']:.4g}"),
+        ("model", f"{printable(summary['model'])}, prompts {summary['prompts']}"),
+        ("confidence", f"{percent(summary['confidence']['mean'])} on average"),
+    ]
+    if summary["skipped"]:
+        rows.append(("skipped", f"{len(summary['skipped']):,}, listed below"))
+    if summary["truth"]:
+        scores = summary["truth"]
+        rows.append(("accuracy", f"{percent(scores['accuracy'])} of {scores['images']:,} images with a truth"))
+    if summary["folder"]:
+        rows.insert(0, ("folder", printable(summary["folder"])))
+    return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
+
+
+def warnings(summary: dict[str, Any]) -> list[str]:
+    if not summary["warnings"]:
+        return []
+    lines = section("Warnings")
+    for note in summary["warnings"]:
+        lines += wrapped(f"! {printable(note['message'])}", indent=4)
+        lines += [f"  {line}" for line in wrapped(printable(note["hint"]), indent=2)]
+    return lines
+
+
+def distribution(summary: dict[str, Any]) -> list[str]:
+    counts: dict[str, int] = summary["class_distribution"]
+    total, largest = summary["images"], max(counts.values())
+    lines = section("Classes", " images   share  median confidence")
+    for name, count in sorted(counts.items(), key=lambda item: -item[1]):
+        median = percent(summary["confidence_per_class"][name]["median"])
+        numbers = f"{count:>9,} {percent(count / total):>7} {median:>7}"
+        lines.append(f"  {fit(name, NAME)} {numbers}  {bar(count, largest, 24)}".rstrip())
+    return lines
+
+
+def confidence(summary: dict[str, Any]) -> list[str]:
+    found = summary["confidence"]
+    rows = [
+        ("mean", found["mean"]),
+        ("median", found["median"]),
+        ("10th percentile", found["p10"]),
+        ("least", found["min"]),
+        ("images at 90 % or more", found["share_at_least_0.9"]),
+        ("images below 50 %", found["share_below_0.5"]),
+    ]
+    lines = section("Confidence") + [f"  {name:<{NAME}} {percent(value):>8}" for name, value in rows] + [""]
+    histogram = pairs_of_bins(found["histogram"])
+    for tenth, count in enumerate(histogram):
+        span = f"{10 * tenth} to {10 * tenth + 10} %"
+        lines.append(f"  {span:<{NAME}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
+    return lines
+
+
+def pairs_of_bins(histogram: Sequence[int]) -> list[int]:
+    return [a + b for a, b in zip(histogram[::2], histogram[1::2], strict=True)]
+
+
+def convergence(summary: dict[str, Any]) -> list[str]:
+    if len(summary["history"]) < 2:
+        return []
+    lines = [*section("Convergence"), "  pass   confidence   active classes   text weight          moved"]
+    for row in summary["history"]:
+        weight = "" if row["text_weight"] is None else f"{row['text_weight']:.3f}"
+        moved = f"{row['moved']:,} ({row['moved_percent']:.1f} %)" if row["iteration"] else ""
+        lines.append(
+            f"  {row['iteration']:>4}   {percent(row['mean_confidence']):>10}   {row['active_classes']:>14,}   "
+            f"{weight:>11}   {moved:>12}".rstrip()
+        )
+    return lines
+
+
+def skipped(summary: dict[str, Any]) -> list[str]:
+    files = summary["skipped"]
+    if not files:
+        return []
+    lines = section(f"Skipped: {len(files):,} file{'s' * (len(files) != 1)}")
+    for row in files[:SKIPPED]:
+        lines += [f"  {printable(row['path'])}", f"      {printable(row['reason'])}"]
+    return lines + more(len(files) - SKIPPED, "report.json lists them all")
+
+
+def truth(summary: dict[str, Any]) -> list[str]:
+    scores = summary["truth"]
+    if not scores:
+        return []
+    lines = [
+        *section("Against the truth"),
+        f"  accuracy          {percent(scores['accuracy']):>8}   {scores['images']:,} images",
+        f"  mean confidence   {percent(scores['mean_confidence']):>8}",
+        f"  calibration error {percent(scores['ece']):>8}   mean gap between confidence and accuracy",
+    ]
+    lines += wrapped(f"truth from {scores['source']}", indent=4)
+    lines += [line for sentence in left_out(scores) for line in wrapped(sentence, indent=2)]
+    lines += ["", f"  {'class':<{NAME}}    truth  labelled  precision   recall"]
+    for name, row in scores["per_class"].items():
+        rates = f"{percent(row['precision']):>9}  {percent(row['recall']):>7}"
+        lines.append(f"  {fit(name, NAME)} {row['images']:>8,}  {row['labelled']:>8,}  {rates}")
+    if scores["most_confused"]:
+        lines += ["", "  most often confused"]
+        for pair in scores["most_confused"][:10]:
+            labelled = shortened(pair["label"], NAME)
+            lines.append(f"  {pair['images']:>6,}  {fit(pair['truth'], NAME)} labelled {labelled}")
+    return lines
+
+
+def left_out(scores: dict[str, Any]) -> list[str]:
+    """Sentences on the images that accuracy does not count."""
+    found, sentences = scores["left_out"], []
+    if found["outside_the_classes"]:
+        names = [f"'{printable(name)}'" for name in found["outside_names"]]
+        listed = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
+        sentences.append(f"truth outside the classes: {found['outside_the_classes']:,} images, not counted ({listed})")
+    if found["unknown"]:
+        sentences.append(f"no truth known: {found['unknown']:,} images, not counted")
+    if found["unused_entries"]:
+        sentences.append(f"entries that are none of the images: {found['unused_entries']:,}")
+    return sentences
+
+
+# -- lines ---------------------------------------------------------------------------------------------
+
+
+def section(title: str, columns: str = "") -> list[str]:
+    if not columns:
+        return [title, "-" * len(title)]
+    return [f"{title:<{NAME + 5}}{columns}", "-" * (NAME + 5 + len(columns))]
+
+
+def bar(count: int, largest: int, width: int) -> str:
+    """A bar of eighths of a column; at least a sliver for anything above zero."""
+    eighths = round(8 * width * count / max(1, largest))
+    full, part = divmod(max(eighths, 1 if count else 0), 8)
+    return "█" * full + " ▏▎▍▌▋▊▉"[part].strip()
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def whole_percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def more(count: int, where: str) -> list[str]:
+    return [f"  … and {count:,} more; {where}"] if count > 0 else []
+
+
+def wrapped(sentence: str, *, indent: int) -> list[str]:
+    first, *rest = textwrap.wrap(sentence, WIDTH - indent, break_on_hyphens=False, break_long_words=False)
+    return [f"  {first}", *(" " * indent + line for line in rest)]
+
+
+def columns_of(text: str) -> int:
+    """How wide a terminal shows it: East Asian characters and emoji take two columns, combining marks none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 or c in "\u200d\ufe0f" for c in text)
+
+
+def shortened(name: str, width: int) -> str:
+    text = printable(name)
+    if columns_of(text) <= width:
+        return text
+    while columns_of(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def fit(name: str, width: int) -> str:
+    text = shortened(name, width)
+    return text + " " * (width - columns_of(text))

@@ -1,0 +1,196 @@
+"""The numbers of a report: what report.json holds, and what the pages and figures are drawn from.
+
+Everything here is plain JSON: names and numbers, null for what does not exist. Class names are keys in the
+order in which they were given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.calibration import reliability
+from annotate.kernels.scores import confusion, precision_recall
+from annotate.kernels.vectors import Floats, Ints
+from annotate.records import Clusters, Embeddings, Note, Refinement, Texts
+from annotate.reports.truth import UNKNOWN, Truth
+
+BINS = 20  # of the confidence histogram
+SURE, DOUBTFUL = 0.9, 0.5
+MOST_CONFUSED = 20  # pairs
+
+
+def summarize(
+    images: Embeddings,
+    texts: Texts,
+    refinement: Refinement,
+    clusters: Clusters | None = None,
+    truth: Truth | None = None,
+    *,
+    least_certain: int = 0,
+) -> dict[str, Any]:
+    """Everything worth knowing of a labelled set of images.
+
+    least_certain  how many images to list, least certain first
+    """
+    names = texts.class_names
+    labels, confidences = refinement.labels, refinement.confidences
+    counts = np.bincount(labels, minlength=len(names))
+    return {
+        "images": len(labels),
+        "classes": len(names),
+        "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
+        "confidence": confidence_statistics(confidences),
+        "confidence_per_class": {name: confidence_range(confidences[labels == k]) for k, name in enumerate(names)},
+        "method": refinement.method,
+        "temperature": refinement.temperature,
+        "model": images.model["name"],
+        "prompts": texts.prompt_set,
+        "folder": images.folder,
+        "history": refinement.history,
+        "clusters": cluster_counts(clusters) if clusters else None,
+        "skipped": images.skipped,
+        "warnings": warnings_of(refinement, counts, names),
+        "least_certain": doubts(images, texts, refinement, np.argsort(confidences, kind="stable")[:least_certain]),
+        "truth": truth_scores(refinement, truth, names) if truth else None,
+    }
+
+
+def confidence_statistics(confidences: Floats) -> dict[str, Any]:
+    histogram, _ = np.histogram(np.clip(confidences, 0, 1), BINS, (0, 1))
+    wide = confidences.astype(np.float64)
+    return {
+        "mean": float(wide.mean()),
+        **confidence_range(confidences),
+        "share_at_least_0.9": float((confidences >= np.float32(SURE)).mean()),
+        "share_below_0.5": float((confidences < DOUBTFUL).mean()),
+        "histogram": histogram.tolist(),
+    }
+
+
+def confidence_range(confidences: Floats) -> dict[str, float | None]:
+    """Least, percentiles and most; null where there is no image."""
+    keys = ("min", "p10", "p25", "median", "p75", "p90", "max")
+    if not len(confidences):
+        return dict.fromkeys(keys)
+    values = np.percentile(confidences.astype(np.float64), [0, 10, 25, 50, 75, 90, 100])
+    return dict(zip(keys, values.tolist(), strict=True))
+
+
+def cluster_counts(clusters: Clusters) -> dict[str, int]:
+    return {
+        "micro": len(clusters.micro_centroids),
+        "meta": len(clusters.meta_centroids),
+        "noise": int((clusters.micro_assignments < 0).sum()),
+    }
+
+
+def warnings_of(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
+    """What refinement noticed, and classes that no image got."""
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if not empty:
+        return refinement.notes
+    listed = ", ".join(f"'{name}'" for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+    return [
+        *refinement.notes,
+        {
+            "message": f"no image is labelled {listed}",
+            "hint": "if the images show it, reword the class or give prompts: --prompts FILE.yaml",
+        },
+    ]
+
+
+def doubts(images: Embeddings, texts: Texts, refinement: Refinement, rows: Ints) -> list[dict[str, Any]]:
+    """The given images with their label and the class that came second."""
+    names = texts.class_names
+    second = runners_up(refinement, rows)
+    return [
+        {
+            "path": images.image_paths[i],
+            "label": names[refinement.labels[i]],
+            "confidence": float(refinement.confidences[i]),
+            "runner_up": names[k],
+            "runner_up_probability": float(refinement.probabilities[i, k]),
+        }
+        for i, k in zip(rows.tolist(), second.tolist(), strict=True)
+    ]
+
+
+def runners_up(refinement: Refinement, rows: Ints) -> Ints:
+    """The most probable class but the label, for the given images."""
+    probabilities = refinement.probabilities[rows]  # a copy
+    probabilities[np.arange(len(rows)), refinement.labels[rows]] = -1
+    return np.asarray(probabilities.argmax(axis=1), np.int64)
+
+
+# -- against the truth ---------------------------------------------------------------------------------
+
+
+def truth_scores(refinement: Refinement, truth: Truth, names: Sequence[str]) -> dict[str, Any]:
+    """How right the labels are, over the images whose true class is one of the classes."""
+    known = truth.labels != UNKNOWN
+    true, labels, confidences = truth.labels[known], refinement.labels[known], refinement.confidences[known]
+    right = true == labels
+    curve = reliability(confidences.astype(np.float64), right)
+    counts = confusion(true, labels, len(names))
+    return {
+        "source": truth.source,
+        "images": int(known.sum()),
+        "left_out": {
+            "outside_the_classes": sum(truth.outside.values()),
+            "outside_names": dict(truth.outside),
+            "unknown": truth.unknown,
+            "unused_entries": truth.unused,
+        },
+        "accuracy": float(right.mean()),
+        "mean_confidence": float(confidences.mean(dtype=np.float64)),
+        "per_class": per_class(counts, names),
+        "confusion": sparse(counts, names),
+        "most_confused": most_confused(counts, names),
+        "calibration": [
+            {"confidence": float(c), "accuracy": float(a), "share": float(s)}
+            for c, a, s in zip(curve.confidence, curve.accuracy, curve.share, strict=True)
+        ],
+        "ece": curve.error,
+    }
+
+
+def per_class(counts: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, dict[str, float | None]]:
+    precision, recall = precision_recall(counts)
+    return {
+        name: {
+            "images": int(counts[k].sum()),
+            "labelled": int(counts[:, k].sum()),
+            "precision": or_null(precision[k]),
+            "recall": or_null(recall[k]),
+        }
+        for k, name in enumerate(names)
+    }
+
+
+def or_null(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def sparse(counts: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """True class to label to images; what never happened is left out."""
+    return {
+        name: {names[j]: int(row[j]) for j in np.flatnonzero(row).tolist()}
+        for name, row in zip(names, counts, strict=True)
+        if row.any()
+    }
+
+
+def most_confused(counts: npt.NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Pairs of true class and wrong label, most images first."""
+    wrong = counts - np.diag(np.diag(counts))
+    true, label = np.nonzero(wrong)
+    order = np.argsort(-wrong[true, label], kind="stable")[:MOST_CONFUSED]
+    return [
+        {"truth": names[t], "label": names[j], "images": int(wrong[t, j])}
+        for t, j in zip(true[order].tolist(), label[order].tolist(), strict=True)
+    ]

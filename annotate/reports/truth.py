@@ -1,0 +1,252 @@
+"""What the images really show, where somebody knows: a CSV, folder names, or a folder-per-class tree."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.digests import file_digest
+from annotate.errors import InputError, printable
+from annotate.images import find_images
+from annotate.prompts import number_of
+from annotate.records import ImageFacts
+
+FOLDERS = "folders"  # the word that stands for the parent folders of the images
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath")
+CLASS_COLUMNS = ("class", "label", "class_name", "name", "category", "truth")
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true class of each image.
+
+    source   where it came from, for the reader
+    labels   (N,) index of the class, -1 where nobody knows or the truth is none of the classes
+    outside  names that are none of the classes, with how many images bear them
+    unknown  images of which nothing is said
+    unused   entries of the source that are none of the images
+    """
+
+    source: str
+    labels: npt.NDArray[np.int64]
+    outside: Mapping[str, int] = field(default_factory=dict)
+    unknown: int = 0
+    unused: int = 0
+
+
+def read_truth(
+    source: Path,
+    image_paths: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    folder: str | None = None,
+    images: Sequence[ImageFacts | None] = (),
+) -> Truth:
+    """The truth by the word `folders`, a CSV of path,class, or a folder-per-class tree.
+
+    image_paths  N paths as they were embedded, below `folder`
+    images       N facts; their digests find the files of a tree that is laid out otherwise
+    raises       InputError where it cannot be read, or says nothing about these images and classes
+    """
+    unused = 0
+    if str(source) == FOLDERS:
+        shown, names = "folder names", [parent_name(path) for path in image_paths]
+    elif source.is_dir():
+        shown = f"{printable(source)}/"
+        names, unused = names_from_tree(source, image_paths, folder, images)
+    elif source.is_file():
+        shown = printable(source)
+        names, unused = names_from_csv(source, image_paths, folder)
+    else:
+        raise InputError(
+            f"no truth at {printable(source)}",
+            hint="give a CSV of path,class, a folder with one folder per class, or the word `folders`",
+        )
+    if all(name is None for name in names):
+        raise InputError(
+            f"{shown}: says nothing about any of the {len(names):,} images",
+            hint="the tree must hold the same files, in the same folders or byte for byte"
+            if source.is_dir()
+            else "its paths must be absolute, or relative to the images or to the CSV itself",
+        )
+    return matched(shown, names, class_names, unused)
+
+
+def matched(source: str, names: Sequence[str | None], class_names: Sequence[str], unused: int = 0) -> Truth:
+    """Names as classes; those that are none are counted, never dropped.
+
+    raises  InputError where none of them is a class
+    """
+    class_of = matcher(class_names)
+    found = {name: class_of(name) for name in set(names) if name is not None}
+    outside = Counter(name for name in names if name is not None and found[name] is None)
+    if all(index is None for index in found.values()):
+        examples = ", ".join(f"'{printable(name)}'" for name, _ in outside.most_common(3))
+        classes = ", ".join(printable(name) for name in class_names[:8]) + " …" * (len(class_names) > 8)
+        raise InputError(
+            f"{source}: none of its names is a class, for example {examples}", hint=f"the classes are {classes}"
+        )
+    indices = [found[name] if name is not None else None for name in names]
+    labels = np.array([UNKNOWN if index is None else index for index in indices], np.int64)
+    return Truth(source, labels, dict(outside.most_common()), sum(name is None for name in names), unused)
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+def matcher(class_names: Sequence[str]) -> Callable[[str], int | None]:
+    """From a name to the class it means, or None.
+
+    As written; else but for case, spaces, hyphens, underscores and Unicode form; else as the same number
+    ("2" is "two"); else but for a plural s. A spelling that two classes share means neither.
+    """
+    levels = [(spelling, unambiguous(class_names, spelling)) for spelling in (str, plain, number, singular)]
+
+    def class_of(name: str) -> int | None:
+        for spelling, known in levels:
+            index = known.get(spelling(name))
+            if index is not None:
+                return index
+        return None
+
+    return class_of
+
+
+def unambiguous(class_names: Sequence[str], spelling: Callable[[str], str]) -> dict[str, int]:
+    spelled = [spelling(name) for name in class_names]
+    often = Counter(spelled)
+    return {key: index for index, key in enumerate(spelled) if key and often[key] == 1}
+
+
+def plain(name: str) -> str:
+    """`T-Shirt ` and `t_shirt` as the same word."""
+    return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def number(name: str) -> str:
+    value = number_of(name)
+    return "" if value is None else str(value)
+
+
+def singular(name: str) -> str:
+    return plain(name).removesuffix("s")
+
+
+# -- sources -------------------------------------------------------------------------------------------
+
+
+def parent_name(path: str) -> str | None:
+    return os.path.basename(os.path.dirname(path)) or None
+
+
+def names_from_tree(
+    top: Path, image_paths: Sequence[str], folder: str | None, images: Sequence[ImageFacts | None]
+) -> tuple[list[str | None], int]:
+    """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
+    found, _ = find_images(top)
+    root = os.path.abspath(top)
+    by_path = {os.path.relpath(path, root): path.parent.name for path in found if str(path.parent) != root}
+    names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]
+    if len(images) == len(names) and None in names:
+        by_digest = names_by_digest(found, images)
+        digests = [fact["digest"] if fact else "" for fact in images]
+        names = [by_digest.get(digest) if name is None else name for name, digest in zip(names, digests, strict=True)]
+    return names, max(0, len(found) - sum(name is not None for name in names))
+
+
+def names_by_digest(found: Iterable[Path], images: Sequence[ImageFacts | None]) -> dict[str, str]:
+    """Folder name by digest, of the files whose size is that of some image; none where two folders differ."""
+    sizes = {fact["size"] for fact in images if fact}
+    names: dict[str, set[str]] = {}
+    for path in found:
+        if path.stat().st_size in sizes:
+            names.setdefault(file_digest(path), set()).add(path.parent.name)
+    return {digest: folders.pop() for digest, folders in names.items() if len(folders) == 1}
+
+
+def names_from_csv(file: Path, image_paths: Sequence[str], folder: str | None) -> tuple[list[str | None], int]:
+    """The class that the CSV gives each image; rows that name no image are counted.
+
+    raises  InputError where it is not a table of paths and classes, or contradicts itself
+    """
+    find = finder(image_paths, folders=[os.path.dirname(os.path.abspath(file)), *([folder] if folder else [])])
+    names: list[str | None] = [None] * len(image_paths)
+    unused = 0
+    for line, path, name in csv_rows(file):
+        index = find(path)
+        if index is None:
+            unused += 1
+            continue
+        if not name:
+            continue
+        before = names[index]
+        if before is not None and before != name:
+            raise InputError(
+                f"{printable(file)}: line {line}: {printable(path)} is '{printable(name)}' here "
+                f"and '{printable(before)}' before",
+                hint="give each image one class",
+            )
+        names[index] = name
+    return names, unused
+
+
+def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, path and class of each row; a header, where there is one, says which columns."""
+    shown = printable(file)
+    hint = "write one line `path,class` per image; quote paths that hold commas"
+    columns: tuple[int, int] | None = None
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            reader = csv.reader(lines)
+            for row in reader:
+                if not any(cell.strip() for cell in row):
+                    continue
+                if columns is None:
+                    columns = header_columns(row, shown)
+                    if columns:
+                        continue
+                    if len(row) == 2:
+                        columns = (0, 1)
+                if columns is None or len(row) <= max(columns):
+                    found = f"{len(row)} column{'s' * (len(row) != 1)}"
+                    raise InputError(f"{shown}: line {reader.line_num}: expected path,class, found {found}", hint=hint)
+                yield reader.line_num, row[columns[0]], row[columns[1]].strip()
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{shown}: not readable as a CSV in UTF-8", hint=f"save it as `CSV UTF-8`; {hint}") from error
+
+
+def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
+    """Which columns hold path and class, or None where the row is no header."""
+    titles = [cell.strip().lower() for cell in row]
+    path = next((titles.index(title) for title in PATH_COLUMNS if title in titles), None)
+    name = next((titles.index(title) for title in CLASS_COLUMNS if title in titles), None)
+    if path is None:
+        return None
+    if name is None:
+        listed = ", ".join(f"'{printable(cell)}'" for cell in row)
+        raise InputError(f"{shown}: no column 'class' among {listed}", hint="call the column of true classes `class`")
+    return path, name
+
+
+def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[str], int | None]:
+    """From a path as somebody wrote it to the image: as listed, below one of the folders, or by a bare name."""
+    listed = {path: index for index, path in enumerate(image_paths)}
+    bare = unambiguous(image_paths, os.path.basename)
+
+    def find(path: str) -> int | None:
+        for candidate in (path, path.strip(), *(os.path.normpath(os.path.join(top, path.strip())) for top in folders)):
+            if candidate in listed:
+                return listed[candidate]
+        return bare.get(path.strip())
+
+    return find

@@ -1,0 +1,144 @@
+"""report: what the labels look like, for a terminal, a browser and a program."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annotate.config import Config, Settings
+from annotate.digests import content_digest
+from annotate.kernels.projection import project, sample
+from annotate.kernels.scores import confusion
+from annotate.progress import Progress, Silent
+from annotate.records import Clusters, Embeddings, Refinement, Reported, Texts
+from annotate.reports import figures
+from annotate.reports.galleries import make_galleries
+from annotate.reports.page import page
+from annotate.reports.plaintext import text_report
+from annotate.reports.summary import summarize
+from annotate.reports.truth import UNKNOWN, Truth, read_truth
+from annotate.stages import run_stage
+from annotate.stages.refine import read_labelled
+from annotate.workspace import Plan, Workspace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VERSION = 1
+PARTS = ".report.parts"  # in the workspace: pages and figures until they are published
+
+
+def report(
+    workspace: Workspace,
+    config: Config,
+    *,
+    truth: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Reported:
+    """Write report.txt, report.html, report.json and the figures.
+
+    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like
+    raises  StaleArtifact where labels and images are not of one run, InputError for a truth that says nothing
+    """
+    progress = progress or Silent()
+    with workspace.lock():
+        images, texts, refinement = read_labelled(workspace)
+        clusters = clusters_of(workspace, images)
+        settings = config.resolve(len(images.embeddings))
+        known = None
+        if truth:
+            known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+        plan = plan_for(workspace, settings, clusters, known)
+        parts = workspace.root / PARTS
+
+        def make() -> Reported:
+            summary = summarize(images, texts, refinement, clusters, known, least_certain=settings.report.least_certain)
+            drawn = draw_figures(parts / "figures", summary, images, texts, refinement, known, settings, progress)
+            galleries = make_galleries(
+                images,
+                texts,
+                refinement,
+                known,
+                per_class=settings.report.thumbnails,
+                least_certain=settings.report.least_certain,
+                max_megapixels=settings.embed.max_megapixels,
+                progress=progress,
+            )
+            write_text(parts / "report.txt", text_report(summary))
+            write_text(parts / "report.html", page(summary, galleries, parts / "figures", drawn))
+            return Reported(summary, drawn)
+
+        try:
+            shutil.rmtree(parts, ignore_errors=True)
+            return run_stage(workspace, plan, Reported, make, force=force, progress=progress, extra=parts)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
+
+
+def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None, truth: Truth | None) -> Plan:
+    inputs = {**workspace.digests("embed"), **workspace.digests("text"), **workspace.digests("refine")}
+    if clusters:
+        inputs |= workspace.digests("cluster")
+    if truth:
+        inputs["truth"] = content_digest([truth.labels.tolist(), dict(truth.outside), truth.unknown, truth.unused])
+    chosen = {
+        "thumbnails": settings.report.thumbnails,
+        "least_certain": settings.report.least_certain,
+        "map_points": settings.report.map_points,
+        "truth": truth.source if truth else None,
+    }
+    return Plan("report", VERSION, chosen, inputs)
+
+
+def clusters_of(workspace: Workspace, images: Embeddings) -> Clusters | None:
+    """The workspace's clusters, where they are of these images."""
+    clusters = workspace.read(Clusters) if workspace.has("cluster") else None
+    return clusters if clusters and len(clusters.micro_assignments) == len(images.embeddings) else None
+
+
+def draw_figures(
+    folder: Path,
+    summary: Mapping[str, Any],
+    images: Embeddings,
+    texts: Texts,
+    refinement: Refinement,
+    truth: Truth | None,
+    settings: Settings,
+    progress: Progress,
+) -> list[str]:
+    """Draw what there is to draw; returns the file names."""
+    names, labels = texts.class_names, refinement.labels
+    confidence = summary["confidence"]
+    rows = sample(len(labels), settings.report.map_points)
+    drawings: dict[str, Callable[[], Figure]] = {
+        "distribution.png": lambda: figures.distribution(np.bincount(labels, minlength=len(names)), names),
+        "confidence.png": lambda: figures.confidence_histogram(
+            confidence["histogram"], mean=confidence["mean"], median=confidence["median"]
+        ),
+        "confidence_per_class.png": lambda: figures.confidence_ranges(summary["confidence_per_class"]),
+        "map.png": lambda: figures.embedding_map(project(images.embeddings[rows]), labels[rows], names),
+    }
+    if len(refinement.history) > 1:
+        drawings["convergence.png"] = lambda: figures.convergence(refinement.history)
+    if truth:
+        known = truth.labels != UNKNOWN
+        counts = confusion(truth.labels[known], labels[known], len(names))
+        scores = summary["truth"]
+        drawings["confusion.png"] = lambda: figures.confusion_matrix(counts, names)
+        drawings["calibration.png"] = lambda: figures.calibration(scores["calibration"], error=scores["ece"])
+    folder.mkdir(parents=True)
+    with progress.steps("figures", len(drawings), "figures") as advance:
+        for name, draw in drawings.items():
+            figures.save(draw(), folder / name)
+            advance(1)
+    return list(drawings)
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8; file names that are not text show their bytes as escapes."""
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))

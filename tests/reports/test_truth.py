@@ -1,0 +1,175 @@
+"""What the images really show."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from annotate.digests import file_digest
+from annotate.errors import InputError
+from annotate.records import ImageFacts
+from annotate.reports.truth import FOLDERS, matcher, read_truth
+
+CLASSES = ["cat", "dog"]
+
+
+def picture(path: Path, shade: int) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 4), shade).save(path)
+    return str(path)
+
+
+def facts(path: str) -> ImageFacts:
+    return {"size": Path(path).stat().st_size, "modified_ns": 0, "digest": file_digest(Path(path))}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    """Two images below a folder, one deeper than the other."""
+    return [picture(tmp_path / "images" / "a.png", 10), picture(tmp_path / "images" / "deep" / "b.png", 20)]
+
+
+def csv(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "truth.csv"
+    file.write_text(text, "utf-8")
+    return file
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("class_name", "folder"),
+    [
+        ("t-shirt", "T Shirt"),
+        ("traffic_light", "traffic light"),
+        ("Café", "Cafe\u0301"),
+        ("two", "2"),
+        ("7", "Seven"),
+        ("cats", "cat"),
+        ("dog", "Dogs"),
+        ("狗", "狗"),
+        ("🐶", "🐶"),
+    ],
+)
+def test_spelling_does_not_part_a_class_from_its_name(class_name: str, folder: str) -> None:
+    assert matcher(["something else", class_name])(folder) == 1
+
+
+def test_a_spelling_that_two_classes_share_means_neither_unless_it_is_exact() -> None:
+    class_of = matcher(["glass", "glasses", "t-shirt", "tshirt"])
+    assert class_of("Glass") == 0
+    assert class_of("tshirt") == 3
+    assert class_of("T SHIRT") is None
+
+
+def test_a_name_that_is_no_class_is_none() -> None:
+    assert matcher(["cat", "dog"])("horse") is None
+    assert matcher(["a", "b"])("") is None
+
+
+# -- sources -------------------------------------------------------------------------------------------
+
+
+def test_folders_means_the_parent_of_each_image() -> None:
+    truth = read_truth(Path(FOLDERS), ["/x/cat/1.png", "/x/Dogs/1.png", "/x/horse/2.png"], CLASSES)
+    assert truth.labels.tolist() == [0, 1, -1]
+    assert truth.outside == {"horse": 1}
+
+
+@pytest.mark.parametrize("header", ["", "path,class\n", "Image,Label\n"])
+def test_a_csv_gives_paths_relative_to_the_images(tmp_path: Path, images: list[str], header: str) -> None:
+    file = csv(tmp_path, f"{header}a.png,cat\ndeep/b.png,dog\n")
+    assert read_truth(file, images, CLASSES, folder=str(tmp_path / "images")).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("path", ["b.png", "deep/b.png", "images/deep/b.png", "./images/deep/b.png", "{absolute}"])
+def test_a_csv_may_name_an_image_in_any_way_that_is_clear(tmp_path: Path, images: list[str], path: str) -> None:
+    file = csv(tmp_path, f"{path.format(absolute=images[1])},dog\n")
+    truth = read_truth(file, images, CLASSES, folder=str(tmp_path / "images"))
+    assert truth.labels.tolist() == [-1, 1]
+    assert truth.unknown == 1
+
+
+def test_a_header_finds_its_columns_wherever_they_are(tmp_path: Path, images: list[str]) -> None:
+    file = csv(tmp_path, '\ufeffid,class,"path"\n1,"dog",a.png\n')
+    assert read_truth(file, images, CLASSES).labels.tolist() == [1, -1]
+
+
+def test_paths_with_commas_quotes_and_newlines_are_found(tmp_path: Path) -> None:
+    path = picture(tmp_path / 'a, "b"\nc.png', 1)
+    file = csv(tmp_path, '"a, ""b""\nc.png",cat\n')
+    assert read_truth(file, [path], CLASSES).labels.tolist() == [0]
+
+
+def test_a_bare_name_that_two_images_share_is_no_answer(tmp_path: Path) -> None:
+    file = csv(tmp_path, "1.png,cat\nother.png,dog\n")
+    truth = read_truth(file, ["/x/a/1.png", "/x/b/1.png", "/x/other.png"], CLASSES)
+    assert truth.labels.tolist() == [-1, -1, 1]
+    assert truth.unused == 1
+
+
+def test_a_tree_is_matched_by_relative_path(tmp_path: Path) -> None:
+    image = picture(tmp_path / "images" / "cat" / "a.png", 1)
+    picture(tmp_path / "truth" / "cat" / "a.png", 99)
+    truth = read_truth(tmp_path / "truth", [image], CLASSES, folder=str(tmp_path / "images"))
+    assert truth.labels.tolist() == [0]
+
+
+def test_a_tree_is_matched_by_bytes_where_its_layout_differs(tmp_path: Path, images: list[str]) -> None:
+    picture(tmp_path / "truth" / "dog" / "renamed.png", 10)
+    picture(tmp_path / "truth" / "cat" / "other.png", 99)
+    truth = read_truth(
+        tmp_path / "truth", images, CLASSES, folder=str(tmp_path / "images"), images=[facts(path) for path in images]
+    )
+    assert truth.labels.tolist() == [1, -1]
+    assert truth.unused == 1
+
+
+def test_the_same_bytes_in_two_folders_are_no_answer(tmp_path: Path, images: list[str]) -> None:
+    for name in CLASSES:
+        picture(tmp_path / "truth" / name / "twin.png", 10)
+    picture(tmp_path / "truth" / "dog" / "b.png", 20)
+    truth = read_truth(tmp_path / "truth", images, CLASSES, images=[facts(path) for path in images])
+    assert truth.labels.tolist() == [-1, 1]
+
+
+# -- what cannot be used -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,colour\na.png,red\n", "no column 'class' among 'path', 'colour'"),
+        ("a.png\n", "line 1: expected path,class, found 1 column"),
+        ("a.png,cat,0.9\n", "line 1: expected path,class, found 3 columns"),
+        ("path,class\na.png\n", "line 2: expected path,class, found 1 column"),
+        ("a.png,cat\na.png,dog\n", "line 2: a.png is 'dog' here and 'cat' before"),
+        ("elsewhere.png,cat\n", "says nothing about any of the 2 images"),
+        ("", "says nothing about any of the 2 images"),
+        ("a.png,horse\n", "none of its names is a class, for example 'horse'"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_says_why(tmp_path: Path, images: list[str], text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_truth(csv(tmp_path, text), images, CLASSES, folder=str(tmp_path / "images"))
+    assert message in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_csv_in_another_encoding_is_refused(tmp_path: Path, images: list[str]) -> None:
+    file = tmp_path / "truth.csv"
+    file.write_bytes(b"a.png,caf\xe9\n")
+    with pytest.raises(InputError, match="not readable as a CSV in UTF-8"):
+        read_truth(file, images, CLASSES)
+
+
+def test_no_such_truth_lists_what_there_could_be(tmp_path: Path, images: list[str]) -> None:
+    with pytest.raises(InputError, match="no truth at") as caught:
+        read_truth(tmp_path / "nowhere.csv", images, CLASSES)
+    assert "folders" in caught.value.hint
+
+
+def test_folder_names_that_are_no_classes_are_refused(images: list[str]) -> None:
+    with pytest.raises(InputError, match="folder names: none of its names is a class, for example 'images', 'deep'"):
+        read_truth(Path(FOLDERS), images, CLASSES)
