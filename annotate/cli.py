@@ -1,0 +1,564 @@
+"""The commands: parse, call, show. Each is one call of the Python API."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import annotate
+from annotate import display
+from annotate.errors import AnnotateError, InputError, printable, storage_error
+
+app = typer.Typer(
+    name="annotate",
+    help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
+    "Example: annotate run photos dataset cat dog --model tiny",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Flags that recur, declared once.
+Images = Annotated[Path, typer.Argument(help="Folder of images, searched with all folders below.", show_default=False)]
+Output = Annotated[Path, typer.Argument(help="Folder for the dataset.", show_default=False)]
+Place = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        help="Folder of artifacts (default: artifacts, or $ANNOTATE_WORKSPACE).",
+        show_default=False,
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--classes", "-c", help="Class names, separated by commas; can be repeated.", show_default=False),
+]
+ClassesFile = Annotated[
+    Path | None,
+    typer.Option(help="File of class names: one a line, or a JSON or YAML list.", show_default=False),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings in YAML (default: annotate.yaml where it exists).", show_default=False),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="small, medium, large, or auto by the number of images.", show_default=False)
+]
+Assign = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any setting, as SECTION.KEY=VALUE; can be repeated.",
+        metavar="SECTION.KEY=VALUE",
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run again even where nothing changed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="ViT-B/32 (the default) or another of OpenAI's, tiny, or a checkpoint's path.", show_default=False
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.", show_default=False)]
+Precision = Annotated[str | None, typer.Option(help="auto or float32.", show_default=False)]
+BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass (default: 32).", show_default=False)]
+Prompts = Annotated[
+    str | None,
+    typer.Option(help="auto, digits, sign-language, photo, clip7, or a YAML file.", show_default=False),
+]
+Method = Annotated[str | None, typer.Option(help="auto, direct, dynamic or soft.", show_default=False)]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        help="Divides similarities before softmax (default: fitted to the model's own scale).", show_default=False
+    ),
+]
+Iterations = Annotated[
+    int | None, typer.Option(help="Passes over all images (default: 10 for dynamic, 5 for soft).", show_default=False)
+]
+TextWeightStart = Annotated[
+    float | None, typer.Option(help="Weight of the words at the start, 0 to 1 (default: 0.95).", show_default=False)
+]
+TextWeightEnd = Annotated[
+    float | None, typer.Option(help="Weight of the words toward the end, 0 to 1 (default: 0.60).", show_default=False)
+]
+Link = Annotated[
+    str | None,
+    typer.Option(help="copy (the default), hardlink, symlink, or auto: the cheapest that works.", show_default=False),
+]
+Splits = Annotated[
+    str | None, typer.Option(help="Percent of train, val and test (default: 70,15,15).", show_default=False)
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Decides which image goes to which split (default: 42).", show_default=False)
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        help="The right classes: a CSV of path,class, a folder per class, or `folders` where the images lie in one.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def run(
+    images: Images,
+    output: Output,
+    class_names: Annotated[
+        list[str] | None, typer.Argument(metavar="CLASS...", help="Class names.", show_default=False)
+    ] = None,
+    classes: Classes = None,
+    classes_file: ClassesFile = None,
+    model: Model = None,
+    method: Method = None,
+    temperature: Temperature = None,
+    iterations: Iterations = None,
+    text_weight_start: TextWeightStart = None,
+    text_weight_end: TextWeightEnd = None,
+    prompts: Prompts = None,
+    link: Link = None,
+    splits: Splits = None,
+    seed: Seed = None,
+    truth: Truth = None,
+    device: Device = None,
+    precision: Precision = None,
+    batch_size: BatchSize = None,
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Do everything, on one line: embed, refine, organize, report. What is fresh is not done again.
+
+    Example: annotate run photos dataset cat dog --model tiny
+    """
+    made = annotate.run(
+        images,
+        output,
+        names_from([*(class_names or []), *(classes or [])], classes_file),
+        truth=truth,
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings_from(
+            assign,
+            {
+                "embed.model": model,
+                "embed.device": device,
+                "embed.precision": precision,
+                "embed.batch_size": batch_size,
+                "text.prompts": prompts,
+                "refine.method": method,
+                "refine.temperature": temperature,
+                "refine.iterations": iterations,
+                "refine.text_weight_start": text_weight_start,
+                "refine.text_weight_end": text_weight_end,
+                "organize.link": link,
+                "organize.splits": splits,
+                "organize.seed": seed,
+            },
+        ),
+    )
+    show_dataset(made, output, workspace)
+
+
+@app.command()
+def embed(
+    images: Images,
+    model: Model = None,
+    classes: Classes = None,
+    classes_file: ClassesFile = None,
+    prompts: Prompts = None,
+    device: Device = None,
+    precision: Precision = None,
+    batch_size: BatchSize = None,
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Turn images into embeddings: the expensive step, done once.
+
+    Example: annotate embed photos --model tiny --classes cat,dog
+    """
+    settings = settings_from(
+        assign,
+        {
+            "embed.model": model,
+            "embed.device": device,
+            "embed.precision": precision,
+            "embed.batch_size": batch_size,
+            "text.prompts": prompts,
+        },
+    )
+    names = names_from(classes or [], classes_file)
+    made = annotate.embed(
+        images,
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings,
+        classes=names,
+    )
+    n, d = made.embeddings.shape
+    display.show(f"{n:,} images, {d} dimensions, model {made.model['name']}")
+    show_skipped(made.skipped)
+
+
+@app.command("import")
+def import_(
+    embeddings: Annotated[Path, typer.Option(help=".npy file, (N, D).", show_default=False)],
+    image_paths: Annotated[Path, typer.Option(help="Paths, one a line, or a JSON list.", show_default=False)],
+    text_embeddings: Annotated[
+        Path | None, typer.Option(help=".npy file, (K, D): a row for each class name.", show_default=False)
+    ] = None,
+    classes: Classes = None,
+    classes_file: ClassesFile = None,
+    micro_assignments: Annotated[
+        Path | None, typer.Option(help=".npy file, (N,), -1 is noise.", show_default=False)
+    ] = None,
+    meta_assignments: Annotated[
+        Path | None, typer.Option(help=".npy file, (N,), -1 is noise.", show_default=False)
+    ] = None,
+    micro_centroids: Annotated[Path | None, typer.Option(help=".npy file, (C, D).", show_default=False)] = None,
+    meta_centroids: Annotated[Path | None, typer.Option(help=".npy file, (C, D).", show_default=False)] = None,
+    logit_scale: Annotated[float, typer.Option(help="Of the model that made them; 100 is CLIP's.")] = 100.0,
+    workspace: Place = None,
+    force: Force = False,
+) -> None:
+    """Start from embeddings made elsewhere: CLIP, DINOv2, audio, text.
+
+    Example: annotate import --embeddings e.npy --image-paths paths.txt --text-embeddings t.npy --classes cat,dog
+    """
+    made = annotate.import_embeddings(
+        embeddings,
+        image_paths,
+        text_embeddings=text_embeddings,
+        classes=names_from(classes or [], classes_file),
+        micro_assignments=micro_assignments,
+        meta_assignments=meta_assignments,
+        micro_centroids=micro_centroids,
+        meta_centroids=meta_centroids,
+        logit_scale=logit_scale,
+        workspace=workspace,
+        force=force,
+        progress=display.Terminal(),
+    )
+    n, d = made.embeddings.shape
+    display.show(f"{n:,} embeddings, {d} dimensions, imported")
+
+
+@app.command()
+def cluster(
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Find groups of images that look alike, without class names.
+
+    Example: annotate cluster --set cluster.min_cluster_size=20
+    """
+    made = annotate.cluster(
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings_from(assign, {}),
+    )
+    noise = int((made.micro_assignments < 0).sum())
+    display.show(
+        f"{len(made.micro_centroids):,} micro-clusters in {len(made.meta_centroids):,} meta-clusters, "
+        f"{noise:,} of {len(made.micro_assignments):,} images are noise"
+    )
+
+
+@app.command()
+def refine(
+    classes: Classes = None,
+    classes_file: ClassesFile = None,
+    method: Method = None,
+    temperature: Temperature = None,
+    iterations: Iterations = None,
+    text_weight_start: TextWeightStart = None,
+    text_weight_end: TextWeightEnd = None,
+    prompts: Prompts = None,
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Label every image, with prototypes that learn from the images themselves.
+
+    Example: annotate refine --classes cat,dog --method dynamic
+    """
+    made = annotate.refine(
+        names_from(classes or [], classes_file),
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings_from(
+            assign,
+            {
+                "text.prompts": prompts,
+                "refine.method": method,
+                "refine.temperature": temperature,
+                "refine.iterations": iterations,
+                "refine.text_weight_start": text_weight_start,
+                "refine.text_weight_end": text_weight_end,
+            },
+        ),
+    )
+    display.show(
+        f"{len(made.labels):,} images labelled by '{made.method}', mean confidence {made.confidences.mean():.3f}"
+    )
+
+
+@app.command()
+def organize(
+    output: Output,
+    link: Link = None,
+    splits: Splits = None,
+    seed: Seed = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Write the dataset: a folder per class, train/val/test splits, metadata.
+
+    Example: annotate organize dataset --link hardlink --splits 80,10,10
+    """
+    made = annotate.organize(
+        output,
+        dry_run=dry_run,
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings_from(assign, {"organize.link": link, "organize.splits": splits, "organize.seed": seed}),
+    )
+    display.show_counts("folder", made.folders)
+    splits_made = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
+    verb = "would be written" if dry_run else "are"
+    display.show(f"{made.images:,} images {verb} in {printable(output)}/ ({made.link}); {splits_made}")
+
+
+@app.command()
+def report(
+    truth: Truth = None,
+    as_json: AsJson = False,
+    workspace: Place = None,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    assign: Assign = None,
+    force: Force = False,
+) -> None:
+    """Write report.txt, report.html and figures; with the truth, say how right the labels are.
+
+    Example: annotate report --truth labels.csv
+    """
+    made = annotate.report(
+        truth=truth,
+        workspace=workspace,
+        config=config,
+        preset=preset,
+        force=force,
+        progress=display.Terminal(),
+        settings=settings_from(assign, {}),
+    )
+    if as_json:
+        print_json(made.summary)
+        return
+    folder = workspace_folder(workspace)
+    display.show((folder / "report" / "report.txt").read_text("utf-8").rstrip("\n"))
+    display.say(f"see {printable(folder)}/report/report.html")
+
+
+@app.command()
+def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Say of each stage whether it is fresh, stale (and why), damaged or missing.
+
+    Example: annotate status --json
+    """
+    states = annotate.status(workspace=workspace, config=config)
+    if as_json:
+        print_json({stage: {"state": state.name, "why": state.why} for stage, state in states.items()})
+    else:
+        display.show_states(states)
+
+
+@app.command()
+def check(workspace: Place = None, as_json: AsJson = False) -> None:
+    """Read every byte of every artifact and compare it with what was written; exit code 3 where one differs.
+
+    Example: annotate check
+    """
+    damages = annotate.check(workspace=workspace)
+    if as_json:
+        print_json({stage: {"whole": not problem, "problem": problem} for stage, problem in damages.items()})
+    else:
+        for stage, problem in damages.items():
+            display.show(f"{stage}: {problem or 'whole'}")
+        if not damages:
+            display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
+    damaged = [stage for stage, problem in damages.items() if problem]
+    if damaged:
+        from annotate.workspace import REPAIR
+
+        display.say(f"hint: run `{REPAIR[damaged[0]]}`")
+        raise typer.Exit(3)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo's images, artifacts and dataset go.")] = Path("demo"),
+    force: Force = False,
+) -> None:
+    """Run everything on 1,797 handwritten digits, offline, and say how right it is.
+
+    Example: annotate demo
+    """
+    made = annotate.demo(folder, force=force, progress=display.Terminal())
+    show_dataset(made, folder / "dataset", folder / "artifacts")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        display.show(f"annotate {annotate.__version__}")
+        raise typer.Exit
+
+
+# -- parsing and showing -------------------------------------------------------------------------------
+
+
+def names_from(arguments: Sequence[str], file: Path | None) -> list[str]:
+    """Class names of flags and arguments, split at commas, and of a file, taken as they are."""
+    names = [name for argument in arguments for name in argument.split(",")]
+    return names + (read_names(file) if file else [])
+
+
+def read_names(path: Path) -> list[str]:
+    shown = printable(path)
+    try:
+        content = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no file {shown}", hint="check the path") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{shown}: a folder, not a file of class names", hint="give a file with one name a line"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8, one class name a line") from None
+    if path.suffix.lower() in (".json", ".yaml", ".yml"):
+        import yaml
+
+        try:
+            names = yaml.safe_load(content)
+        except yaml.YAMLError as error:
+            raise InputError(f"{shown}: {str(error).splitlines()[0]}", hint="give a list of names") from error
+        if not isinstance(names, list):
+            raise InputError(f"{shown}: expected a list of names", hint='for example ["dog", "cat"]')
+        return [str(name) for name in names]
+    return [line for line in content.splitlines() if line.strip()]
+
+
+def settings_from(assignments: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """What --set and the flags say; flags beat --set."""
+    from annotate.config import parse_assignment
+
+    said = dict(parse_assignment(assignment) for assignment in assignments or [])
+    return {**said, **{key: value for key, value in flags.items() if value is not None}}
+
+
+def workspace_folder(workspace: Path | None) -> Path:
+    from annotate.workspace import Workspace
+
+    return Workspace(workspace).root
+
+
+def print_json(content: Any) -> None:
+    import json
+
+    print(json.dumps(content, indent=1))
+
+
+def show_skipped(skipped: Sequence[Any]) -> None:
+    if skipped:
+        first = skipped[0]
+        display.say(
+            f"{len(skipped):,} skipped, for example {printable(first['path'])}: {first['reason']}; skipped.json has all"
+        )
+
+
+def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -> None:
+    """Where to look, and how good it is where that is known."""
+    display.show_counts("class", made.report.summary["class_distribution"])
+    show_skipped(made.embeddings.skipped)
+    known = made.report.summary.get("truth")
+    if known:
+        display.show(f"accuracy {100 * known['accuracy']:.1f} % of {known['images']:,} images with a known class")
+    display.show(f"dataset  {printable(output)}/")
+    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html")
+
+
+def main() -> NoReturn:
+    """Run a command; every failure of the user's world becomes two lines and its exit code."""
+    try:
+        outcome = app(standalone_mode=False)
+    except AnnotateError as error:
+        display.fail(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        display.say("interrupted; finished stages are kept, run the same command to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        silence_stdout()
+        sys.exit(0)
+    except OSError as error:
+        known = storage_error(error)
+        if known is None:
+            raise
+        display.fail(known)
+        sys.exit(known.exit_code)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # a usage error of Typer's parser brings its own words
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "annotate"
+        display.fail(InputError(error.format_message().rstrip("."), hint=f"see `{command} --help`"))
+        sys.exit(2)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def silence_stdout() -> None:
+    """The reader of our output is gone (`annotate status | head -1`): leave without a traceback."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

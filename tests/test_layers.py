@@ -1,0 +1,98 @@
+"""Who may import whom: read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "annotate"
+
+# Room to the rooms it may enter; a room is the first name below `annotate`. Every arrow is listed.
+MAY_IMPORT = {
+    "errors": set(),
+    "digests": set(),
+    "records": set(),
+    "progress": {"records"},
+    "prompts": {"errors"},
+    "folders": set(),
+    "config": {"errors"},
+    "images": {"errors", "records"},
+    "workspace": {"errors", "records", "digests"},
+    "kernels": {"kernels"},
+    "reports": {"reports", "kernels", "records", "errors", "images", "prompts", "digests", "progress"},
+    "encoders": {"encoders", "errors", "digests"},
+    "demo": {"workspace"},
+    "stages": {
+        "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
+        "digests", "folders", "reports", "annotate",
+    },
+    "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
+    "display": {"records", "errors", "progress", "workspace"},
+    "cli": {"annotate", "display", "errors", "config", "workspace"},
+    "__main__": {"cli"},
+}  # fmt: skip
+KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "annotate" if first == "__init__" else first
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules that a file imports anywhere, as dotted names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "annotate" else set()
+            found |= submodules or {node.module}
+    return found
+
+
+def rooms_entered(path: Path) -> set[str]:
+    names = [module.split(".") for module in imports_of(path) if module.split(".")[0] == "annotate"]
+    known = {room_of(file) for file in PACKAGE.rglob("*.py")}
+    return {parts[1] if len(parts) > 1 and parts[1] in known else "annotate" for parts in names}
+
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_never_run_back(path: Path) -> None:
+    room = room_of(path)
+    allowed = MAY_IMPORT[room] | ({room} if path.parent != PACKAGE else set())
+    assert rooms_entered(path) <= allowed
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "kernels").glob("*.py")), ids=lambda path: path.name)
+def test_kernels_know_arrays_alone(path: Path) -> None:
+    outside = {module.split(".")[0] for module in imports_of(path)} - {"annotate"} - set(sys.stdlib_module_names)
+    assert outside <= KERNELS_USE
+
+
+def test_no_stage_prints() -> None:
+    for path in SOURCES:
+        if room_of(path) not in ("cli", "display"):
+            calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call)]
+            assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path
+
+
+def test_starting_the_command_line_loads_nothing_heavy() -> None:
+    heavy = ("torch", "clip", "scipy", "sklearn", "hdbscan", "matplotlib", "PIL", "jinja2", "pandas")
+    code = f"import sys, annotate.cli; print([m for m in {heavy} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_refining_cached_embeddings_does_not_load_torch() -> None:
+    code = "import sys, annotate.stages.refine, annotate.stages.organize; print('torch' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
