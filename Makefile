@@ -1,0 +1,100 @@
+# annotate: set-up, demo, tests; and a whole project chained by stage manifests.
+#
+#   make demo                                       the main job, offline
+#   make test                                       the tests
+#   make dataset IMAGES=photos CLASSES=cat,dog      your own images to a dataset, each stage a process
+
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+ANNOTATE := $(BIN)/annotate
+READY   := $(VENV)/.ready
+
+.PHONY: help setup demo test check lint types licences bench torture dataset wheel clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"error: Python 3.11 or later is needed, this is {v[0]}.{v[1]}\nhint: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(ANNOTATE) demo
+	@echo
+	@echo "look at  demo/artifacts/report/report.html   the report"
+	@echo "         demo/dataset/                       the dataset: classes, splits, metadata.json"
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: lint types licences test
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+licences: setup
+	$(BIN)/python -m pytest tests/test_licences.py
+
+bench: setup
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.embed
+	$(BIN)/python -m benchmarks.confidence
+	$(BIN)/python -m benchmarks.soft
+
+wheel: setup
+	$(BIN)/python -m build
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# -- a project of your own ----------------------------------------------------------------------------
+# Every stage is its own process. A stage's manifest is what the next one depends on: it is written last, and
+# touched when a stage finds itself fresh, so that a second `make` does nothing.
+
+IMAGES    ?= photos
+CLASSES   ?=
+OUTPUT    ?= dataset
+WORKSPACE ?= artifacts
+MODEL     ?= tiny
+TRUTH     ?=
+EMBED     ?=
+REFINE    ?=
+ORGANIZE  ?=
+REPORT    ?=
+
+# Other classes or settings than last time make the stages that they reach out of date.
+REFINED   := $(WORKSPACE)/.make-refine
+ORGANIZED := $(WORKSPACE)/.make-organize
+remember = $(shell mkdir -p "$(WORKSPACE)"; printf '%s\n' '$(2)' | cmp -s - "$(1)" || printf '%s\n' '$(2)' > "$(1)")
+ifneq ($(filter dataset,$(MAKECMDGOALS)),)
+$(call remember,$(REFINED),$(MODEL) $(CLASSES) $(EMBED) $(REFINE))
+$(call remember,$(ORGANIZED),$(OUTPUT) $(ORGANIZE) $(TRUTH) $(REPORT))
+endif
+
+IN := --workspace "$(WORKSPACE)"
+
+dataset: $(OUTPUT)/manifest.json $(WORKSPACE)/report/manifest.json
+
+# Folders change their time when files come and go; a photo edited in place is noticed by `make -B dataset`.
+$(WORKSPACE)/embed/manifest.json: $(IMAGES) $(REFINED) | $(READY)
+	$(ANNOTATE) embed "$(IMAGES)" --model "$(MODEL)" $(IN) $(EMBED)
+
+$(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
+	$(ANNOTATE) refine --classes "$(CLASSES)" $(IN) $(REFINE)
+
+$(OUTPUT)/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
+	$(ANNOTATE) organize "$(OUTPUT)" $(IN) $(ORGANIZE)
+
+$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
+	$(ANNOTATE) report $(if $(TRUTH),--truth "$(TRUTH)") $(IN) $(REPORT)
