@@ -49,8 +49,7 @@ licences: setup
 bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embed
-	$(BIN)/python -m benchmarks.confidence
-	$(BIN)/python -m benchmarks.soft
+	$(BIN)/python -m benchmarks.methods
 
 wheel: setup
 	$(BIN)/python -m build

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +41,6 @@ if TYPE_CHECKING:
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.workspace import State
 
-try:
-    __version__ = version("annotate-images")
-except PackageNotFoundError:  # run from a folder that was never installed
-    __version__ = "0"
 
 __all__ = [
     "AnnotateError",
@@ -73,6 +68,18 @@ __all__ = [
 ]
 
 StrPath = str | Path
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when asked for: finding the installed package takes longer than starting."""
+    if name != "__version__":
+        raise AttributeError(f"module 'annotate' has no attribute '{name}'")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("annotate-images")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"
 
 
 @dataclass(frozen=True)

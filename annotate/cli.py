@@ -20,12 +20,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 # Flags that recur, declared once.
-Images = Annotated[Path, typer.Argument(help="Folder of images, searched with all folders below.", show_default=False)]
-Output = Annotated[Path, typer.Argument(help="Folder for the dataset.", show_default=False)]
+Images = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGES", help="Folder of images, searched with all folders below.", show_default=False),
+]
+Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the dataset.", show_default=False)]
 Place = Annotated[
     Path | None,
     typer.Option(
@@ -138,7 +142,9 @@ def run(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Do everything, on one line: embed, refine, organize, report. What is fresh is not done again.
+    """Do everything: embed, refine, organize, report.
+
+    What is fresh is not done again.
 
     Example: annotate run photos dataset cat dog --model tiny
     """
@@ -190,7 +196,7 @@ def embed(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Turn images into embeddings: the expensive step, done once.
+    """Turn images into embeddings: the expensive step.
 
     Example: annotate embed photos --model tiny --classes cat,dog
     """
@@ -241,7 +247,7 @@ def import_(
     workspace: Place = None,
     force: Force = False,
 ) -> None:
-    """Start from embeddings made elsewhere: CLIP, DINOv2, audio, text.
+    """Start from embeddings made elsewhere.
 
     Example: annotate import --embeddings e.npy --image-paths paths.txt --text-embeddings t.npy --classes cat,dog
     """
@@ -271,7 +277,7 @@ def cluster(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Find groups of images that look alike, without class names.
+    """Find groups of images that look alike.
 
     Example: annotate cluster --set cluster.min_cluster_size=20
     """
@@ -306,7 +312,7 @@ def refine(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Label every image, with prototypes that learn from the images themselves.
+    """Label every image; prototypes learn from the images.
 
     Example: annotate refine --classes cat,dog --method dynamic
     """
@@ -347,7 +353,7 @@ def organize(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Write the dataset: a folder per class, train/val/test splits, metadata.
+    """Write the dataset: class folders, splits, metadata.
 
     Example: annotate organize dataset --link hardlink --splits 80,10,10
     """
@@ -377,7 +383,7 @@ def report(
     assign: Assign = None,
     force: Force = False,
 ) -> None:
-    """Write report.txt, report.html and figures; with the truth, say how right the labels are.
+    """Write the report; with the truth, say how right it is.
 
     Example: annotate report --truth labels.csv
     """
@@ -400,7 +406,7 @@ def report(
 
 @app.command()
 def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Say of each stage whether it is fresh, stale (and why), damaged or missing.
+    """Say which stages are fresh, stale, damaged, missing.
 
     Example: annotate status --json
     """
@@ -413,7 +419,9 @@ def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson =
 
 @app.command()
 def check(workspace: Place = None, as_json: AsJson = False) -> None:
-    """Read every byte of every artifact and compare it with what was written; exit code 3 where one differs.
+    """Read every byte and compare it with what was written.
+
+    Ends with exit code 3 where an artifact is damaged.
 
     Example: annotate check
     """
@@ -435,10 +443,12 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the demo's images, artifacts and dataset go.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the demo's images, artifacts and dataset go.")
+    ] = Path("demo"),
     force: Force = False,
 ) -> None:
-    """Run everything on 1,797 handwritten digits, offline, and say how right it is.
+    """Run everything on 1,797 handwritten digits, offline.
 
     Example: annotate demo
     """

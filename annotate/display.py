@@ -6,53 +6,64 @@ Results go to standard output, everything about them to standard error; colour a
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-
 from annotate.errors import AnnotateError, printable
-from annotate.records import Iteration, Note
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import ProgressColumn
     from rich.table import Table
 
     from annotate.progress import Advance
+    from annotate.records import Iteration, Note
     from annotate.workspace import State
-
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
 
 
+@functools.cache
+def console(*, stderr: bool) -> Console:
+    """Standard output or standard error; made when first needed, since `--help` never does."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Text that Rich takes as it is."""
+    from rich.markup import escape as escaped
+
+    return escaped(text)
+
+
 def fail(error: AnnotateError) -> None:
     """One line that says what is wrong, one that says what to do."""
-    err.print(f"[bold red]error:[/] {escape(printable(error))}")
+    console(stderr=True).print(f"[bold red]error:[/] {escape(printable(error))}")
     if error.hint:
-        err.print(f"[bold]hint:[/] {escape(printable(error.hint))}")
+        console(stderr=True).print(f"[bold]hint:[/] {escape(printable(error.hint))}")
 
 
 def show(message: str) -> None:
     """A result, to standard output."""
-    out.print(escape(message))
+    console(stderr=False).print(escape(message))
 
 
 def say(message: str) -> None:
     """Something about it, to standard error."""
-    err.print(escape(message))
+    console(stderr=True).print(escape(message))
 
 
 class Terminal:
     """Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
 
     def started(self, stage: str, why: str) -> None:
-        err.print(f"[bold]{stage}[/] [dim]({escape(printable(why))})[/]")
+        console(stderr=True).print(f"[bold]{stage}[/] [dim]({escape(printable(why))})[/]")
 
     def fresh(self, stage: str) -> None:
-        err.print(f"[bold]{stage}[/] [dim]is fresh, skipped[/]")
+        console(stderr=True).print(f"[bold]{stage}[/] [dim]is fresh, skipped[/]")
 
     @contextlib.contextmanager
     def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
@@ -65,7 +76,9 @@ class Terminal:
             TextColumn("{task.fields[rate]}", style="cyan"),
             TimeRemainingColumn(),
         ]
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        with Progress(
+            *columns, console=console(stderr=True), transient=True, disable=not console(stderr=True).is_terminal
+        ) as bar:
             task = bar.add_task(what, total=total, rate="")
 
             def advance(count: int) -> None:
@@ -78,7 +91,7 @@ class Terminal:
             spent = bar.tasks[task].elapsed or 0.0
         if total >= 1000 or spent >= 1:
             rate = f", {total / spent:,.0f} {unit}/s" if spent else ""
-            err.print(f"  [dim]{what}: {total:,} {unit} in {spent:.1f} s{rate}[/]")
+            console(stderr=True).print(f"  [dim]{what}: {total:,} {unit} in {spent:.1f} s{rate}[/]")
 
     @contextlib.contextmanager
     def bytes(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
@@ -98,7 +111,9 @@ class Terminal:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         ]
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        with Progress(
+            *columns, console=console(stderr=True), transient=True, disable=not console(stderr=True).is_terminal
+        ) as bar:
             tasks: list[int] = []
 
             def report(done: int, total: int | None) -> None:
@@ -113,11 +128,11 @@ class Terminal:
         from rich.live import Live
 
         rows: list[Iteration] = []
-        if not err.is_terminal:
+        if not console(stderr=True).is_terminal:
             yield rows.append
-            err.print(iteration_table(rows))
+            console(stderr=True).print(iteration_table(rows))
             return
-        with Live(iteration_table(rows), console=err, refresh_per_second=8) as live:
+        with Live(iteration_table(rows), console=console(stderr=True), refresh_per_second=8) as live:
 
             def show(row: Iteration) -> None:
                 rows.append(row)
@@ -127,9 +142,9 @@ class Terminal:
 
     def note(self, note: Note) -> None:
         mark = "[yellow]warning:[/]" if note["hint"] else "[dim]note:[/]"
-        err.print(f"{mark} {escape(printable(note['message']))}")
+        console(stderr=True).print(f"{mark} {escape(printable(note['message']))}")
         if note["hint"]:
-            err.print(f"[bold]hint:[/] {escape(printable(note['hint']))}")
+            console(stderr=True).print(f"[bold]hint:[/] {escape(printable(note['hint']))}")
 
 
 def iteration_table(rows: Sequence[Iteration]) -> Table:
@@ -164,7 +179,7 @@ def show_counts(title: str, counts: Mapping[str, int]) -> None:
     total = max(1, sum(counts.values()))
     for name, count in counts.items():
         table.add_row(escape(printable(name)), f"{count:,}", f"{100 * count / total:.1f} %")
-    out.print(table)
+    console(stderr=False).print(table)
 
 
 def show_states(states: Mapping[str, State]) -> None:
@@ -177,4 +192,4 @@ def show_states(states: Mapping[str, State]) -> None:
     for stage, state in states.items():
         colour = STATE_COLOURS[state.name]
         table.add_row(stage, f"[{colour}]{state.name}[/]", escape(printable(state.why)))
-    out.print(table)
+    console(stderr=False).print(table)

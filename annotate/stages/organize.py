@@ -20,6 +20,7 @@ import numpy as np
 
 import annotate
 from annotate.config import Config, OrganizeSettings
+from annotate.digests import file_digest
 from annotate.errors import InputError, StorageError, printable
 from annotate.folders import distinct, folder_names
 from annotate.kernels.splits import SPLITS, split
@@ -99,6 +100,7 @@ def organize(
             os.utime(output / MANIFEST)
             return outcome
         check_replaceable(output)
+        check_not_the_only_copies(output, images)
         if dry_run:
             return outcome
         check_room(images, output, settings)
@@ -138,7 +140,7 @@ def check_place(output: Path, images: Path | None, workspace: Workspace) -> None
 
 
 def check_replaceable(output: Path) -> None:
-    """An existing folder may go only if annotate made it, nobody changed it, and no image lives there alone."""
+    """An existing folder may go only if annotate made it and nobody added to it or changed it."""
     shown, hint = printable(output), "choose another folder, or move this one away yourself"
     if not output.exists() or not any(output.iterdir()):
         return
@@ -158,11 +160,30 @@ def check_replaceable(output: Path) -> None:
     )
     if changed:
         raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
-    if manifest["config"]["link"] == "symlink":
+
+
+def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
+    """An existing folder stays if it holds an image whose original is gone, and not only renamed."""
+    manifest = read_manifest(output)
+    if manifest is None or manifest["config"]["link"] == "symlink":
         return
-    lonely = sorted(path for path, original in originals.items() if path in present and not os.path.exists(original))
+    known = {
+        fact["digest"]
+        for fact, path in zip(images.images, images.image_paths, strict=True)
+        if fact and os.path.exists(path)
+    }
+    lonely = sorted(
+        {
+            original: path
+            for path, original in manifest["originals"].items()
+            if (output / path).exists() and not os.path.exists(original) and file_digest(output / path) not in known
+        }.values()
+    )
     if lonely:
-        raise InputError(f"{shown} holds the only copy of {printable(lonely[0])}{and_more(lonely)}", hint=hint)
+        raise InputError(
+            f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
+            hint="choose another folder, or move this one away yourself",
+        )
 
 
 def is_the_original(path: Path, original: str | None) -> bool:

@@ -129,6 +129,13 @@ def test_a_folder_that_somebody_worked_in_is_refused_and_kept(labelled: Path, ch
     assert files(Path("out")) == before
 
 
+def test_an_image_that_was_only_renamed_is_not_lost(labelled: Path, checkpoint: Path) -> None:
+    annotate.organize("out")
+    (labelled / "red" / "0.png").rename(labelled / "renamed.png")
+    annotate.run(labelled, "out", NAMES, model=str(checkpoint))
+    assert len(list(Path("out").glob("*/renamed.png"))) == 1
+
+
 def test_a_folder_that_annotate_did_not_make_is_refused(labelled: Path) -> None:
     Path("out").mkdir()
     Path("out/thesis.txt").write_text("years of work")
