@@ -10,7 +10,7 @@ BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
 
-.PHONY: help setup demo test check lint types licences bench torture dataset wheel clean
+.PHONY: help setup demo test check lint types licences bench docs dataset wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,6 +50,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.methods
+
+docs: setup
+	$(BIN)/python docs/reference.py
 
 wheel: setup
 	$(BIN)/python -m build

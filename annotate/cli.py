@@ -107,7 +107,8 @@ Seed = Annotated[
 Truth = Annotated[
     Path | None,
     typer.Option(
-        help="The right classes: a CSV of path,class, a folder per class, or `folders` where the images lie in one.",
+        help="The right classes: a CSV of path,class, a folder per class, `folders` (taken without asking where every "
+        "folder of images bears a class's name), or `none`.",
         show_default=False,
     ),
 ]

@@ -8,10 +8,12 @@ demo's digits are embedded with `tiny` and measured.
 
 from __future__ import annotations
 
+import csv
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ import annotate
 from annotate.kernels.calibration import reliability
 from annotate.kernels.vectors import Floats, Ints, unit
 
-VARIANTS: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "direct": {"method": "direct"},
     "dynamic": {"method": "dynamic"},
     "dynamic, temperature 0.05": {"method": "dynamic", "temperature": 0.05},
@@ -65,7 +67,8 @@ def read(path: Path) -> tuple[str, Floats, Floats, Ints, float]:
 def digits() -> tuple[str, Floats, Floats, Ints, float]:
     with tempfile.TemporaryDirectory() as folder:
         made = annotate.demo(folder)
-        truth = np.genfromtxt(Path(folder) / "truth.csv", delimiter=",", skip_header=1, usecols=1, dtype=np.int64)
+        with open(Path(folder) / "truth.csv") as rows:
+            truth = np.array([int(row["class"]) for row in csv.DictReader(rows)])
         scale = made.embeddings.model["logit_scale"]
         return "digits", made.embeddings.embeddings, made.texts.text_embeddings, truth, scale
 

@@ -34,7 +34,8 @@ def needed(name: str = "annotate-images") -> set[str]:
 def licence_of(package: str) -> str:
     about = metadata.metadata(package)
     classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License")]
-    words = [about.get("License-Expression") or "", (about.get("License") or "").split("\n")[0], *classifiers]
+    said = [line for key in ("License-Expression", "License") for line in (about.get_all(key) or [])]
+    words = [*(line.split("\n")[0] for line in said), *classifiers]
     return " | ".join(word for word in words if word)
 
 

@@ -21,6 +21,7 @@ from annotate.prompts import number_of
 from annotate.records import ImageFacts
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
+NONE = "none"  # the word for no truth at all, whatever the folders are called
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath")
 CLASS_COLUMNS = ("class", "label", "class_name", "name", "category", "truth")
 UNKNOWN = -1
@@ -80,6 +81,18 @@ def read_truth(
             else "its paths must be absolute, or relative to the images or to the CSV itself",
         )
     return matched(shown, names, class_names, unused)
+
+
+def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Truth | None:
+    """The truth that the images' own folders tell: every one of them bears the name of a class, and they differ.
+
+    None where any folder has another name: then folders mean something else.
+    """
+    class_of = matcher(class_names)
+    folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
+    if None in folders.values() or len(set(folders.values())) < 2:
+        return None
+    return matched("folder names", [parent_name(path) for path in image_paths], class_names)
 
 
 def matched(source: str, names: Sequence[str | None], class_names: Sequence[str], unused: int = 0) -> Truth:

@@ -20,7 +20,7 @@ from annotate.reports.galleries import make_galleries
 from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import summarize
-from annotate.reports.truth import UNKNOWN, Truth, read_truth
+from annotate.reports.truth import NONE, UNKNOWN, Truth, implied_truth, read_truth
 from annotate.stages import run_stage
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Plan, Workspace
@@ -42,7 +42,8 @@ def report(
 ) -> Reported:
     """Write report.txt, report.html, report.json and the figures.
 
-    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like
+    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like;
+            unless given, the images' own folders where each bears the name of a class; `none` for neither
     raises  StaleArtifact where labels and images are not of one run, InputError for a truth that says nothing
     """
     progress = progress or Silent()
@@ -50,8 +51,11 @@ def report(
         images, texts, refinement = read_labelled(workspace)
         clusters = clusters_of(workspace, images)
         settings = config.resolve(len(images.embeddings))
-        known = None
-        if truth:
+        if truth is None:
+            known = implied_truth(images.image_paths, texts.class_names)
+        elif str(truth) == NONE:
+            known = None
+        else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
         plan = plan_for(workspace, settings, clusters, known)
         parts = workspace.root / PARTS

@@ -8,7 +8,7 @@ from PIL import Image
 from annotate.digests import file_digest
 from annotate.errors import InputError
 from annotate.records import ImageFacts
-from annotate.reports.truth import FOLDERS, matcher, read_truth
+from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
 
 CLASSES = ["cat", "dog"]
 
@@ -173,3 +173,16 @@ def test_no_such_truth_lists_what_there_could_be(tmp_path: Path, images: list[st
 def test_folder_names_that_are_no_classes_are_refused(images: list[str]) -> None:
     with pytest.raises(InputError, match="folder names: none of its names is a class, for example 'images', 'deep'"):
         read_truth(Path(FOLDERS), images, CLASSES)
+
+
+def test_folders_named_as_the_classes_are_the_truth_without_asking() -> None:
+    truth = implied_truth(["/p/2/a.png", "/p/3/b.png", "/p/2/c.png"], ["two", "three", "four"])
+    assert truth is not None
+    assert truth.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "paths", [["/p/2/a.png", "/p/b.png"], ["/p/2/a.png", "/p/2/b.png"], ["/p/2/a.png", "/p/x/b.png"]]
+)
+def test_other_folders_mean_something_else(paths: list[str]) -> None:
+    assert implied_truth(paths, ["two", "three"]) is None

@@ -165,7 +165,7 @@ def test_the_numbers_add_up(workspace: Workspace) -> None:
     assert confidences == sorted(confidences)
     assert np.mean(confidences) == pytest.approx(summary["confidence"]["mean"], rel=1e-6)
     assert all(row["runner_up"] != row["label"] for row in summary["least_certain"])
-    assert summary["truth"] is None
+    assert summary["truth"]["source"] == "folder names"
 
 
 def test_skipped_files_and_warnings_are_said_everywhere(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_fresh_report_is_left_alone(workspace: Workspace) -> None:
     before = made_at(workspace)
     report(workspace, Config(), truth=Path("folders"))
     assert made_at(workspace) == before
-    report(workspace, Config())
+    report(workspace, Config(), truth=Path("none"))
     assert made_at(workspace) != before
 
 
