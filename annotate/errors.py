@@ -68,7 +68,7 @@ STORAGE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished stages are kept"),
     errno.EFBIG: ("the file is too large for this disk", "use a disk whose file system takes large files"),
     errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
-    errno.EROFS: ("the disk is read-only", "choose a folder that can be written: `--workspace DIR`"),
+    errno.EROFS: ("the disk is read-only", "choose a folder on a disk that can be written"),
     errno.EACCES: ("no permission", "choose a folder that you may write, or change its permissions"),
     errno.EPERM: ("not permitted", "choose a folder that you may write, or change its permissions"),
     errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),

@@ -34,6 +34,7 @@ from annotate.workspace import Plan, Workspace, as_json, store, swap, write_byte
 VERSION = 1
 TOP_SIMILARITIES = 20
 MANIFEST = "manifest.json"
+BLOCK = 4096  # bytes; what a small file takes on most disks
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 
@@ -233,7 +234,7 @@ def stale(plan: Plan, output: Path) -> str:
 def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> None:
     if settings.link != "copy":
         return
-    need = sum(fact["size"] for fact in images.images if fact)
+    need = sum(-(-fact["size"] // BLOCK) * BLOCK for fact in images.images if fact)
     free = shutil.disk_usage(nearest_folder(output)).free
     if need > free:
         raise StorageError(
