@@ -1,0 +1,115 @@
+"""The image sets: which file is trained on, which is held out, and a decoded copy to train from.
+
+A set is a zip of `<class>/<file>` or `{train,val,test}/<class>/<file>`. Sets with their own test folder hold
+that out; of the others every file whose SHA-256 of the path inside the zip is divisible by 5 is held out. One
+training file in fifty is kept aside, not trained on, to fit the logit scale.
+"""
+
+import hashlib
+import io
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from concepts import canonical
+from PIL import Image, ImageOps
+
+RESOLUTION = 64  # pixels, the encoder's input
+TRAIN, HELD_IN, HELD_OUT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One zip: its part of a batch, the side its images are kept at, and how they may be varied."""
+
+    name: str
+    share: int  # images in a batch of 256
+    finish: int  # the same in the finishing steps, where the small sets and digits get their due
+    side: int = 80  # pixels; more than RESOLUTION leaves room to crop
+    mirror: bool = True  # whether a mirror image keeps its class
+    smallest: float = 0.35  # least share of the area that a crop keeps
+
+
+SETS = (
+    ImageSet("tiny-imagenet", 118, 38, side=64),
+    ImageSet("cifar10", 52, 44, side=64),
+    ImageSet("mnist", 12, 60, side=28, mirror=False),
+    ImageSet("sign-language-digits", 16, 28),
+    ImageSet("groceries", 18, 24),
+    ImageSet("vehicles", 12, 18),
+    ImageSet("clothing", 10, 16),
+    ImageSet("trashnet", 7, 12),
+    ImageSet("scenes", 8, 14),
+    ImageSet("emoji", 3, 2),
+)
+
+
+def split_of(path: str) -> int:
+    """TRAIN, HELD_IN or HELD_OUT for a path inside a zip."""
+    number = int(hashlib.sha256(path.encode()).hexdigest(), 16)
+    folder = path.split("/")[0] if path.count("/") == 2 else ""
+    if folder == "test" or (not folder and number % 5 == 0):
+        return HELD_OUT
+    return HELD_IN if number % 50 == 1 else TRAIN
+
+
+def fit(image: Image.Image, side: int) -> Image.Image:
+    """CLIP's preprocessing up to the pixels: bicubic to the short side, then the centre."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("RGBA", "LA", "P", "PA"):
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    image = image.convert("RGB")
+    short = min(image.size)
+    width, height = (int(side * length / short) for length in image.size)
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return image.crop((left, top, left + side, top + side))
+
+
+def members(data: Path, name: str) -> list[tuple[str, str, int]]:
+    """(path, class name, split) of every image in a set, in the order of the paths."""
+    with zipfile.ZipFile(data / f"{name}.zip") as archive:
+        paths = sorted(p for p in archive.namelist() if not p.endswith("/"))
+    return [(p, p.split("/")[-2], split_of(p)) for p in paths]
+
+
+def decode(data: Path, name: str, paths: list[str], side: int) -> np.ndarray:
+    """(N, side, side, 3) uint8 of the paths in a set's zip, row i is path i."""
+    pixels = np.empty((len(paths), side, side, 3), np.uint8)
+
+    def fill(rows: range) -> None:
+        with zipfile.ZipFile(data / f"{name}.zip") as archive:
+            for row in rows:
+                with Image.open(io.BytesIO(archive.read(paths[row]))) as image:
+                    pixels[row] = np.asarray(fit(image, side))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, [range(i, min(i + 500, len(paths))) for i in range(0, len(paths), 500)]))
+    return pixels
+
+
+def load(data: Path, cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Pixels (N, S, S, 3) uint8 of TRAIN and HELD_IN, their class names, their splits.
+
+    Decoded once into the cache.
+    """
+    rows = [row for row in members(data, image_set.name) if row[2] != HELD_OUT]
+    file = cache / f"{image_set.name}-{image_set.side}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial.npy")
+        np.save(partial, decode(data, image_set.name, [path for path, _, _ in rows], image_set.side))
+        partial.replace(file)
+    return np.load(file), [name for _, name, _ in rows], np.array([split for _, _, split in rows])
+
+
+def text_bank(data: Path) -> dict[str, np.ndarray]:
+    """CLIP ViT-B/32's text embeddings of about 2,700 names, by canonical name; means where names repeat."""
+    gathered: dict[str, list[np.ndarray]] = {}
+    with np.load(data / "clip-vitb32-text-bank.npz") as bank:
+        for source in ("imagenet", "lvis", "oid"):
+            for name, vector in zip(bank[f"{source}_names"], bank[f"{source}_feats"], strict=True):
+                gathered.setdefault(canonical(str(name)), []).append(vector.astype(np.float32))
+    return {name: np.mean(vectors, axis=0) for name, vectors in gathered.items() if name}
