@@ -78,9 +78,11 @@ REPORT    ?=
 # Other classes or settings than last time make the stages that they reach out of date.
 REFINED   := $(WORKSPACE)/.make-refine
 ORGANIZED := $(WORKSPACE)/.make-organize
+LISTED    := $(WORKSPACE)/.make-images
 remember = $(shell mkdir -p "$(WORKSPACE)"; printf '%s\n' '$(2)' | cmp -s - "$(1)" || printf '%s\n' '$(2)' > "$(1)")
 ifneq ($(filter dataset,$(MAKECMDGOALS)),)
 $(call remember,$(REFINED),$(MODEL) $(CLASSES) $(EMBED) $(REFINE))
+$(call remember,$(LISTED),$(shell LC_ALL=C ls -lRL "$(IMAGES)" | cksum))
 $(call remember,$(ORGANIZED),$(OUTPUT) $(ORGANIZE) $(TRUTH) $(REPORT))
 endif
 
@@ -88,8 +90,8 @@ IN := --workspace "$(WORKSPACE)"
 
 dataset: $(OUTPUT)/manifest.json $(WORKSPACE)/report/manifest.json
 
-# Folders change their time when files come and go; a photo edited in place is noticed by `make -B dataset`.
-$(WORKSPACE)/embed/manifest.json: $(IMAGES) $(REFINED) | $(READY)
+# A listing with sizes and times tells whether images came, went or changed, in any folder below.
+$(WORKSPACE)/embed/manifest.json: $(LISTED) $(REFINED) | $(READY)
 	$(ANNOTATE) embed "$(IMAGES)" --model "$(MODEL)" $(IN) $(EMBED)
 
 $(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
@@ -98,5 +100,6 @@ $(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
 $(OUTPUT)/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
 	$(ANNOTATE) organize "$(OUTPUT)" $(IN) $(ORGANIZE)
 
-$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
+# After the dataset: one run at a time may use a workspace, also under `make -j`.
+$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED) | $(OUTPUT)/manifest.json
 	$(ANNOTATE) report $(if $(TRUTH),--truth "$(TRUTH)") $(IN) $(REPORT)

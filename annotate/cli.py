@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -488,16 +489,14 @@ def read_names(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8, one class name a line") from None
     if path.suffix.lower() in (".json", ".yaml", ".yml"):
-        import yaml
+        from annotate import config, yamlfile
 
-        try:
-            names = yaml.safe_load(content)
-        except yaml.YAMLError as error:
-            raise InputError(f"{shown}: {str(error).splitlines()[0]}", hint="give a list of names") from error
-        if not isinstance(names, list):
-            raise InputError(f"{shown}: expected a list of names", hint='for example ["dog", "cat"]')
-        return [str(name) for name in names]
-    return [line for line in content.splitlines() if line.strip()]
+        names = config.as_names(yamlfile.parse(content, shown=shown, hint="give a list of names"), shown=shown)
+    else:
+        names = [line for line in content.splitlines() if line.strip()]
+    if not names:
+        raise InputError(f"{shown}: no class names in it", hint="write one name a line")
+    return names
 
 
 def settings_from(assignments: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, Any]:
@@ -541,6 +540,9 @@ def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -
 
 def main() -> NoReturn:
     """Run a command; every failure of the user's world becomes two lines and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         outcome = app(standalone_mode=False)
     except AnnotateError as error:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from annotate import yamlfile
 from annotate.errors import ConfigError, InputError, printable
 
 PRESETS = ("small", "medium", "large")
@@ -137,12 +138,6 @@ class Config:
         path = Path(file) if file else Path(CONFIG_FILE)
         content = read_yaml(path) if file or path.is_file() else {}
         classes = content.pop("classes", [])
-        if isinstance(classes, str):
-            classes = [classes]
-        if not isinstance(classes, list):
-            raise ConfigError(
-                f"{printable(path)}: classes: expected a list of names", hint="for example `classes: [dog, cat]`"
-            )
         chosen = preset or content.pop("preset", None) or "auto"
         content.pop("preset", None)
         if chosen not in (*PRESETS, "auto"):
@@ -151,7 +146,7 @@ class Config:
         for key, value in (overrides or {}).items():
             if value is not None:
                 values[key] = checked(key, value, source="")
-        return cls(values, str(chosen), tuple(str(name) for name in classes))
+        return cls(values, str(chosen), tuple(as_names(classes, shown=f"{printable(path)}: classes")))
 
     def resolve(self, n: int | None = None) -> Settings:
         """The settings for n images."""
@@ -182,17 +177,10 @@ def preset_values(name: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
     shown = printable(path)
     if not path.is_file():
         raise InputError(f"no config file {shown}", hint="leave --config out to go without one")
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{shown}: not readable as YAML: {str(error).splitlines()[0]}", hint="check its indentation"
-        ) from error
+    content = yamlfile.read(path, hint="check its indentation")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -223,17 +211,12 @@ def flatten(content: Mapping[Any, Any], *, source: str) -> dict[str, Any]:
 
 def parse_assignment(text: str) -> tuple[str, Any]:
     """`refine.temperature=0.1`, as given to --set."""
-    import yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(
             f"--set {printable(text)}: expected SECTION.KEY=VALUE", hint="for example --set refine.temperature=0.1"
         )
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {printable(text)}: value not readable", hint="quote it") from error
+    return key.strip(), yamlfile.parse(value, shown=f"--set {printable(text)}", hint="quote the value")
 
 
 def checked(key: str, value: Any, *, source: str) -> Any:
@@ -311,10 +294,21 @@ def suggest(word: object, known: Sequence[str]) -> str:
     return f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}"
 
 
+def as_names(content: Any, *, shown: str) -> list[str]:
+    """Class names from a YAML or JSON list; numbers are names too, what YAML takes for yes and no is not."""
+    names = [content] if isinstance(content, str) else content
+    if not isinstance(names, list):
+        raise ConfigError(f"{shown}: expected a list of names", hint="for example [dog, cat]")
+    for name in names:
+        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+            raise ConfigError(f"{shown}: '{printable(name)}' is not a name", hint='quote it: "yes"')
+    return [str(name) for name in names]
+
+
 def clean_class_names(names: Sequence[str]) -> list[str]:
     """The class names, checked: two or more, none empty, none twice.
 
-    Names are compared as a reader would: without case, surrounding space or Unicode's alternative spellings.
+    Names are compared as a reader would: without case, spaces for underscores, Unicode's spellings as one.
     raises  InputError that names the offender
     """
     import unicodedata
@@ -326,7 +320,7 @@ def clean_class_names(names: Sequence[str]) -> list[str]:
     for position, name in enumerate(cleaned, 1):
         if not name:
             raise InputError(f"class {position} has an empty name", hint="take out the extra comma or blank entry")
-        earlier = seen.setdefault(name.casefold(), name)
+        earlier = seen.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
         if earlier is not name:
             raise InputError(
                 f"class '{printable(name)}' is named twice", hint="give each class once; case does not tell names apart"

@@ -29,7 +29,7 @@ def console(*, stderr: bool) -> Console:
     """Standard output or standard error; made when first needed, since `--help` never does."""
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, emoji=False)
 
 
 def escape(text: str) -> str:

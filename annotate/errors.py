@@ -71,6 +71,9 @@ STORAGE_REASONS = {
     errno.EROFS: ("the disk is read-only", "choose a folder on a disk that can be written"),
     errno.EACCES: ("no permission", "choose a folder that you may write, or change its permissions"),
     errno.EPERM: ("not permitted", "choose a folder that you may write, or change its permissions"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
+    errno.EEXIST: ("something else is in the way", "choose another folder"),
+    errno.ELOOP: ("the link leads in a circle", "choose another folder"),
     errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
     errno.ENAMETOOLONG: ("the path is too long for this disk", "choose a folder with a shorter path"),
 }

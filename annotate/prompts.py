@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from annotate import yamlfile
 from annotate.errors import InputError, printable
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -135,21 +136,12 @@ def prompts_from_file(class_names: Sequence[str], path: Path) -> dict[str, list[
     - a drawing of a {}                templates: ["a drawing of a {}"]        cat: [a cat, a tabby]
     - a sketch of the {}               cat: [a cat on a sofa]                  dog: a dog
     """
-    import yaml
-
     shown = printable(path)
     if not path.is_file():
         nearest = difflib.get_close_matches(str(path), ["auto", *SETS], n=1)
         suggestion = f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(['auto', *SETS])}"
         raise InputError(f"no prompts '{shown}': neither a known set nor a file", hint=suggestion)
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{shown}: not readable as YAML: {reason}", hint="quote prompts that hold ':' or '#'"
-        ) from error
-
+    content = yamlfile.read(path, hint="quote prompts that hold ':' or '#'")
     templates: list[str] = []
     by_class: dict[str, list[str]] = {}
     if isinstance(content, Mapping):

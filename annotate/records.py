@@ -156,6 +156,7 @@ class Clusters(Record):
     micro_centroids: Floats = artifact("micro_centroids.npy", "C D", "float32", rows="unit")
     meta_centroids: Floats = artifact("meta_centroids.npy", "M D", "float32", rows="unit")
     strengths: Floats = artifact("strengths.npy", "N", "float32")
+    given: dict[str, Any] = artifact()  # settings that were asked for, not chosen
 
 
 class Iteration(TypedDict):

@@ -30,16 +30,13 @@ SMALL_FILE = 1 << 20  # bytes; up to here a digest costs less than opening the f
 
 REPAIR = {
     "embed": "annotate embed IMAGES --force",
-    "text": "annotate refine --force",
+    "text": "annotate refine --classes A,B",
     "cluster": "annotate cluster --force",
     "refine": "annotate refine --force",
     "organize": "annotate organize OUTPUT --force",
     "report": "annotate report --force",
 }
-MAKE = {
-    **{stage: command.removesuffix(" --force") for stage, command in REPAIR.items()},
-    "text": "annotate refine --classes A,B",
-}
+MAKE = {stage: command.removesuffix(" --force") for stage, command in REPAIR.items()}
 
 R = TypeVar("R", bound=Record)
 
@@ -115,12 +112,14 @@ class Workspace:
         path = self.folder(stage) / MANIFEST
         try:
             manifest = json.loads(path.read_bytes())
-            if not {"stage", "version", "config", "inputs", "facts", "files"} <= manifest.keys():
-                raise ValueError("keys are missing")
+            if manifest.pop("sha256") != content_digest(manifest):
+                raise ValueError("its own digest differs")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, AttributeError) as error:
-            raise DamagedArtifact(f"{printable(path)}: not a manifest", hint=f"run `{REPAIR[stage]}`") from error
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
+            raise DamagedArtifact(
+                f"{printable(path)}: not the manifest that was written", hint=f"run `{REPAIR[stage]}`"
+            ) from error
         return dict(manifest)
 
     def has(self, stage: str) -> bool:
@@ -155,7 +154,7 @@ class Workspace:
             values = {}
             for name, declared in artifacts_of(record).items():
                 if declared.file is None:
-                    values[name] = manifest["facts"].get(name)
+                    values[name] = manifest["facts"].get(name) if declared.optional else manifest["facts"][name]
                 elif declared.file in manifest["files"]:
                     values[name] = load(folder / declared.file, declared)
             return record(**values)
@@ -194,7 +193,9 @@ class Workspace:
             manifest = self.manifest(stage)
         except DamagedArtifact as error:
             return str(error)
-        return damage(self.folder(stage), manifest, thorough=True) if manifest else ""
+        if manifest is None:
+            return f"{MANIFEST}: missing" if self.folder(stage).exists() else ""
+        return damage(self.folder(stage), manifest, thorough=True)
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -237,7 +238,7 @@ class Workspace:
             if previous.exists() and not folder.exists():
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new"):
-                shutil.rmtree(leftover, ignore_errors=True)
+                remove(leftover)
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], extra: Path | None = None) -> None:
         """Put a stage's record in place, whole.
@@ -246,7 +247,7 @@ class Workspace:
         """
         with self.lock():
             new = self.root / f".{plan.stage}.new"
-            shutil.rmtree(new, ignore_errors=True)
+            remove(new)
             try:
                 if extra:
                     shutil.copytree(extra, new)
@@ -267,12 +268,13 @@ class Workspace:
                     "files": files,
                     "ran_on": dict(ran_on),
                 }
+                manifest["sha256"] = content_digest(manifest)
                 write_bytes(new / MANIFEST, as_json(manifest))
                 for folder in [new, *(path for path in new.rglob("*") if path.is_dir())]:
                     sync_folder(folder)
                 swap(new, self.root / plan.stage, self.root / f".{plan.stage}.old")
             finally:
-                shutil.rmtree(new, ignore_errors=True)
+                remove(new)
 
     def touch(self, stage: str) -> None:
         """A fresh stage counts as made now, for tools that go by time, as make does."""
@@ -376,15 +378,23 @@ def damage(folder: Path, manifest: Mapping[str, Any], *, thorough: bool) -> str:
     return ""
 
 
+def remove(path: Path) -> None:
+    """Take a folder away, or a link to one; never what a link leads to."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def swap(new: Path, place: Path, previous: Path) -> None:
     """Put `new` in `place`, in one step where the system can exchange two names, else in two."""
     if not place.exists():
         new.rename(place)
     elif not exchange(new, place):
-        shutil.rmtree(previous, ignore_errors=True)
+        remove(previous)
         place.rename(previous)
         new.rename(place)
-        shutil.rmtree(previous, ignore_errors=True)
+        remove(previous)
     sync_folder(place.parent)
 
 

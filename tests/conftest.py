@@ -85,7 +85,9 @@ def plant(tmp_path: Path) -> Callable[..., Workspace]:
         images = Embeddings(unit(embeddings), paths, [None] * n, [], model, None)
         workspace.publish(Plan("embed", 1, {"source": IMPORTED}), images, ran_on={})
         wording = Texts(unit(texts), {name: [] for name in names}, IMPORTED)
-        workspace.publish(Plan("text", 1, {"source": IMPORTED}), wording, ran_on={})
+        workspace.publish(
+            Plan("text", 1, {"source": IMPORTED}, workspace.digests("embed", "embeddings.npy")), wording, ran_on={}
+        )
         return workspace
 
     return planted

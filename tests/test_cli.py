@@ -176,6 +176,22 @@ BAD_COMMANDS: dict[str, tuple[list[str], int, str, str]] = {
         "a folder, not a file",
         "one name",
     ),
+    "empty classes file": (
+        ["run", "photos", "out", "--classes-file", "none.txt"],
+        2,
+        "no class names in it",
+        "one name",
+    ),
+    "yes is no name": (["run", "photos", "out", "--classes-file", "yes.json"], 2, "'True' is not a name", "quote"),
+    "same name but for _": (["run", "photos", "out", "a b", "a_b"], 2, "class 'a_b' is named twice", "once"),
+    "impossible date": (["refine", "--set", "refine.temperature=2024-13-45"], 2, "not readable as YAML", "quote"),
+    "workspace in a file": (
+        ["embed", "photos", "--model", "tiny", "-w", "none.txt/w"],
+        2,
+        "a part of the path",
+        "path",
+    ),
+    "unknown user": (["embed", "photos", "--model", "~nosuch/x.pt"], 2, "no checkpoint ~nosuch/x.pt", "tiny"),
     "truth is nowhere": (["report", "--truth", "none.csv"], 3, "no embed artifacts", "annotate embed"),
 }
 
@@ -186,6 +202,8 @@ def test_bad_input_gets_a_line_a_hint_and_its_exit_code(
 ) -> None:
     arguments, code, said, hint = BAD_COMMANDS[wrong]
     Path("empty").mkdir()
+    Path("none.txt").touch()
+    Path("yes.json").write_text("[true, false]")
     monkeypatch.setenv("ANNOTATE_WEIGHTS_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("HOME", str(Path.cwd() / "home"))
     before = files(photos)
@@ -318,6 +336,15 @@ def test_a_closed_pipe_is_no_error(photos: Path) -> None:
         f"{sys.executable} -m annotate status | head -c 1", shell=True, capture_output=True, text=True, check=False
     )
     assert process.stderr == ""
+
+
+def test_a_terminal_that_lacks_letters_is_no_error(photos: Path) -> None:
+    (photos / "🐶").mkdir()
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    process = start("run", photos, "out", "🐶", ":dog:", "--model", "tiny", env=environment)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert ":dog:" in out
 
 
 def test_the_version_is_told(annotate: Command) -> None:

@@ -74,7 +74,7 @@ def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: 3\n", "preset: huge\n", "\x00"])
 def test_a_file_that_is_not_a_config_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "c.yaml").write_text(content)
-    with pytest.raises(ConfigError):
+    with pytest.raises(InputError):
         Config.load("c.yaml")
 
 

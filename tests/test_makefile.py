@@ -31,7 +31,7 @@ def project(photos: Path, tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str) -> str:
-    command = ["make", "dataset", "VENV=venv", "IMAGES=photos", *arguments]
+    command = ["make", "-j2", "dataset", "VENV=venv", "IMAGES=photos", *arguments]
     ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -48,6 +48,6 @@ def test_a_second_make_does_nothing_and_a_change_does_what_it_must(project: Path
     assert "annotate refine" in refined
     assert "Nothing to be done" in make(project, classes, "REFINE=--method direct")
 
-    (project / "photos" / "red" / "0.png").rename(project / "photos" / "zero.png")
+    (project / "photos" / "red" / "0.png").rename(project / "photos" / "red" / "zero.png")
     assert "annotate embed" in make(project, classes, "REFINE=--method direct")
     assert "Nothing to be done" in make(project, classes, "REFINE=--method direct")

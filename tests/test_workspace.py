@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from annotate import workspace as module
+from annotate.digests import content_digest
 from annotate.errors import DamagedArtifact, MissingArtifact, WorkspaceBusy
 from annotate.records import Clusters, Embeddings, Texts
 from annotate.workspace import Plan, Workspace, path_line, read_path_lines, swap
@@ -81,13 +82,48 @@ def test_other_damage_is_noticed(place: Workspace, harm: str) -> None:
         place.read(Embeddings)
 
 
+def seal(folder: Path, name: str) -> None:
+    """Rewrite the manifest as if the file had always been so."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"]
+    manifest["files"][name] = module.fingerprint(folder / name)
+    manifest["sha256"] = content_digest(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_changed_fact_in_the_manifest_is_noticed(place: Workspace) -> None:
+    path = place.root / "embed" / "manifest.json"
+    path.write_text(path.read_text().replace('"logit_scale": 100.0', '"logit_scale": 10.0'))
+    assert "not the manifest that was written" in place.check("embed")
+    path.unlink()
+    assert place.check("embed") == "manifest.json: missing"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"files": []}', "\x00", ""])
+def test_a_malformed_manifest_is_damage_everywhere(place: Workspace, content: str) -> None:
+    (place.root / "embed" / "manifest.json").write_text(content)
+    with pytest.raises(DamagedArtifact):
+        place.read(Embeddings)
+    assert place.state(PLAN).name == "damaged"
+    assert place.check("embed")
+
+
+def test_a_stage_that_is_a_link_is_replaced_and_what_it_leads_to_is_left_alone(
+    place: Workspace, tmp_path: Path
+) -> None:
+    (place.root / "embed").rename(tmp_path / "elsewhere")
+    (place.root / "embed").symlink_to(tmp_path / "elsewhere")
+    for _ in range(3):
+        place.publish(PLAN, place.read(Embeddings), ran_on={})
+    assert not (place.root / "embed").is_symlink()
+    assert (tmp_path / "elsewhere" / "embeddings.npy").exists()
+
+
 def test_rows_that_do_not_match_are_damage(place: Workspace) -> None:
     folder = place.root / "embed"
     lines = (folder / "image_paths.txt").read_text().splitlines()[:-1]
     (folder / "image_paths.txt").write_text("\n".join(lines) + "\n")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["image_paths.txt"] = module.fingerprint(folder / "image_paths.txt")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    seal(folder, "image_paths.txt")
     with pytest.raises(DamagedArtifact, match="N is 39 here and 40 in"):
         place.read(Embeddings)
 
@@ -241,8 +277,6 @@ def test_any_path_survives_as_a_line(path: str) -> None:
 def test_nothing_is_ever_unpickled(place: Workspace) -> None:
     path = place.root / "embed" / "embeddings.npy"
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    manifest = json.loads((path.parent / "manifest.json").read_text())
-    manifest["files"]["embeddings.npy"] = module.fingerprint(path)
-    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+    seal(path.parent, "embeddings.npy")
     with pytest.raises(DamagedArtifact, match="not a readable"):
         place.read(Embeddings)

@@ -74,7 +74,7 @@ def find(model: str) -> Source:
         if not TINY.is_file():
             raise ComponentMissing("the weights of `tiny` are not installed", hint="reinstall annotate-images")
         return Source(model, file_digest(TINY), TINY)
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
         if not path.is_file():
             raise InputError(f"no checkpoint {printable(path)}", hint="check the path, or use --model tiny")

@@ -76,6 +76,11 @@ class OpenAIClip:
 
 def unit_rows(embeddings: torch.Tensor) -> npt.NDArray[np.float32]:
     rows: npt.NDArray[np.float32] = embeddings.float().cpu().numpy().astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError(
+            "the model's embeddings are not finite: its weights are broken, or its numbers overflow in half precision",
+            hint="use --precision float32, or another checkpoint",
+        )
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
 
@@ -156,6 +161,15 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """openai-clip's own model, its sizes read from the shapes of the weights."""
-    model: torch.nn.Module = clip_file("model").build_model(dict(state))
+    """openai-clip's own model, its sizes read from the shapes of the weights.
+
+    raises  InputError where weights are missing or their shapes disagree
+    """
+    try:
+        model: torch.nn.Module = clip_file("model").build_model(dict(state))
+    except (KeyError, RuntimeError, AssertionError, ZeroDivisionError, IndexError) as error:
+        raise InputError(
+            f"a checkpoint whose weights do not fit together: {str(error).splitlines()[0] if str(error) else error!r}",
+            hint="give a CLIP checkpoint as OpenAI publishes them",
+        ) from error
     return model

@@ -63,8 +63,11 @@ class WeightStore:
         """
         published = published or OPENAI_WEIGHTS[model]
         place = self.folder / published.file
-        if place.is_file() and file_digest(place) == published.digest:
-            return place
+        found = ""
+        if place.is_file():
+            if file_digest(place) == published.digest:
+                return place
+            found = f"; the file that is at {printable(place)} has another sha256 and was left alone"
         part = place.with_name(place.name + ".part")
         url = f"{self.source}/{published.digest}/{published.file}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +77,7 @@ class WeightStore:
             if not reason:
                 break
         if reason:
-            raise self._unavailable(model, place, reason)
+            raise self._unavailable(model, place, reason + found)
         if file_digest(part) != published.digest:
             part.unlink()
             raise self._unavailable(model, place, "the file that came has the wrong sha256")
@@ -92,8 +95,8 @@ class WeightStore:
 def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     """Fetch a file, going on where an earlier attempt stopped; returns what went wrong, or nothing."""
     start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
+        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             resumed = answer.status == 206
             position = start if resumed else 0
@@ -115,4 +118,6 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
         return f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})"
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
         return f"the connection broke ({type(error).__name__})"
+    except ValueError:
+        return f"{url} is not an address"
     return ""

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.prototypes import Pass
+from annotate.kernels.prototypes import Pass, assigned
 from annotate.kernels.vectors import Floats, unit
-from annotate.kernels.zeroshot import assign, probabilities, similarities
+from annotate.kernels.zeroshot import probabilities, similarities
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ def refine_soft(
 
     levels  meta-clusters, then micro-clusters; images themselves where there is but one cluster
     """
-    prototypes = texts
-    for t in range(iterations + 1):
-        similarity = similarities(embeddings, prototypes)
-        labels = assign(similarity)
-        yield Pass(prototypes, similarity, labels, 1.0 if t == 0 else None)
-        filled = np.bincount(labels, minlength=len(texts)) > 0
-        prototypes = np.where(filled[:, None], prototypes, texts)
+    last = assigned(embeddings, texts, 1.0)
+    yield last
+    for _ in range(iterations):
+        filled = np.bincount(last.labels, minlength=len(texts)) > 0
+        prototypes = np.where(filled[:, None], last.prototypes, texts)
         for level in levels:
             prototypes = align(prototypes, level, temperature=temperature)
+        last = assigned(embeddings, prototypes, None)
+        yield last
 
 
 def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
@@ -61,3 +61,10 @@ def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
 def alignment(prototypes: Floats, centroids: Floats, *, temperature: float) -> Floats:
     """γ (C, K): how far each class answers for each cluster; rows sum to one."""
     return probabilities(similarities(centroids, prototypes), temperature)
+
+
+def mean_entropy(shares: Floats) -> float:
+    """Mean entropy of the rows of an alignment as a share of log K: 0 where each cluster has one class, 1 at chance."""
+    wide = shares.astype(np.float64)
+    entropies = -(wide * np.log(np.where(wide > 0, wide, 1))).sum(axis=1)
+    return float(entropies.mean() / np.log(shares.shape[1])) if len(shares) and shares.shape[1] > 1 else 0.0

@@ -43,13 +43,19 @@ def refine_dynamic(embeddings: Floats, texts: Floats, *, iterations: int, start:
     texts        (K, D) float32 unit rows
     start, end   w₀ and w₁ in [0, 1]
     """
-    prototypes, weight = texts, 1.0
-    for t in range(iterations + 1):
-        similarity = similarities(embeddings, prototypes)
-        labels = assign(similarity)
-        yield Pass(prototypes, similarity, labels, weight)
+    last = assigned(embeddings, texts, 1.0)
+    yield last
+    for t in range(iterations):
         weight = start - (start - end) * t / iterations
-        prototypes = blend(texts, class_means(embeddings, labels, texts), text_weight=weight)
+        means = class_means(embeddings, last.labels, texts)
+        last = assigned(embeddings, blend(texts, means, text_weight=weight), weight)
+        yield last
+
+
+def assigned(embeddings: Floats, prototypes: Floats, text_weight: float | None) -> Pass:
+    """One assignment of all images to their nearest prototypes."""
+    similarity = similarities(embeddings, prototypes)
+    return Pass(prototypes, similarity, assign(similarity), text_weight)
 
 
 def class_means(embeddings: Floats, labels: Ints, texts: Floats) -> Floats:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from annotate.kernels.vectors import Floats, Ints
 
 
 def similarities(embeddings: Floats, prototypes: Floats) -> Floats:

@@ -182,7 +182,11 @@ def names_by_digest(found: Iterable[Path], images: Sequence[ImageFacts | None]) 
     sizes = {fact["size"] for fact in images if fact}
     names: dict[str, set[str]] = {}
     for path in found:
-        if path.stat().st_size in sizes:
+        try:
+            candidate = path.stat().st_size in sizes
+        except OSError:  # a link that leads nowhere
+            continue
+        if candidate:
             names.setdefault(file_digest(path), set()).add(path.parent.name)
     return {digest: folders.pop() for digest, folders in names.items() if len(folders) == 1}
 

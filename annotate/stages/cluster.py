@@ -28,10 +28,11 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
             "min_samples": settings.min_samples or samples,
             "pca_dimensions": settings.pca_dimensions,
         }
+        given = {key.partition(".")[2]: value for key, value in config.values.items() if key.startswith("cluster.")}
         plan = Plan(
             "cluster",
             VERSION,
-            {**chosen, "meta_clusters": settings.meta_clusters or k},
+            {**chosen, "meta_clusters": settings.meta_clusters or k, "given": given},
             workspace.digests("embed", "embeddings.npy"),
         )
 
@@ -41,7 +42,7 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
             groups = meta_clusters(micro_centroids, settings.meta_clusters or k or about_half(len(micro_centroids)))
             meta = groups[micro] if len(groups) else micro.copy()
             meta[micro < 0] = -1
-            return Clusters(micro, meta, micro_centroids, centroids_of(images.embeddings, meta), strengths)
+            return Clusters(micro, meta, micro_centroids, centroids_of(images.embeddings, meta), strengths, given)
 
         return run_stage(workspace, plan, Clusters, make, force=force, progress=progress)
 

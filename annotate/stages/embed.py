@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def embed(
     settings = config.resolve(len(paths)).embed
     source = encoders.find(settings.model)
     top = os.path.abspath(images)
+    where = os.path.abspath(source.path) if source.path and source.local else None
     ran_on: dict[str, Any] = {}
 
     def make() -> Embeddings:
@@ -53,7 +55,7 @@ def embed(
         ran_on.update(device=encoder.device, precision=encoder.precision, cores=os.cpu_count())
         model: Model = {
             "name": source.name,
-            "path": os.path.abspath(source.path) if source.path and source.local else None,
+            "path": where,
             "digest": source.digest,
             "dimensions": encoder.dimensions,
             "logit_scale": encoder.logit_scale,
@@ -66,9 +68,13 @@ def embed(
 
     with workspace.lock():
         plan = plan_for(paths, top, settings, source, known_digests(workspace, paths))
-        return run_stage(
+        record = run_stage(
             workspace, plan, Embeddings, make, force=force, progress=progress, ran_on=ran_on, settle=settle
         )
+        if record.model["path"] != where:  # the same checkpoint has moved; the texts will look for it
+            record = replace(record, model={**record.model, "path": where})
+            workspace.publish(plan, record, ran_on=(workspace.manifest("embed") or {}).get("ran_on", {}))
+        return record
 
 
 def plan_for(

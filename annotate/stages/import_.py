@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,15 +48,15 @@ def import_embeddings(
     raises           InputError that names file and row
     """
     progress = progress or Silent()
-    if not logit_scale > 0:
-        raise InputError(f"logit scale {logit_scale} is not above 0", hint="100 is that of CLIP")
+    if not 0 < logit_scale < math.inf:
+        raise InputError(f"logit scale {logit_scale} is not a number above 0", hint="100 is that of CLIP")
     if (text_embeddings is None) != (not classes):
         lacking = "--classes" if text_embeddings else "--text-embeddings"
         raise InputError(
             f"text embeddings and class names belong together: {lacking} is missing", hint=f"add {lacking}"
         )
 
-    paths = read_paths(image_paths)
+    paths = [located(path, image_paths.parent) for path in read_paths(image_paths)]
     rows = read_rows(embeddings, progress)
     if len(paths) != len(rows):
         raise InputError(
@@ -95,7 +96,8 @@ def import_embeddings(
         )
         if text_embeddings and texts:
             made = texts
-            inputs = {"text embeddings": file_digest(text_embeddings)}
+            inputs = workspace.digests("embed", "embeddings.npy")
+            inputs |= {"text embeddings": file_digest(text_embeddings)}
             plan = Plan("text", VERSION, {"source": IMPORTED, "classes": list(made.prompts)}, inputs)
             run_stage(workspace, plan, Texts, lambda: made, force=force, progress=progress)
         if clusters and cluster_files:
@@ -135,7 +137,8 @@ def read_rows(path: Path, progress: Progress) -> Floats:
             f"{shown}: row {bad[0]} is not finite ({len(bad):,} such rows)",
             hint="embed those images again, or leave them out",
         )
-    lengths = np.linalg.norm(wide, axis=1)
+    largest = np.abs(wide).max(axis=1, keepdims=True)
+    lengths = np.linalg.norm(wide / np.where(largest > 0, largest, 1), axis=1) * largest[:, 0]
     zero = np.flatnonzero(lengths == 0)
     if len(zero):
         raise InputError(
@@ -145,7 +148,7 @@ def read_rows(path: Path, progress: Progress) -> Floats:
     off = np.abs(lengths - 1) > 1e-2 if array.dtype == np.float16 else np.abs(lengths - 1) > 1e-3
     if off.any():
         progress.note({"message": f"{shown}: {off.sum():,} rows were not of length one; normalised", "hint": ""})
-    return unit(wide)
+    return unit(wide / largest)
 
 
 def read_paths(path: Path) -> list[str]:
@@ -163,7 +166,24 @@ def read_paths(path: Path) -> list[str]:
         content = next((value for value in content.values() if isinstance(value, list)), [*content.values()])
     if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
         raise InputError(f"{shown}: expected a list of paths", hint=hint)
+    impossible = [entry for entry in content if "\0" in entry or not can_be_a_path(entry)]
+    if impossible:
+        raise InputError(f"{shown}: {impossible[0]!a} cannot be a path", hint=hint)
     return content
+
+
+def can_be_a_path(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def located(path: str, folder: Path) -> str:
+    """The path from the root of the disk where it is a file here, seen from this folder or from that of the list."""
+    found = next((place for place in (Path(path), folder / path) if os.path.isfile(place)), None)
+    return os.path.abspath(found) if found else path
 
 
 def first_duplicate(paths: Sequence[str]) -> str | None:
@@ -211,6 +231,12 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
     centroids = []
     for name, assignments in (("micro_centroids", micro), ("meta_centroids", meta)):
         computed = centroids_of(rows, assignments)
+        nowhere = np.flatnonzero(~computed.any(axis=1))
+        if len(nowhere):
+            raise InputError(
+                f"the images of cluster {nowhere[0]} cancel out: it has no centroid",
+                hint="let `annotate cluster` find them",
+            )
         if name in files:
             given = read_rows(files[name], Silent())
             if given.shape != computed.shape:
@@ -220,7 +246,7 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
                 )
             computed = given
         centroids.append(computed)
-    return Clusters(micro, meta, centroids[0], centroids[1], (micro >= 0).astype(np.float32))
+    return Clusters(micro, meta, centroids[0], centroids[1], (micro >= 0).astype(np.float32), {})
 
 
 def read_assignments(path: Path, n: int) -> npt.NDArray[np.int64]:

@@ -6,22 +6,20 @@ is replaced only if annotate made it, nobody changed it, and every image in it s
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import annotate
 from annotate.config import Config, OrganizeSettings
+from annotate.datasets import check_replaceable, claimed, replacing, seal, stale
 from annotate.digests import file_digest
-from annotate.errors import InputError, StorageError, printable
+from annotate.errors import InputError, StaleArtifact, StorageError, printable
 from annotate.folders import distinct, folder_names
 from annotate.kernels.splits import SPLITS, split
 from annotate.kernels.zeroshot import similarities
@@ -29,11 +27,11 @@ from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Organized, Refinement, Texts
 from annotate.stages import this_machine
 from annotate.stages.refine import read_labelled
-from annotate.workspace import Plan, Workspace, as_json, store, swap, write_bytes
+from annotate.workspace import MANIFEST, Plan, Workspace, as_json, store, write_bytes
 
 VERSION = 1
 TOP_SIMILARITIES = 20
-MANIFEST = "manifest.json"
+GONE = "put it back, or run `annotate embed` again without it"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
@@ -73,8 +71,6 @@ def organize(
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, Path(images.folder) if images.folder else None, workspace)
-        if previous_of(output).exists() and not output.exists():
-            previous_of(output).rename(output)
         layout = lay_out(images, texts, labels, settings)
         counts = {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)}
         per_class = np.bincount(labels.labels, minlength=len(layout.folders)).tolist()
@@ -95,23 +91,25 @@ def organize(
                 **workspace.digests("refine"),
             },
         )
-        why = stale(plan, output)
-        if not why and not force:
-            progress.fresh("organize")
-            os.utime(output / MANIFEST)
-            return outcome
-        check_replaceable(output)
-        check_not_the_only_copies(output, images)
         if dry_run:
+            check_replaceable(output, images)
             return outcome
-        check_room(images, output, settings)
-        progress.started("organize", why or "forced")
-        with beside(output) as new:
-            made = write_images(images, layout, settings, new, progress)
-            write_papers(new, workspace, images, texts, labels, layout, settings)
-            seal(new, plan, made)
-            swap(new, Path(os.path.abspath(output)), previous_of(output))
-        workspace.publish(plan, outcome, ran_on=this_machine())
+        with claimed(output):
+            why = stale(plan, output)
+            if not why and not force:
+                progress.fresh("organize")
+                os.utime(output / MANIFEST)
+            else:
+                check_replaceable(output, images)
+                check_unchanged(images)
+                check_room(images, output, settings)
+                progress.started("organize", why or "forced")
+                with replacing(output, images) as new:
+                    made = write_images(images, layout, settings, new, progress)
+                    write_papers(new, workspace, images, texts, labels, layout, settings)
+                    seal(new, plan, made)
+            if not workspace.state(plan).fresh or force:
+                workspace.publish(plan, outcome, ran_on=this_machine())
         return outcome
 
 
@@ -140,95 +138,23 @@ def check_place(output: Path, images: Path | None, workspace: Workspace) -> None
         raise InputError(f"{shown} holds the folder of images", hint="write the dataset to a folder beside it")
 
 
-def check_replaceable(output: Path) -> None:
-    """An existing folder may go only if annotate made it and nobody added to it or changed it."""
-    shown, hint = printable(output), "choose another folder, or move this one away yourself"
-    if not output.exists() or not any(output.iterdir()):
-        return
-    manifest = read_manifest(output)
-    if manifest is None:
-        raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
-    recorded: dict[str, list[int]] = manifest["files"]
-    present = {path: status for path, status in files_below(output) if path != MANIFEST}
-    added = sorted(present.keys() - recorded.keys())
-    if added:
-        raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
-    originals: dict[str, str] = manifest["originals"]
-    changed = sorted(
-        path
-        for path, status in present.items()
-        if signature(status) != recorded[path] and not is_the_original(output / path, originals.get(path))
-    )
-    if changed:
-        raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
+def check_unchanged(images: Embeddings) -> None:
+    """Every image must be the one that was embedded: its label is of those bytes.
 
-
-def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
-    """An existing folder stays if it holds an image whose original is gone, and not only renamed."""
-    manifest = read_manifest(output)
-    if manifest is None or manifest["config"]["link"] == "symlink":
-        return
-    known = {
-        fact["digest"]
-        for fact, path in zip(images.images, images.image_paths, strict=True)
-        if fact and os.path.exists(path)
-    }
-    lonely = sorted(
-        {
-            original: path
-            for path, original in manifest["originals"].items()
-            if (output / path).exists() and not os.path.exists(original) and file_digest(output / path) not in known
-        }.values()
-    )
-    if lonely:
-        raise InputError(
-            f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
-            hint="choose another folder, or move this one away yourself",
-        )
-
-
-def is_the_original(path: Path, original: str | None) -> bool:
-    """Whether a file is another name of the image itself, so that a change was made to the image."""
-    return original is not None and os.path.exists(original) and os.path.samefile(path, original)
-
-
-def and_more(names: Sequence[str]) -> str:
-    return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-
-
-def read_manifest(output: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((output / MANIFEST).read_bytes())
-        known = {"stage", "version", "config", "inputs", "files", "originals"} <= manifest.keys()
-    except (OSError, ValueError, AttributeError):
-        return None
-    return dict(manifest) if known and manifest["stage"] == "organize" else None
-
-
-def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file or link below a folder, as a path relative to it."""
-    for here, folders, files in os.walk(folder):
-        names = [*files, *(name for name in folders if os.path.islink(os.path.join(here, name)))]
-        for name in names:
-            path = os.path.join(here, name)
-            yield os.path.relpath(path, folder).replace(os.sep, "/"), os.lstat(path)
-
-
-def signature(status: os.stat_result) -> list[int]:
-    """What changes when somebody edits a file: size and time of change of its content."""
-    return [status.st_size, status.st_mtime_ns]
-
-
-def stale(plan: Plan, output: Path) -> str:
-    """Why the folder is not what the plan would make; empty where it is."""
-    manifest = read_manifest(output)
-    if manifest is None:
-        return "missing"
-    why = plan.differs(manifest)
-    if why:
-        return f"stale: {why}"
-    present = {path: signature(status) for path, status in files_below(output) if path != MANIFEST}
-    return "" if present == manifest["files"] else "damaged: its files are not those that were written"
+    raises  InputError where one is gone, StaleArtifact where one was edited since
+    """
+    for path, fact in zip(images.image_paths, images.images, strict=True):
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            raise InputError(f"{printable(path)} is gone", hint=GONE) from None
+        if fact is None or (status.st_size, status.st_mtime_ns) == (fact["size"], fact["modified_ns"]):
+            continue
+        if file_digest(Path(path)) != fact["digest"]:
+            raise StaleArtifact(
+                f"{printable(path)} was edited since it was embedded",
+                hint="run `annotate embed` and `annotate refine` again",
+            )
 
 
 def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> None:
@@ -262,26 +188,6 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     return Layout(folders, places, split(keys, labels.labels, settings.splits, settings.seed))
 
 
-@contextlib.contextmanager
-def beside(output: Path) -> Iterator[Path]:
-    """A new folder next to the output, gone again unless it was put in place."""
-    place = Path(os.path.abspath(output))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.parent / f".{place.name}.annotate-new"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
-        yield new
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def previous_of(output: Path) -> Path:
-    """Where the old folder waits, for an instant, on disks that cannot exchange two names."""
-    place = Path(os.path.abspath(output))
-    return place.parent / f".{place.name}.annotate-old"
-
-
 def write_images(
     images: Embeddings, layout: Layout, settings: OrganizeSettings, new: Path, progress: Progress
 ) -> dict[str, str]:
@@ -302,9 +208,9 @@ def write_images(
                 place(original, new / target)
                 second_name(new / target, new / in_split, original)
             except FileNotFoundError:
-                raise InputError(
-                    f"{printable(original)} is gone", hint="put it back, or run `annotate embed` again without it"
-                ) from None
+                if os.path.exists(original):
+                    raise
+                raise InputError(f"{printable(original)} is gone", hint=GONE) from None
             made[target] = made[in_split] = original
             advance(1)
     return made
@@ -409,7 +315,6 @@ def describe(
         },
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": {
-            "annotate": annotate.__version__,
             "model": images.model,
             "prompts": texts.prompts,
             "temperature": labels.temperature,
@@ -463,7 +368,8 @@ def in_words(metadata: Mapping[str, Any]) -> str:
     lines = [
         f"{total:,} images in {len(metadata['class_names'])} classes",
         "",
-        f"made by     annotate {annotate.__version__}, method {metadata['method']}, model {model['name']}",
+        f"made by     annotate {metadata['provenance']['packages'].get('annotate-images', '')}, "
+        f"method {metadata['method']}, model {model['name']}",
         f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
         f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
         f"lowest {stats['min_confidence']:.3f}",
@@ -477,17 +383,3 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def seal(new: Path, plan: Plan, made: Mapping[str, str]) -> None:
-    """The manifest, last: what annotate put here, so that it can tell later what it may replace."""
-    files = {path: signature(status) for path, status in sorted(files_below(new))}
-    manifest = {
-        "stage": plan.stage,
-        "version": plan.version,
-        "config": dict(plan.config),
-        "inputs": dict(plan.inputs),
-        "files": files,
-        "originals": dict(made),
-    }
-    write_bytes(new / MANIFEST, as_json(manifest))

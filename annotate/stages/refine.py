@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from annotate.config import Config, RefineSettings
 from annotate.errors import StaleArtifact, printable
-from annotate.kernels.alignment import Groups, alignment, refine_soft
+from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
 from annotate.kernels.calibration import matching_temperature
-from annotate.kernels.prototypes import Pass, refine_dynamic
+from annotate.kernels.prototypes import Pass, assigned, refine_dynamic
 from annotate.kernels.vectors import Floats, Ints
-from annotate.kernels.zeroshot import assign, mean_confidence, probabilities, similarities
+from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, Iteration, Note, Refinement, Texts
 from annotate.stages import run_stage
@@ -22,6 +23,7 @@ from annotate.workspace import Plan, Workspace
 
 VERSION = 1
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5}  # unless given
+BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
@@ -73,10 +75,16 @@ def refine(
 
 
 def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Clusters:
-    """The workspace's clusters: imported ones as they are, others made anew where they are stale."""
+    """The workspace's clusters: imported ones as they are, others made anew where they are stale.
+
+    Settings that `annotate cluster` was given count until others are said.
+    """
     manifest = workspace.manifest("cluster")
-    if manifest is None or manifest["config"].get("source") != IMPORTED:
+    if manifest is None:
         return cluster(workspace, config, progress=progress)
+    if manifest["config"].get("source") != IMPORTED:
+        given = {f"cluster.{key}": value for key, value in manifest["facts"]["given"].items()}
+        return cluster(workspace, replace(config, values={**given, **config.values}), progress=progress)
     now = workspace.digests("embed", "embeddings.npy")
     if not now.items() <= manifest["inputs"].items():
         raise StaleArtifact(
@@ -134,7 +142,7 @@ def label(
         history=history,
         method=settings.method,
         temperature=temperature,
-        notes=warnings_of(
+        notes=signs_of_collapse(
             history, np.bincount(last.labels, minlength=len(texts.prompts)), texts.class_names, settings.method
         ),
         **alignments,
@@ -158,8 +166,7 @@ def passes(
         levels = levels_of(x, clusters, settings.cluster_weights)
         yield from refine_soft(x, t, levels, iterations=iterations, temperature=temperature)
     else:
-        similarity = similarities(x, t)
-        yield Pass(t, similarity, assign(similarity), 1.0)
+        yield assigned(x, t, 1.0)
 
 
 def levels_of(embeddings: Floats, clusters: Clusters, weights: str) -> list[Groups]:
@@ -193,6 +200,22 @@ def row_of(number: int, last: Pass, moved: int, temperature: float) -> Iteration
     }
 
 
+def signs_of_blur(alignments: Mapping[str, Floats], *, method: str) -> list[Note]:
+    """An alignment whose rows are all nearly uniform: every class answers for every cluster alike."""
+    notes: list[Note] = []
+    for name, shares in alignments.items():
+        blur = mean_entropy(shares)
+        if blur > BLURRED:
+            level = name.split("_")[0]
+            notes.append(
+                {
+                    "message": f"the alignment of {level}-clusters is blurred: {100 * blur:.0f} % of chance's entropy",
+                    "hint": "lower the temperature (--temperature 0.01), or run `annotate refine --method dynamic`",
+                }
+            )
+    return notes
+
+
 REMEDIES = {
     "dynamic": "run `annotate refine --method direct`, or keep more of the words: --text-weight-end 0.9",
     "soft": "run `annotate refine --method dynamic`, or --method direct",
@@ -200,7 +223,9 @@ REMEDIES = {
 }
 
 
-def warnings_of(history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], method: str) -> list[Note]:
+def signs_of_collapse(
+    history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], method: str
+) -> list[Note]:
     """Signs of collapse: classes that went empty on the way, or one that holds nearly all."""
     start, end = history[0], history[-1]
     notes: list[Note] = []

@@ -49,7 +49,7 @@ def report(
     progress = progress or Silent()
     with workspace.lock():
         images, texts, refinement = read_labelled(workspace)
-        clusters = clusters_of(workspace, images)
+        clusters = clusters_of(workspace)
         settings = config.resolve(len(images.embeddings))
         if truth is None:
             known = implied_truth(images.image_paths, texts.class_names)
@@ -99,10 +99,11 @@ def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None
     return Plan("report", VERSION, chosen, inputs)
 
 
-def clusters_of(workspace: Workspace, images: Embeddings) -> Clusters | None:
+def clusters_of(workspace: Workspace) -> Clusters | None:
     """The workspace's clusters, where they are of these images."""
-    clusters = workspace.read(Clusters) if workspace.has("cluster") else None
-    return clusters if clusters and len(clusters.micro_assignments) == len(images.embeddings) else None
+    manifest = workspace.manifest("cluster")
+    now = workspace.digests("embed", "embeddings.npy")
+    return workspace.read(Clusters) if manifest and now.items() <= manifest["inputs"].items() else None
 
 
 def draw_figures(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotate.config import Config, clean_class_names
+from annotate.datasets import check_replaceable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
 from annotate.stages.embed import embed
-from annotate.stages.organize import check_place, check_replaceable, organize
+from annotate.stages.organize import check_place, organize
 from annotate.stages.refine import refine
 from annotate.stages.report import report
 from annotate.workspace import Workspace

@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from annotate import encoders
 from annotate.config import Config, EmbedSettings
+from annotate.datasets import stale
 from annotate.encoders import Source
 from annotate.errors import AnnotateError, InputError, printable
 from annotate.images import find_images
-from annotate.records import IMPORTED
+from annotate.records import IMPORTED, Embeddings
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
 from annotate.stages.embed import known_digests, plan_for
 from annotate.stages.organize import VERSION as ORGANIZE_VERSION
-from annotate.stages.organize import stale
 from annotate.stages.refine import VERSION as REFINE_VERSION
 from annotate.stages.report import VERSION as REPORT_VERSION
 from annotate.stages.text import VERSION as TEXT_VERSION
+from annotate.stages.text import plan_for as plan_for_text
+from annotate.stages.text import wording
 from annotate.workspace import STAGES, Plan, State, Workspace
 
 VERSIONS = {
@@ -69,12 +72,13 @@ def state_of(workspace: Workspace, stage: str, config: Config) -> State:
 
 def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any], config: Config) -> Plan:
     """The plan that this stage would make now, with the settings it had where none are said."""
-    section = "embed" if stage == "embed" else stage
     said = {
         key.partition(".")[2]: list(value) if isinstance(value, tuple) else value
         for key, value in config.values.items()
-        if key.startswith(f"{section}.")
+        if key.startswith(f"{stage}.")
     }
+    if stage == "text" and manifest["facts"]["prompt_set"] != IMPORTED:
+        return text_plan(workspace, config)
     then = manifest["config"]
     settings = {**then, **{key: value for key, value in said.items() if key in then and value != "auto"}}
     if stage == "embed" and then.get("source") != IMPORTED:
@@ -84,6 +88,12 @@ def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any],
         now |= workspace.digests(earlier)
     inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
     return Plan(stage, VERSIONS[stage], settings, inputs)
+
+
+def text_plan(workspace: Workspace, config: Config) -> Plan:
+    """The classes and prompts of the config file where it names any, else those that are there."""
+    prompts, _ = wording(workspace, config.classes, config)
+    return plan_for_text(workspace.read(Embeddings).model, prompts)
 
 
 def belongs_here(key: str) -> bool:
@@ -104,7 +114,9 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
         precision=settings["precision"],
         max_megapixels=settings["max_megapixels"],
     )
-    source = Source(settings["model"], model["digest"], None)
+    source = Source(model["name"], model["digest"], None)
+    if settings["model"] != model["name"]:
+        source = encoders.find(settings["model"])
     return plan_for(paths, os.path.abspath(folder), knobs, source, known_digests(workspace, paths))
 
 

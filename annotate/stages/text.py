@@ -16,7 +16,7 @@ import numpy as np
 from annotate import encoders
 from annotate.config import Config, clean_class_names
 from annotate.digests import content_digest
-from annotate.errors import InputError, MissingArtifact, printable
+from annotate.errors import InputError, MissingArtifact, StaleArtifact, printable
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress, Silent
 from annotate.prompts import SETS, automatic, prompts_for
@@ -42,41 +42,59 @@ def embed_text(
     raises   InputError for names that do not make sense, or where imported embeddings cannot take new ones
     """
     progress = progress or Silent()
-    manifest = workspace.manifest("text")
-    imported = manifest is not None and manifest["facts"]["prompt_set"] == IMPORTED
-    before = workspace.read(Texts) if manifest and (imported or not (classes or config.classes)) else None
     asked = classes or config.classes
-    if not asked and before is None:
-        raise MissingArtifact(
-            "no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line"
-        )
-    names = clean_class_names(asked) if asked else before.class_names if before else []
     if model["name"] == IMPORTED:
-        return imported_texts(before, names)
-
-    choice = config.resolve().text.prompts
-    prompts = prompts_for(names, choice)
-    plan = Plan(
-        "text",
-        VERSION,
-        {"model": model["name"], "weights": model["digest"], "classes": content_digest(list(prompts.items()))},
-    )
+        return as_imported(workspace, clean_class_names(asked) if asked else [])
+    prompts, prompt_set = wording(workspace, asked, config)
+    plan = plan_for(model, prompts)
 
     def make() -> Texts:
-        rows = known_rows(workspace, model, prompts, progress)
-        chosen = automatic(names) if choice == "auto" else choice
-        return Texts(rows, prompts, chosen if chosen in SETS else "file")
+        return Texts(known_rows(workspace, model, prompts, progress), prompts, prompt_set)
 
     return run_stage(workspace, plan, Texts, make, force=force, progress=progress)
 
 
-def imported_texts(before: Texts | None, names: Sequence[str]) -> Texts:
-    if before is None or list(names) != before.class_names:
-        raise InputError(
-            "these embeddings were imported: annotate does not know the model that could embed other class names",
-            hint="run `annotate import` again with --text-embeddings and --classes",
+def plan_for(model: Model, prompts: Mapping[str, Sequence[str]]) -> Plan:
+    settings = {"model": model["name"], "weights": model["digest"], "classes": content_digest(list(prompts.items()))}
+    return Plan("text", VERSION, settings)
+
+
+def wording(workspace: Workspace, asked: Sequence[str], config: Config) -> tuple[dict[str, list[str]], str]:
+    """Prompts by class name, and the set they are of.
+
+    Without names those of the workspace count, worded as they were unless other prompts are asked for.
+    """
+    if asked:
+        names = clean_class_names(asked)
+    elif workspace.has("text"):
+        before = workspace.read(Texts)
+        if "text.prompts" not in config.values and before.prompt_set != IMPORTED:
+            return before.prompts, before.prompt_set
+        names = before.class_names
+    else:
+        raise MissingArtifact(
+            "no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line"
         )
-    return before
+    choice = config.resolve().text.prompts
+    chosen = automatic(names) if choice == "auto" else choice
+    return prompts_for(names, choice), chosen if chosen in SETS else "file"
+
+
+def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
+    """The texts that came with imported embeddings; annotate has no model for others.
+
+    raises  InputError where none came with these embeddings, or where other names are asked for
+    """
+    manifest = workspace.manifest("text")
+    now = workspace.digests("embed", "embeddings.npy")
+    if manifest is not None and now.items() <= manifest["inputs"].items():
+        texts = workspace.read(Texts)
+        if not names or list(names) == texts.class_names:
+            return texts
+    raise InputError(
+        "these embeddings were imported: annotate does not know the model that could embed class names for them",
+        hint="run `annotate import` again with --text-embeddings and --classes",
+    )
 
 
 def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], progress: Progress) -> Floats:
@@ -88,9 +106,9 @@ def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequenc
     if new:
         source = encoders.find(model["path"] or model["name"])
         if source.digest != model["digest"]:
-            raise InputError(
-                f"{printable(model['path'])} is not the checkpoint that embedded the images",
-                hint="run `annotate embed` again with it, or put the earlier file back",
+            raise StaleArtifact(
+                f"{printable(model['path'] or model['name'])} is not the model that embedded the images any more",
+                hint=f"run `annotate embed IMAGES --model {printable(model['path'] or model['name'])}`",
             )
         with progress.bytes(f"weights of {source.name}") as report:
             # Text always runs where its bytes are the same: on the CPU, in float32.

@@ -64,9 +64,8 @@ def test_clusters_may_come_along() -> None:
     refined = annotate.refine(method="soft")
     assert refined.micro_cluster_alignment is not None
     assert refined.micro_cluster_alignment.shape == (3, 3)
-    annotate.import_embeddings("e.npy", "paths.txt", logit_scale=50)
     np.save("e.npy", ROWS[:, ::-1])
-    annotate.import_embeddings("e.npy", "paths.txt")
+    annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=NAMES)
     with pytest.raises(StaleArtifact, match="of other embeddings"):
         annotate.refine(method="soft")
 
@@ -139,3 +138,50 @@ def test_a_path_listed_twice_is_refused() -> None:
     Path("paths.txt").write_text("same\n" * 30)
     with pytest.raises(InputError, match="same is listed twice"):
         annotate.import_embeddings("e.npy", "paths.txt")
+
+
+def test_texts_of_another_model_are_not_used(photos: Path, checkpoint: Path) -> None:
+    annotate.embed(photos, model=str(checkpoint), classes=["red", "green"])
+    np.save("e.npy", RNG.normal(size=(30, 32)))
+    annotate.import_embeddings("e.npy", "paths.txt")
+    with pytest.raises(InputError, match="were imported"):
+        annotate.refine()
+
+
+def test_numbers_of_any_size_are_normalised() -> None:
+    np.save(
+        "e.npy", np.where(np.arange(30)[:, None] % 2, ROWS.astype(np.float64) * 1e200, ROWS.astype(np.float64) * 1e-200)
+    )
+    rows = annotate.import_embeddings("e.npy", "paths.txt").embeddings
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+
+
+def test_paths_keep_their_meaning_in_another_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(path.relative_to(photos.parent)) for path in sorted(photos.rglob("*.png"))]
+    Path("paths.txt").write_text("\n".join(names) + "\n")
+    np.save("e.npy", ROWS[:12])
+    annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=NAMES)
+    annotate.refine()
+    (photos.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(photos.parent / "elsewhere")
+    assert annotate.organize("out", workspace=photos.parent / "artifacts").images == 12
+
+
+@pytest.mark.parametrize("paths", [["a\0b"] + ["x"] * 29, ["\ud800"] + ["x"] * 29])
+def test_what_cannot_be_a_path_is_refused(paths: list[str]) -> None:
+    Path("paths.json").write_text(json.dumps(paths))
+    with pytest.raises(InputError, match="cannot be a path"):
+        annotate.import_embeddings("e.npy", "paths.json")
+
+
+def test_a_cluster_whose_images_cancel_out_is_refused() -> None:
+    np.save("e.npy", np.concatenate([ROWS[:15], -ROWS[:15]]))
+    np.save("micro.npy", np.zeros(30, int))
+    with pytest.raises(InputError, match="cancel out"):
+        annotate.import_embeddings("e.npy", "paths.txt", micro_assignments="micro.npy")
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("inf"), float("nan")])
+def test_a_logit_scale_that_is_no_scale_is_refused(scale: float) -> None:
+    with pytest.raises(InputError, match="not a number above 0"):
+        annotate.import_embeddings("e.npy", "paths.txt", logit_scale=scale)

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate.errors import InputError, StorageError
+from annotate.datasets import claimed
+from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
+from annotate.stages import organize as module
 
 NAMES = ["red", "green", "blue/cyan"]
 
@@ -145,6 +147,56 @@ def test_a_folder_that_annotate_did_not_make_is_refused(labelled: Path) -> None:
     Path("out/manifest.json").write_text('{"stage": "organize"}')
     with pytest.raises(InputError, match="was not made by annotate"):
         annotate.organize("out", force=True)
+
+
+def test_a_file_added_while_it_runs_is_kept(labelled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotate.organize("out")
+    write_papers = module.write_papers
+
+    def meanwhile(*args: object) -> None:
+        Path("out/red/mine.txt").write_text("notes")
+        write_papers(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "write_papers", meanwhile)
+    with pytest.raises(InputError, match=r"somebody added red/mine\.txt"):
+        annotate.organize("out", seed=7)
+    assert Path("out/red/mine.txt").read_text() == "notes"
+    assert metadata()["num_images"] == 12
+
+
+def test_an_image_edited_since_it_was_embedded_is_refused(labelled: Path) -> None:
+    Image.new("RGB", (48, 40), "white").save(labelled / "red" / "0.png")
+    with pytest.raises(StaleArtifact, match="edited since it was embedded"):
+        annotate.organize("out")
+    assert not Path("out").exists()
+
+
+def test_what_a_kill_left_beside_the_dataset_is_cleaned_up(labelled: Path) -> None:
+    annotate.organize("out")
+    Path(".out.annotate-new/red").mkdir(parents=True)
+    Path("out").rename(".out.annotate-old")
+    annotate.organize("out")
+    assert metadata()["num_images"] == 12
+    assert not [path for path in Path().iterdir() if path.name.startswith(".out")]
+
+
+def test_the_workspace_learns_of_a_dataset_that_was_whole_before_it_could_be_noted(labelled: Path) -> None:
+    annotate.organize("out")
+    shutil.rmtree("artifacts/organize")
+    annotate.organize("out")
+    assert annotate.status()["organize"].name == "fresh"
+
+
+def test_two_runs_on_one_dataset_are_refused(labelled: Path) -> None:
+    with claimed(Path("out")), pytest.raises(WorkspaceBusy, match="out is being written by another run"):
+        annotate.organize("out")
+
+
+def test_a_dry_run_of_a_fresh_dataset_touches_nothing(labelled: Path) -> None:
+    annotate.organize("out")
+    before = Path("out/manifest.json").stat().st_mtime_ns
+    annotate.organize("out", dry_run=True)
+    assert Path("out/manifest.json").stat().st_mtime_ns == before
 
 
 def test_an_empty_folder_is_taken(labelled: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import annotate
 from annotate.kernels.vectors import unit
-from annotate.stages.refine import warnings_of
+from annotate.stages.refine import signs_of_collapse
 from annotate.workspace import Workspace
 
 Plant = Callable[..., Workspace]
@@ -86,6 +86,22 @@ def test_a_collapse_is_reported_with_a_remedy(plant: Plant) -> None:
     assert "annotate refine --method dynamic" in made.notes[0]["hint"]
 
 
+def test_cluster_settings_that_were_asked_for_count_until_others_are(plant: Plant, blobs: Blobs) -> None:
+    place = plant(*blobs()[:2])
+    annotate.cluster(min_cluster_size=2)
+    annotate.refine(method="soft")
+    manifest = place.manifest("cluster")
+    assert manifest is not None
+    assert manifest["config"]["min_cluster_size"] == 2
+
+
+def test_a_blurred_alignment_is_reported(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(spread=0.05)[:2])
+    made = annotate.refine(method="soft", temperature=1.0)
+    assert any("is blurred" in note["message"] and "--temperature 0.01" in note["hint"] for note in made.notes)
+    assert not any("is blurred" in note["message"] for note in annotate.refine(method="soft").notes)
+
+
 def row(active: int, share: float) -> dict[str, object]:
     return {"active_classes": active, "largest_share": share}
 
@@ -101,7 +117,7 @@ def row(active: int, share: float) -> dict[str, object]:
 )
 def test_the_signs_of_collapse(rows: list[dict[str, object]], said: list[str]) -> None:
     counts = np.array([93, 5, 2])
-    notes = warnings_of(rows, counts, ["a", "b", "c"], "dynamic")  # type: ignore[arg-type]
+    notes = signs_of_collapse(rows, counts, ["a", "b", "c"], "dynamic")  # type: ignore[arg-type]
     assert len(notes) == len(said)
     for note, start in zip(notes, said, strict=True):
         assert note["message"].startswith(start)

@@ -57,6 +57,22 @@ def test_a_changed_config_file_is_noticed(made: Path) -> None:
     assert "iterations changed: 5 to 3" in annotate.status()["refine"].why
 
 
+def test_other_classes_and_prompts_in_the_config_file_are_noticed(made: Path) -> None:
+    Path("annotate.yaml").write_text("classes: [red, blue]\n")
+    assert annotate.status()["text"].name == "stale"
+    Path("annotate.yaml").write_text("text: {prompts: clip7}\n")
+    assert annotate.status()["text"].name == "stale"
+    Path("annotate.yaml").write_text("classes: [red, green]\n")
+    assert annotate.status()["text"].name == "fresh"
+
+
+def test_a_checkpoint_in_the_config_file_is_known_by_its_bytes(made: Path, checkpoint: Path) -> None:
+    Path("annotate.yaml").write_text(f"embed: {{model: '{checkpoint}'}}\n")
+    assert annotate.status()["embed"].name == "fresh"
+    Path("annotate.yaml").write_text("embed: {model: tiny}\n")
+    assert annotate.status()["embed"].name == "stale"
+
+
 def test_damage_is_said_with_the_file(made: Path) -> None:
     Path("artifacts/refine/labels.npy").write_bytes(b"?")
     found = annotate.status()

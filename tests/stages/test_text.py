@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import annotate
 from annotate import encoders
-from annotate.errors import InputError, MissingArtifact
+from annotate.errors import DamagedArtifact, InputError, MissingArtifact, StaleArtifact
 from annotate.kernels.vectors import unit
+from tests.conftest import small_clip
 
 
 @pytest.fixture
@@ -69,5 +71,46 @@ def test_a_checkpoint_that_was_replaced_is_not_used(photos: Path, checkpoint: Pa
     own.write_bytes(checkpoint.read_bytes())
     annotate.embed(photos, model=str(own))
     own.write_bytes(b"another")
-    with pytest.raises(InputError, match="is not the checkpoint that embedded the images"):
+    with pytest.raises(StaleArtifact, match="is not the model that embedded the images any more"):
         annotate.embed_text(["cat", "dog"])
+
+
+def test_prompts_stay_as_they_were_worded_until_others_are_asked_for(embedded: Path) -> None:
+    annotate.embed_text(["cat", "dog"], prompts="clip7")
+    annotate.refine()
+    assert annotate.embed_text().prompt_set == "clip7"
+    assert annotate.embed_text(prompts="photo").prompts["cat"] == ["a photo of a cat"]
+    annotate.embed_text(["cat", "dog"], prompts="clip7")
+    assert annotate.embed_text(["cat", "dog"]).prompt_set == "photo"  # named classes start from the defaults
+
+
+def test_a_checkpoint_that_moved_is_found_where_it_is_now(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a" / "m.pt").write_bytes(checkpoint.read_bytes())
+    annotate.embed(photos, model="a/m.pt")
+    (tmp_path / "a" / "m.pt").rename(tmp_path / "b" / "m.pt")
+    annotate.embed(photos, model="b/m.pt")
+    assert annotate.refine(["cat", "dog"]).labels.shape == (12,)
+
+
+def test_damaged_texts_are_repaired_by_the_command_that_the_hint_names(embedded: Path) -> None:
+    annotate.embed_text(["cat", "dog"])
+    Path("artifacts/text/text_embeddings.npy").write_bytes(b"?")
+    with pytest.raises(DamagedArtifact, match="text_embeddings") as caught:
+        annotate.refine()
+    assert caught.value.hint == "run `annotate refine --classes A,B`"
+    assert annotate.refine(["cat", "dog"]).labels.shape == (12,)
+
+
+def test_broken_weights_are_said(tmp_path: Path, photos: Path) -> None:
+    model = small_clip()
+    state = model.state_dict()
+    state["visual.proj"] = state["visual.proj"] * float("nan")
+    torch.save(state, tmp_path / "nan.pt")
+    with pytest.raises(InputError, match="not finite"):
+        annotate.embed(photos, model="nan.pt")
+    del state["ln_final.weight"]
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(InputError, match="do not fit together"):
+        annotate.embed(photos, model="part.pt")
