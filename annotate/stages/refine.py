@@ -142,7 +142,8 @@ def label(
         history=history,
         method=settings.method,
         temperature=temperature,
-        notes=signs_of_collapse(
+        notes=signs_of_blur(alignments)
+        + signs_of_collapse(
             history, np.bincount(last.labels, minlength=len(texts.prompts)), texts.class_names, settings.method
         ),
         **alignments,
@@ -200,7 +201,7 @@ def row_of(number: int, last: Pass, moved: int, temperature: float) -> Iteration
     }
 
 
-def signs_of_blur(alignments: Mapping[str, Floats], *, method: str) -> list[Note]:
+def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:
     """An alignment whose rows are all nearly uniform: every class answers for every cluster alike."""
     notes: list[Note] = []
     for name, shares in alignments.items():
