@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, printable
 from annotate.folders import distinct, folder_names
 from annotate.kernels.splits import SPLITS, split
-from annotate.kernels.zeroshot import similarities
+from annotate.metadata import Layout, describe, in_words
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Organized, Refinement, Texts
 from annotate.stages import this_machine
@@ -30,25 +30,10 @@ from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, store, write_bytes
 
 VERSION = 1
-TOP_SIMILARITIES = 20
 GONE = "put it back, or run `annotate embed` again without it"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where every image goes, relative to the output folder.
-
-    folders    K, one per class
-    places     N, class folder and file name
-    splits     N, 0 train, 1 val, 2 test
-    """
-
-    folders: list[str]
-    places: list[str]
-    splits: np.ndarray
 
 
 def organize(
@@ -104,9 +89,10 @@ def organize(
                 check_unchanged(images)
                 check_room(images, output, settings)
                 progress.started("organize", why or "forced")
+                provenance = provenance_of(workspace, images, texts, labels, settings)
                 with replacing(output, images) as new:
                     made = write_images(images, layout, settings, new, progress)
-                    write_papers(new, workspace, images, texts, labels, layout, settings)
+                    write_papers(new, images, texts, labels, layout, provenance)
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
                 workspace.publish(plan, outcome, ran_on=this_machine())
@@ -267,19 +253,11 @@ def second_name(first: Path, second: Path, original: str) -> None:
         shutil.copy2(first, second)
 
 
-# -- what is written about it --------------------------------------------------------------------------
-
-
 def write_papers(
-    new: Path,
-    workspace: Workspace,
-    images: Embeddings,
-    texts: Texts,
-    labels: Refinement,
-    layout: Layout,
-    settings: OrganizeSettings,
+    new: Path, images: Embeddings, texts: Texts, labels: Refinement, layout: Layout, provenance: Mapping[str, Any]
 ) -> None:
-    metadata = describe(workspace, images, texts, labels, layout, settings)
+    """metadata.json, report.txt, and the arrays that made the labels."""
+    metadata = describe(images, texts, labels, layout, provenance)
     write_bytes(new / "metadata.json", as_json(metadata))
     write_bytes(new / "report.txt", in_words(metadata).encode("utf-8", "backslashreplace"))
     store(new / "class_prototypes.npy", labels.class_prototypes)
@@ -289,97 +267,19 @@ def write_papers(
             store(new / f"{name}.npy", array)
 
 
-def describe(
-    workspace: Workspace,
-    images: Embeddings,
-    texts: Texts,
-    labels: Refinement,
-    layout: Layout,
-    settings: OrganizeSettings,
+def provenance_of(
+    workspace: Workspace, images: Embeddings, texts: Texts, labels: Refinement, settings: OrganizeSettings
 ) -> dict[str, Any]:
-    """metadata.json: what the dataset is, image by image, and how it came to be."""
-    names = texts.class_names
-    counts = np.bincount(labels.labels, minlength=len(names))
-    manifests = {stage: workspace.manifest(stage) or {} for stage in ("embed", "text", "cluster", "refine")}
+    """Model, prompts, settings, versions and digests of all that the labels were made from."""
+    used = ["embed", "text", *(["cluster"] if labels.micro_cluster_alignment is not None else []), "refine"]
+    manifests = {stage: workspace.manifest(stage) or {} for stage in used}
     return {
-        "method": labels.method,
-        "class_names": names,
-        "class_folders": dict(zip(names, layout.folders, strict=True)),
-        "num_images": len(images.image_paths),
-        "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
-        "splits": {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)},
-        "statistics": statistics(labels.confidences),
-        "organized_paths": {
-            name: [place for place, label in zip(layout.places, labels.labels, strict=True) if label == k]
-            for k, name in enumerate(names)
-        },
-        "images": list(image_rows(images, texts, labels, layout)),
-        "provenance": {
-            "model": images.model,
-            "prompts": texts.prompts,
-            "temperature": labels.temperature,
-            "config": {**{stage: m.get("config", {}) for stage, m in manifests.items()}, "organize": asdict(settings)},
-            "packages": this_machine()["packages"],
-            "digests": {
-                f"{stage}/{file}": entry["sha256"]
-                for stage, m in manifests.items()
-                for file, entry in m.get("files", {}).items()
-            },
+        "model": images.model,
+        "prompts": texts.prompts,
+        "temperature": labels.temperature,
+        "config": {**{stage: m["config"] for stage, m in manifests.items()}, "organize": asdict(settings)},
+        "packages": this_machine()["packages"],
+        "digests": {
+            f"{stage}/{file}": entry["sha256"] for stage, m in manifests.items() for file, entry in m["files"].items()
         },
     }
-
-
-def statistics(confidences: np.ndarray) -> dict[str, float]:
-    wide = confidences.astype(np.float64)
-    return {
-        "mean_confidence": float(wide.mean()),
-        "median_confidence": float(np.median(wide)),
-        "std_confidence": float(wide.std()),
-        "min_confidence": float(wide.min()),
-        "max_confidence": float(wide.max()),
-    }
-
-
-def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
-    """One entry per image: where it was, where it is, its class, and its similarities, best first."""
-    names = texts.class_names
-    top = min(TOP_SIMILARITIES, len(names))
-    similarity = similarities(images.embeddings, labels.class_prototypes)
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
-    for i, label in enumerate(labels.labels.tolist()):
-        fact = images.images[i]
-        yield {
-            "original_path": images.image_paths[i],
-            "organized_path": layout.places[i],
-            "split": SPLITS[layout.splits[i]],
-            "class_index": label,
-            "class_name": names[label],
-            "confidence": round(float(labels.confidences[i]), 6),
-            "similarities": {names[k]: round(float(similarity[i, k]), 6) for k in best[i].tolist()},
-            "sha256": fact["digest"] if fact else None,
-        }
-
-
-def in_words(metadata: Mapping[str, Any]) -> str:
-    """report.txt of the dataset: enough to know what it is without another tool."""
-    total = metadata["num_images"]
-    model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
-    width = min(40, max(len(printable(name)) for name in metadata["class_names"]))
-    lines = [
-        f"{total:,} images in {len(metadata['class_names'])} classes",
-        "",
-        f"made by     annotate {metadata['provenance']['packages'].get('annotate-images', '')}, "
-        f"method {metadata['method']}, model {model['name']}",
-        f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
-        f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
-        f"lowest {stats['min_confidence']:.3f}",
-        "",
-        *(
-            f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"
-            for name, count in metadata["class_distribution"].items()
-        ),
-        "",
-        "metadata.json says the same of each image, with its original path and its similarity to the classes.",
-        "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
-    ]
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,109 @@
+"""metadata.json and report.txt of a dataset: what it is, image by image, and how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotate.errors import printable
+from annotate.kernels.splits import SPLITS
+from annotate.kernels.zeroshot import similarities
+from annotate.records import Embeddings, Refinement, Texts
+
+TOP_SIMILARITIES = 20  # where there are more classes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every image goes, relative to the output folder.
+
+    folders    K, one per class
+    places     N, class folder and file name
+    splits     N, 0 train, 1 val, 2 test
+    """
+
+    folders: list[str]
+    places: list[str]
+    splits: np.ndarray
+
+
+def describe(
+    images: Embeddings, texts: Texts, labels: Refinement, layout: Layout, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The dataset as JSON: totals, then an entry for every image, then where it all came from."""
+    names = texts.class_names
+    counts = np.bincount(labels.labels, minlength=len(names))
+    organized: dict[str, list[str]] = {name: [] for name in names}
+    for place, label in zip(layout.places, labels.labels.tolist(), strict=True):
+        organized[names[label]].append(place)
+    return {
+        "method": labels.method,
+        "class_names": names,
+        "class_folders": dict(zip(names, layout.folders, strict=True)),
+        "num_images": len(images.image_paths),
+        "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
+        "splits": {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)},
+        "statistics": statistics(labels.confidences),
+        "organized_paths": organized,
+        "images": list(image_rows(images, texts, labels, layout)),
+        "provenance": dict(provenance),
+    }
+
+
+def statistics(confidences: np.ndarray) -> dict[str, float]:
+    wide = confidences.astype(np.float64)
+    return {
+        "mean_confidence": float(wide.mean()),
+        "median_confidence": float(np.median(wide)),
+        "std_confidence": float(wide.std()),
+        "min_confidence": float(wide.min()),
+        "max_confidence": float(wide.max()),
+    }
+
+
+def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
+    """One entry per image: where it was, where it is, its class, and its similarities, best first."""
+    names = texts.class_names
+    top = min(TOP_SIMILARITIES, len(names))
+    similarity = similarities(images.embeddings, labels.class_prototypes)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    for i, label in enumerate(labels.labels.tolist()):
+        fact = images.images[i]
+        yield {
+            "original_path": images.image_paths[i],
+            "organized_path": layout.places[i],
+            "split": SPLITS[layout.splits[i]],
+            "class_index": label,
+            "class_name": names[label],
+            "confidence": round(float(labels.confidences[i]), 6),
+            "similarities": {names[k]: round(float(similarity[i, k]), 6) for k in best[i].tolist()},
+            "sha256": fact["digest"] if fact else None,
+        }
+
+
+def in_words(metadata: Mapping[str, Any]) -> str:
+    """report.txt of the dataset: enough to know what it is without another tool."""
+    total = metadata["num_images"]
+    model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
+    width = min(40, max(len(printable(name)) for name in metadata["class_names"]))
+    lines = [
+        f"{total:,} images in {len(metadata['class_names'])} classes",
+        "",
+        f"made by     annotate {metadata['provenance']['packages'].get('annotate-images', '')}, "
+        f"method {metadata['method']}, model {model['name']}",
+        f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
+        f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
+        f"lowest {stats['min_confidence']:.3f}",
+        "",
+        *(
+            f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"
+            for name, count in metadata["class_distribution"].items()
+        ),
+        "",
+        "metadata.json says the same of each image, with its original path and its similarity to the classes.",
+        "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
+    ]
+    return "\n".join(lines) + "\n"
