@@ -95,7 +95,7 @@ $(WORKSPACE)/embed/manifest.json: $(LISTED) $(REFINED) | $(READY)
 	$(ANNOTATE) embed "$(IMAGES)" --model "$(MODEL)" $(IN) $(EMBED)
 
 $(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
-	$(ANNOTATE) refine --classes "$(CLASSES)" $(IN) $(REFINE)
+	$(ANNOTATE) refine $(if $(CLASSES),--classes "$(CLASSES)") $(IN) $(REFINE)
 
 $(OUTPUT)/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
 	$(ANNOTATE) organize "$(OUTPUT)" $(IN) $(ORGANIZE)
