@@ -79,7 +79,9 @@ REPORT    ?=
 REFINED   := $(WORKSPACE)/.make-refine
 ORGANIZED := $(WORKSPACE)/.make-organize
 LISTED    := $(WORKSPACE)/.make-images
-remember = $(shell mkdir -p "$(WORKSPACE)"; printf '%s\n' '$(2)' | cmp -s - "$(1)" || printf '%s\n' '$(2)' > "$(1)")
+quoted   = '$(subst ','\'',$(1))'
+remember = $(shell mkdir -p "$(WORKSPACE)"; printf '%s\n' $(call quoted,$(2)) | cmp -s - "$(1)" || \
+           printf '%s\n' $(call quoted,$(2)) > "$(1)")
 ifneq ($(filter dataset,$(MAKECMDGOALS)),)
 $(call remember,$(REFINED),$(MODEL) $(CLASSES) $(EMBED) $(REFINE))
 $(call remember,$(LISTED),$(shell LC_ALL=C ls -lRL "$(IMAGES)" | cksum))
@@ -91,7 +93,7 @@ IN := --workspace "$(WORKSPACE)"
 dataset: $(OUTPUT)/manifest.json $(WORKSPACE)/report/manifest.json
 
 # A listing with sizes and times tells whether images came, went or changed, in any folder below.
-$(WORKSPACE)/embed/manifest.json: $(LISTED) $(REFINED) | $(READY)
+$(WORKSPACE)/embed/manifest.json: $(LISTED) $(REFINED) $(wildcard annotate.yaml) | $(READY)
 	$(ANNOTATE) embed "$(IMAGES)" --model "$(MODEL)" $(IN) $(EMBED)
 
 $(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
@@ -101,5 +103,5 @@ $(OUTPUT)/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
 	$(ANNOTATE) organize "$(OUTPUT)" $(IN) $(ORGANIZE)
 
 # After the dataset: one run at a time may use a workspace, also under `make -j`.
-$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED) | $(OUTPUT)/manifest.json
+$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED) $(wildcard $(TRUTH)) | $(OUTPUT)/manifest.json
 	$(ANNOTATE) report $(if $(TRUTH),--truth "$(TRUTH)") $(IN) $(REPORT)

@@ -18,7 +18,6 @@ app = typer.Typer(
     name="annotate",
     help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
     "Example: annotate run photos dataset cat dog --model tiny",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting
@@ -460,11 +459,14 @@ def demo(
 
 @app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
     if version:
         display.show(f"annotate {annotate.__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 # -- parsing and showing -------------------------------------------------------------------------------

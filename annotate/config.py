@@ -313,6 +313,8 @@ def clean_class_names(names: Sequence[str]) -> list[str]:
     """
     import unicodedata
 
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"class names are a list of texts, not {printable(names)}", hint='for example ["dog", "cat"]')
     cleaned = [unicodedata.normalize("NFC", name).strip() for name in names]
     if not cleaned:
         raise InputError("no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line")

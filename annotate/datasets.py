@@ -77,6 +77,10 @@ def check_replaceable(output: Path, images: Embeddings | None = None) -> None:
         raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
     recorded: dict[str, list[int]] = manifest["files"]
     present = {path: status for path, status in files_below(output) if path != MANIFEST}
+    removed = sorted(recorded.keys() - present.keys())
+    if removed:
+        hint = "delete the folder yourself to have it made anew, or choose another one"
+        raise InputError(f"{shown}: somebody removed {printable(removed[0])}{and_more(removed)}", hint=hint)
     added = sorted(present.keys() - recorded.keys())
     if added:
         raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
@@ -112,7 +116,7 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
     if lonely:
         raise InputError(
             f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
-            hint="choose another folder, or move this one away yourself",
+            hint="if the original was deleted on purpose, delete this folder too; else choose another one",
         )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
+from annotate.errors import InputError, printable
 from annotate.workspace import write_bytes
 
+ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
 FULL = 16  # scikit-learn's digits count ink in 4x4 blocks of a bitmap: 0 to 16
 
 
@@ -15,6 +18,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     """Write 1,797 PNG files (8x8, grey) and truth.csv; files that are there already are left alone.
 
     returns  the folder of images and the CSV
+    raises   InputError where the folder holds files that are not the demo's
     source   E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI 1998 (CC BY 4.0)
     """
     from PIL import Image
@@ -22,6 +26,11 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
 
     images, truth = folder / "images", folder / "truth.csv"
     images.mkdir(parents=True, exist_ok=True)
+    strangers = sorted(path.name for path in images.iterdir() if not re.fullmatch(r"digit-\d{4}\.png", path.name))
+    if strangers:
+        raise InputError(
+            f"{printable(images)} holds other files, for example {printable(strangers[0])}", hint=ELSEWHERE
+        )
     bunch = load_digits()
     rows = [("path", "class")]
     for number, (ink, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
@@ -31,5 +40,8 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
         rows.append((name, str(digit)))
     content = io.StringIO()
     csv.writer(content, lineterminator="\n").writerows(rows)
-    write_bytes(truth, content.getvalue().encode())
+    if not truth.exists():
+        write_bytes(truth, content.getvalue().encode())
+    elif truth.read_bytes() != content.getvalue().encode():
+        raise InputError(f"{printable(truth)} is another file than the demo's", hint=ELSEWHERE)
     return images, truth

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from annotate.records import Iteration, Note
     from annotate.workspace import State
 
+MOST_ROWS = 40  # of a table of classes; the report has all
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
 
 
@@ -177,9 +178,13 @@ def plain_table(first: str, *others: str) -> Table:
 def show_counts(title: str, counts: Mapping[str, int]) -> None:
     table = plain_table(title, "images", "share")
     total = max(1, sum(counts.values()))
-    for name, count in counts.items():
+    shown = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST_ROWS]) if len(counts) > MOST_ROWS else counts
+    for name, count in shown.items():
         table.add_row(escape(printable(name)), f"{count:,}", f"{100 * count / total:.1f} %")
     console(stderr=False).print(table)
+    if len(counts) > len(shown):
+        empty = sum(count == 0 for count in counts.values())
+        show(f"and {len(counts) - len(shown):,} more; {empty:,} of all {len(counts):,} are without images\n")
 
 
 def show_states(states: Mapping[str, State]) -> None:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
+# Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
+OTHER_FORMATS = frozenset(
+    ".heic .heif .jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
+)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
 ORIENTATION_TAG = 0x0112
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
@@ -47,10 +51,13 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
-    """Image files below a folder, recursively, in the byte order of their paths, and folders that cannot be read.
+def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[SkippedFile]]:
+    """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
 
-    Hidden files and folders are passed over. Links are followed, each real folder is entered once.
+    Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
+    be read are folders that are closed and images in formats that Pillow does not know.
+
+    leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
     """
     if not folder.exists():
@@ -62,6 +69,9 @@ def find_images(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     found: list[Path] = []
     unreadable: list[SkippedFile] = []
     entered: set[tuple[int, int]] = set()
+    if leave_out and leave_out.exists():
+        status = leave_out.stat()
+        entered.add((status.st_dev, status.st_ino))
     real, linked = deque([top]), deque[Path]()
     while real or linked:
         # Real folders before links to them, then by name: which of two ways leads in does not depend on the disk.
@@ -85,6 +95,8 @@ def find_images(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
                 (linked if entry.is_symlink() else real).append(path)
             elif path.suffix.lower() in EXTENSIONS:
                 found.append(path)
+            elif path.suffix.lower() in OTHER_FORMATS:
+                unreadable.append({"path": entry.path, "reason": f"{path.suffix} is not read: convert it to JPEG"})
     return sorted(found, key=path_key), unreadable
 
 

@@ -62,7 +62,8 @@ class Plan:
         then, now = manifest["config"], json.loads(json.dumps(self.config))
         for key in [*now, *(key for key in then if key not in now)]:
             if then.get(key) != now.get(key):
-                return f"{key} changed: {brief(then.get(key))} to {brief(now.get(key))}"
+                change = f": {brief(then.get(key))} to {brief(now.get(key))}"
+                return f"{key} changed{'' if is_digest(now.get(key)) else change}"
         return self.inputs_differ(manifest)
 
     def inputs_differ(self, manifest: Mapping[str, Any]) -> str:
@@ -87,8 +88,12 @@ class State:
 
 
 def brief(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 class Workspace:
@@ -276,6 +281,27 @@ class Workspace:
             finally:
                 remove(new)
 
+    def check_ours(self, stage: str) -> None:
+        """A stage's folder is ours to replace only if annotate wrote all that is in it.
+
+        raises  InputError where it holds somebody's files
+        """
+        folder = self.root / stage
+        if not folder.exists() or not any(folder.iterdir()):
+            return
+        try:
+            manifest = self.manifest(stage)
+        except DamagedArtifact:
+            return  # ours, and about to be repaired
+        listed = set(manifest["files"]) | {MANIFEST} if manifest else set()
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        strangers = sorted(present - listed)
+        if strangers:
+            raise InputError(
+                f"{printable(folder)} holds what annotate did not write: {printable(strangers[0])}",
+                hint="choose another workspace: `--workspace DIR`",
+            )
+
     def touch(self, stage: str) -> None:
         """A fresh stage counts as made now, for tools that go by time, as make does."""
         with contextlib.suppress(OSError):
@@ -382,7 +408,12 @@ def remove(path: Path) -> None:
     """Take a folder away, or a link to one; never what a link leads to."""
     if path.is_symlink():
         path.unlink()
-    else:
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # folders that somebody made read-only
+        for folder, _, _ in os.walk(path):
+            with contextlib.suppress(OSError):
+                os.chmod(folder, 0o700)
         shutil.rmtree(path, ignore_errors=True)
 
 

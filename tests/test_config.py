@@ -100,6 +100,12 @@ def test_bad_class_names_are_refused(names: list[str], said: str) -> None:
         clean_class_names(names)
 
 
+@pytest.mark.parametrize("names", ["cat", ["a", 2]])
+def test_names_that_are_not_a_list_of_texts_are_refused(names: object) -> None:
+    with pytest.raises(InputError, match="class names are a list of texts"):
+        clean_class_names(names)  # type: ignore[arg-type]
+
+
 def test_odd_class_names_are_kept() -> None:
     names = ["a/b", "🐶", "x" * 300, "CON", "a,b", "two\nlines"]
     assert clean_class_names(names) == names

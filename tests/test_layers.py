@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "kernels": {"kernels"},
     "reports": {"reports", "kernels", "records", "errors", "images", "prompts", "digests", "progress"},
     "encoders": {"encoders", "errors", "digests"},
-    "demo": {"workspace"},
+    "demo": {"workspace", "errors"},
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
         "digests", "folders", "reports", "datasets", "metadata",

@@ -38,7 +38,7 @@ def make(project: Path, *arguments: str) -> str:
 
 
 def test_a_second_make_does_nothing_and_a_change_does_what_it_must(project: Path) -> None:
-    classes = "CLASSES=red,green,blue"
+    classes = "CLASSES=red,green,blue's"
     assert "annotate organize" in make(project, classes)
     assert (project / "dataset" / "metadata.json").exists()
     assert (project / "artifacts" / "report" / "report.html").exists()

@@ -96,6 +96,8 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     """Fetch a file, going on where an earlier attempt stopped; returns what went wrong, or nothing."""
     start = part.stat().st_size if part.exists() else 0
     try:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(url)
         request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             resumed = answer.status == 206
@@ -119,5 +121,5 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
         return f"the connection broke ({type(error).__name__})"
     except ValueError:
-        return f"{url} is not an address"
+        return f"{url} is not an address (see ANNOTATE_WEIGHTS_URL)"
     return ""

@@ -224,7 +224,11 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     columns: tuple[int, int] | None = None
     try:
         with open(file, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines)
+            first = lines.readline()
+            if not first.strip():
+                raise InputError(f"{shown}: empty", hint=hint)
+            lines.seek(0)
+            reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))  # Excel writes what the country uses
             for row in reader:
                 if not any(cell.strip() for cell in row):
                     continue

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from annotate.progress import Progress
 from annotate.records import Record
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Plan, State, Workspace
 
 R = TypeVar("R", bound=Record)
 
@@ -45,14 +45,22 @@ def run_stage(
             progress.fresh(plan.stage)
             workspace.touch(plan.stage)
             return workspace.read(kind)
-        progress.started(
-            plan.stage, "forced" if state.fresh else f"{state.name}: {state.why}" if state.why else state.name
-        )
+        workspace.check_ours(plan.stage)
+        progress.started(plan.stage, reason(state))
         record = make()
         workspace.publish(
             settle(record) if settle else plan, record, ran_on={**this_machine(), **(ran_on or {})}, extra=extra
         )
         return record
+
+
+def reason(state: State) -> str:
+    """Why a stage runs, for the user."""
+    if state.fresh:
+        return "forced"
+    if state.name == "missing":
+        return "first run"
+    return f"{state.name}: {state.why}"
 
 
 def this_machine() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from annotate.config import Config, EmbedSettings
 from annotate.digests import content_digest, file_digest
 from annotate.encoders import Encoder, Source
 from annotate.errors import ArtifactError, InputError, printable
-from annotate.images import Decoded, Unreadable, find_images, own_pixel_budget, read_image
+from annotate.images import EXTENSIONS, Decoded, Unreadable, find_images, own_pixel_budget, read_image
 from annotate.kernels.vectors import Floats
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Model, SkippedFile
@@ -37,10 +37,11 @@ def embed(
     raises  InputError where the folder holds no readable image, ComponentMissing where weights cannot be had
     """
     progress = progress or Silent()
-    paths, closed_folders = find_images(images)
+    paths, closed_folders = find_images(images, leave_out=workspace.root)
     if not paths:
+        others = f" that can be read; {closed_folders[0]['reason']}" if closed_folders else ""
         raise InputError(
-            f"no images in {printable(images)}",
+            f"no images in {printable(images)}{others}",
             hint="annotate looks for jpg, jpeg, png, bmp, gif, webp, tif, tiff and avif, in all folders below",
         )
     settings = config.resolve(len(paths)).embed
@@ -113,8 +114,9 @@ def known_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]
     if before is None:
         return {}
     facts = dict(zip(before.image_paths, before.images, strict=True))
-    folders = {row["path"] for row in before.skipped if Path(row["path"]).is_dir()}
-    if {str(path) for path in paths} != {*facts, *(row["path"] for row in before.skipped)} - folders:
+    tried = {row["path"] for row in before.skipped if Path(row["path"]).suffix.lower() in EXTENSIONS}
+    closed = {path for path in tried if os.path.isdir(path)}
+    if {str(path) for path in paths} != {*facts, *tried} - closed:
         return {}
     return {str(path): digest_of(path, facts.get(str(path))) for path in paths}
 

@@ -63,6 +63,10 @@ def import_embeddings(
             f"{printable(embeddings)} has {len(rows):,} rows, {printable(image_paths)} {len(paths):,} paths",
             hint="give one path for each row, in the same order",
         )
+    if "" in paths:
+        raise InputError(
+            f"{printable(image_paths)}: line {paths.index('') + 1} is empty", hint="give one path for each row"
+        )
     duplicate = first_duplicate(paths)
     if duplicate is not None:
         raise InputError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from annotate.config import Config, clean_class_names
 from annotate.datasets import check_replaceable
+from annotate.errors import printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
 from annotate.stages.embed import embed
@@ -31,6 +32,9 @@ def run(
     asked = classes or config.classes
     if asked or not workspace.has("text"):
         clean_class_names(asked)
+    elif progress:
+        names = ", ".join(printable(name) for name in workspace.read(Texts).class_names)
+        progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
     check_place(output, images, workspace)
     check_replaceable(output)
     with workspace.lock():

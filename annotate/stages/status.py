@@ -104,7 +104,7 @@ def belongs_here(key: str) -> bool:
 def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     folder = Path(manifest["facts"]["folder"])
     try:
-        paths, _ = find_images(folder)
+        paths, _ = find_images(folder, leave_out=workspace.root)
     except InputError:
         raise InputError(f"the images are gone: {printable(folder)}", hint="") from None
     model = manifest["facts"]["model"]

@@ -55,7 +55,12 @@ def embed_text(
 
 
 def plan_for(model: Model, prompts: Mapping[str, Sequence[str]]) -> Plan:
-    settings = {"model": model["name"], "weights": model["digest"], "classes": content_digest(list(prompts.items()))}
+    settings = {
+        "model": model["name"],
+        "weights": model["digest"],
+        "classes": list(prompts),
+        "prompts": content_digest(list(prompts.values())),
+    }
     return Plan("text", VERSION, settings)
 
 

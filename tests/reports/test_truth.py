@@ -146,7 +146,7 @@ def test_the_same_bytes_in_two_folders_are_no_answer(tmp_path: Path, images: lis
         ("path,class\na.png\n", "line 2: expected path,class, found 1 column"),
         ("a.png,cat\na.png,dog\n", "line 2: a.png is 'dog' here and 'cat' before"),
         ("elsewhere.png,cat\n", "says nothing about any of the 2 images"),
-        ("", "says nothing about any of the 2 images"),
+        ("", "truth.csv: empty"),
         ("a.png,horse\n", "none of its names is a class, for example 'horse'"),
     ],
 )
@@ -186,3 +186,9 @@ def test_folders_named_as_the_classes_are_the_truth_without_asking() -> None:
 )
 def test_other_folders_mean_something_else(paths: list[str]) -> None:
     assert implied_truth(paths, ["two", "three"]) is None
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_as_excel_writes_it_elsewhere_is_read(tmp_path: Path, images: list[str], separator: str) -> None:
+    file = csv(tmp_path, f"path{separator}class\na.png{separator}{CLASSES[0]}\n")
+    assert read_truth(file, images, CLASSES, folder=str(tmp_path / "images")).labels.tolist()[0] == 0

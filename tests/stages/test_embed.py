@@ -69,7 +69,7 @@ def test_a_second_run_does_nothing_and_a_third_says_why(photos: Path, checkpoint
     watcher = Watcher()
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
-    assert watcher.ran == [("embed", "missing")]
+    assert watcher.ran == [("embed", "first run")]
     annotate.embed(photos, model=str(checkpoint), batch_size=8, progress=watcher)
     assert watcher.ran[1:] == [("embed", "stale: batch_size changed: 32 to 8")]
 
@@ -140,3 +140,29 @@ def test_no_images_and_no_readable_images_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none of 1 images can be read"):
         annotate.embed("empty", model="tiny")
     assert not STAGE.exists()
+
+
+def test_somebodys_own_files_in_the_workspace_are_never_touched(photos: Path, checkpoint: Path) -> None:
+    for stage in ("embed", "report"):
+        Path("artifacts", stage).mkdir(parents=True)
+        Path("artifacts", stage, "thesis.txt").write_text("years of work")
+        with pytest.raises(InputError, match="holds what annotate did not write: thesis"):
+            annotate.run(photos, "out", ["red", "green"], model=str(checkpoint))
+        assert Path("artifacts", stage, "thesis.txt").read_text() == "years of work"
+        Path("artifacts", stage, "thesis.txt").unlink()
+
+
+def test_the_workspace_inside_the_images_is_not_searched(photos: Path, checkpoint: Path) -> None:
+    for _ in range(2):
+        made = annotate.run(photos, "out", ["red", "green"], model=str(checkpoint), workspace=photos / "artifacts")
+        assert len(made.embeddings.image_paths) == 12
+    assert annotate.status(workspace=photos / "artifacts")["embed"].name == "fresh"
+
+
+def test_images_in_formats_that_are_not_read_are_named(photos: Path, checkpoint: Path) -> None:
+    (photos / "IMG_1.HEIC").write_bytes(b"phone")
+    watcher = Watcher()
+    for _ in range(2):
+        made = annotate.embed(photos, model=str(checkpoint), progress=watcher)
+    assert made.skipped == [{"path": str(photos / "IMG_1.HEIC"), "reason": ".HEIC is not read: convert it to JPEG"}]
+    assert len(watcher.ran) == 1

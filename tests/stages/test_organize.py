@@ -114,6 +114,7 @@ def test_a_second_run_does_nothing_and_a_changed_one_replaces(labelled: Path) ->
     [
         ("add a file", "somebody added red/mine.txt"),
         ("edit a file", "somebody changed"),
+        ("remove a file", "somebody removed"),
         ("lose the originals", "holds the only copy of"),
     ],
 )
@@ -121,6 +122,8 @@ def test_a_folder_that_somebody_worked_in_is_refused_and_kept(labelled: Path, ch
     annotate.organize("out")
     if change == "add a file":
         Path("out/red/mine.txt").write_text("notes")
+    elif change == "remove a file":
+        next(Path("out").glob("*/*.png")).unlink()
     elif change == "edit a file":
         next(Path("out").glob("*/*.png")).write_bytes(b"retouched")
     else:
