@@ -87,6 +87,11 @@ class State:
         return self.name == "fresh"
 
 
+def json_text(path: str | Path) -> str:
+    """A path as text that any JSON reader takes, also where its bytes are not UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def brief(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -179,6 +184,11 @@ class Workspace:
             f"{stage} facts": content_digest(manifest["facts"]),
         }
 
+    def of_these_embeddings(self, stage: str) -> bool:
+        """Whether a stage was made from the embeddings that are here now."""
+        manifest = self.manifest(stage)
+        return manifest is not None and self.digests("embed", "embeddings.npy").items() <= manifest["inputs"].items()
+
     def state(self, plan: Plan) -> State:
         try:
             manifest = self.manifest(plan.stage)
@@ -248,14 +258,19 @@ class Workspace:
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], extra: Path | None = None) -> None:
         """Put a stage's record in place, whole.
 
-        extra  a folder of further files that belong to the stage (a report's pages and figures); moved in
+        extra   a folder in the workspace with further files of the stage (a report's pages and figures); moved in
+        raises  InputError where the stage's folder holds somebody's files
         """
         with self.lock():
+            self.check_ours(plan.stage)
             new = self.root / f".{plan.stage}.new"
             remove(new)
             try:
                 if extra:
-                    shutil.copytree(extra, new)
+                    extra.rename(new)
+                    for path in new.rglob("*"):
+                        if path.is_file():
+                            sync(path)
                 else:
                     new.mkdir()
                 facts = write_record(new, record)
@@ -276,7 +291,7 @@ class Workspace:
                 manifest["sha256"] = content_digest(manifest)
                 write_bytes(new / MANIFEST, as_json(manifest))
                 for folder in [new, *(path for path in new.rglob("*") if path.is_dir())]:
-                    sync_folder(folder)
+                    sync(folder)
                 swap(new, self.root / plan.stage, self.root / f".{plan.stage}.old")
             finally:
                 remove(new)
@@ -426,7 +441,7 @@ def swap(new: Path, place: Path, previous: Path) -> None:
         place.rename(previous)
         new.rename(place)
         remove(previous)
-    sync_folder(place.parent)
+    sync(place.parent)
 
 
 def exchange(a: Path, b: Path) -> bool:
@@ -444,10 +459,10 @@ def exchange(a: Path, b: Path) -> bool:
     return bool(outcome == 0)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename durable, where folders can be synced (not on Windows)."""
+def sync(path: Path) -> None:
+    """Make a file's bytes or a folder's names durable, where folders can be synced (not on Windows)."""
     with contextlib.suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

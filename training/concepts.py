@@ -7,6 +7,8 @@ digits shown by hand are two concepts each, "the digit two" and "hand sign for t
 
 import numpy as np
 
+from annotate.prompts import CLIP7
+
 ALIKE = 0.4  # cosine of two base vectors above which the names may mean one image
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -41,13 +43,7 @@ SIGN_PROMPTS = (
 TEMPLATES = (
     "a photo of {a} {name}",
     "a photo of {a} {name}.",
-    "itap of a {name}.",
-    "a bad photo of the {name}.",
-    "a origami {name}.",
-    "a photo of the large {name}.",
-    "a {name} in a video game.",
-    "art of the {name}.",
-    "a photo of the small {name}.",
+    *CLIP7,
     "{name}",
     "{a} {name}",
     "the {name}",

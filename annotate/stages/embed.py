@@ -23,7 +23,7 @@ from annotate.kernels.vectors import Floats
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Model, SkippedFile
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Plan, Workspace, json_text
 
 VERSION = 1
 MAX_WORKERS = 8  # beyond this the interpreter, not the decoding, is the ceiling
@@ -95,11 +95,6 @@ def plan_for(
     }
     listing = [[json_text(path), digests.get(str(path), "")] for path in paths]
     return Plan("embed", VERSION, config, {"folder": json_text(folder), "images": content_digest(listing)})
-
-
-def json_text(path: str | Path) -> str:
-    """A path as text that any JSON reader takes, also where its bytes are not UTF-8."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def known_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Organized, Refinement, Texts
 from annotate.stages import this_machine
 from annotate.stages.refine import read_labelled
-from annotate.workspace import MANIFEST, Plan, Workspace, as_json, store, write_bytes
+from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
 VERSION = 1
 GONE = "put it back, or run `annotate embed` again without it"
@@ -53,6 +53,7 @@ def organize(
     """
     progress = progress or Silent()
     with workspace.lock():
+        workspace.check_ours("organize")
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, Path(images.folder) if images.folder else None, workspace)
@@ -69,7 +70,7 @@ def organize(
         plan = Plan(
             "organize",
             VERSION,
-            asdict(settings) | {"output": os.path.abspath(output).encode("utf-8", "backslashreplace").decode()},
+            asdict(settings) | {"output": json_text(os.path.abspath(output))},
             {
                 **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
                 **workspace.digests("text"),

@@ -85,8 +85,7 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
     if manifest["config"].get("source") != IMPORTED:
         given = {f"cluster.{key}": value for key, value in manifest["facts"]["given"].items()}
         return cluster(workspace, replace(config, values={**given, **config.values}), progress=progress)
-    now = workspace.digests("embed", "embeddings.npy")
-    if not now.items() <= manifest["inputs"].items():
+    if not workspace.of_these_embeddings("cluster"):
         raise StaleArtifact(
             "the imported clusters are of other embeddings",
             hint="run `annotate cluster --force` to find clusters, or import them again",
@@ -115,15 +114,15 @@ def label(
     own_temperature = 1 / images.model["logit_scale"]
     temperature = settings.temperature or own_temperature
     history: list[Iteration] = []
-    labels: list[Ints] = []
+    before: Ints | None = None
     with progress.iterations() as show:
         for last in passes(images, texts, clusters, settings, iterations, temperature):
-            moved = int((last.labels != labels[-1]).sum()) if labels else 0
-            history.append(row_of(len(history), last, moved, temperature))
-            labels = [*labels[:1], last.labels]
-            show(history[-1])
-            if len(history) == 1:
+            if before is None:
                 zero_shot_confidence = mean_confidence(last.similarity, own_temperature)
+            moved = 0 if before is None else int((last.labels != before).sum())
+            before = last.labels
+            history.append(row_of(len(history), last, moved, temperature))
+            show(history[-1])
     if settings.temperature is None and settings.method != "direct":
         temperature = matching_temperature(last.similarity, zero_shot_confidence)
     chances = probabilities(last.similarity, temperature)

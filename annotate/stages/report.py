@@ -101,9 +101,7 @@ def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None
 
 def clusters_of(workspace: Workspace) -> Clusters | None:
     """The workspace's clusters, where they are of these images."""
-    manifest = workspace.manifest("cluster")
-    now = workspace.digests("embed", "embeddings.npy")
-    return workspace.read(Clusters) if manifest and now.items() <= manifest["inputs"].items() else None
+    return workspace.read(Clusters) if workspace.of_these_embeddings("cluster") else None
 
 
 def draw_figures(

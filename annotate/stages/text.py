@@ -90,9 +90,7 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
 
     raises  InputError where none came with these embeddings, or where other names are asked for
     """
-    manifest = workspace.manifest("text")
-    now = workspace.digests("embed", "embeddings.npy")
-    if manifest is not None and now.items() <= manifest["inputs"].items():
+    if workspace.of_these_embeddings("text"):
         texts = workspace.read(Texts)
         if not names or list(names) == texts.class_names:
             return texts

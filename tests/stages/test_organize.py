@@ -251,3 +251,12 @@ def test_the_split_does_not_depend_on_where_the_images_lie(labelled: Path, check
         return {image["sha256"]: image["split"] for image in images}
 
     assert split_of("out") == split_of("out2")
+
+
+def test_somebodys_own_files_in_the_workspace_stop_it_before_anything_is_written(labelled: Path) -> None:
+    Path("artifacts/organize").mkdir()
+    Path("artifacts/organize/thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="holds what annotate did not write: thesis"):
+        annotate.organize("out")
+    assert Path("artifacts/organize/thesis.txt").read_text() == "years of work"
+    assert not Path("out").exists()
