@@ -10,7 +10,7 @@ BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
 
-.PHONY: help setup demo test check lint types licences bench docs dataset wheel clean
+.PHONY: help setup demo test check lint types licences bench bench-tiny docs dataset wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,6 +50,12 @@ bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.methods
+
+# The image sets that `tiny` is trained and measured on: see training/README.md.
+DATA ?= ../shared/data
+
+bench-tiny: setup
+	$(BIN)/python training/evaluate.py --data "$(DATA)" --write
 
 docs: setup
 	$(BIN)/python docs/reference.py

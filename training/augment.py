@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIDE = 64
-
 
 def uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
     return torch.rand(n, generator=rng) * (high - low) + low
@@ -19,11 +17,22 @@ def chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
     return torch.rand(n, generator=rng) < probability
 
 
-def photos(pixels: Tensor, *, mirror: bool, smallest: float, rng: torch.Generator) -> Tensor:
-    """(B, S, S, 3) uint8 to (B, 3, 64, 64) float32 in [0, 1].
+def photos(pixels: Tensor, side: int, *, mirror: bool, smallest: float, rng: torch.Generator) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, side, side) float32 in [0, 1].
 
     smallest   the least share of the area that a crop keeps
     """
+    images = crop(pixels, side, mirror=mirror, smallest=smallest, rng=rng)
+    return cover(recolour(images, rng), rng)
+
+
+def drawings(pixels: Tensor, side: int, *, smallest: float, rng: torch.Generator) -> Tensor:
+    """The same for drawn pictures, which keep their colours."""
+    return crop(pixels, side, mirror=False, smallest=smallest, rng=rng)
+
+
+def crop(pixels: Tensor, side: int, *, mirror: bool, smallest: float, rng: torch.Generator) -> Tensor:
+    """A part of each image, turned a little, perhaps mirrored, perhaps coarsened."""
     b = len(pixels)
     images = pixels.permute(0, 3, 1, 2).float().div_(255)
     area = uniform(b, smallest, 1.0, rng)
@@ -36,13 +45,13 @@ def photos(pixels: Tensor, *, mirror: bool, smallest: float, rng: torch.Generato
     affine[:, 1, 0], affine[:, 1, 1] = width * angle.sin() * across, height * angle.cos()
     affine[:, 0, 2] = (1 - width) * uniform(b, -1, 1, rng)
     affine[:, 1, 2] = (1 - height) * uniform(b, -1, 1, rng)
-    grid = functional.affine_grid(affine, [b, 3, SIDE, SIDE], align_corners=False)
+    grid = functional.affine_grid(affine, [b, 3, side, side], align_corners=False)
     images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     coarse = chance(b, 0.15, rng)
     if coarse.any():
-        small = functional.interpolate(images[coarse], size=SIDE // 2, mode="bicubic", antialias=True)
-        images[coarse] = functional.interpolate(small, size=SIDE, mode="bicubic", antialias=True).clamp(0, 1)
-    return cover(recolour(images, rng), rng)
+        small = functional.interpolate(images[coarse], size=32, mode="bicubic", antialias=True)
+        images[coarse] = functional.interpolate(small, size=side, mode="bicubic", antialias=True).clamp(0, 1)
+    return images
 
 
 def recolour(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -60,15 +69,17 @@ def recolour(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def cover(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Grey squares of 12 to 28 pixels over a quarter of the images."""
+    """Grey squares of a fifth to near half of the side over a quarter of the images."""
+    side = images.shape[-1]
     for i in chance(len(images), 0.25, rng).nonzero().flatten().tolist():
-        size, top, left = (int(torch.randint(*span, (), generator=rng)) for span in ((12, 29), (-8, 56), (-8, 56)))
+        share, down, across = uniform(3, 0, 1, rng).tolist()
+        size, top, left = (round(length * side) for length in (0.19 + 0.25 * share, down - 0.12, across - 0.12))
         images[i, :, max(top, 0) : top + size, max(left, 0) : left + size] = 0.45
     return images
 
 
-def digits(pixels: Tensor, rng: torch.Generator) -> Tensor:
-    """(B, 28, 28, 3) uint8 handwritten digits, white on black, to (B, 3, 64, 64) float32 in [0, 1].
+def digits(pixels: Tensor, side: int, rng: torch.Generator) -> Tensor:
+    """(B, 28, 28, 3) uint8 handwritten digits, white on black, to (B, 3, side, side) float32 in [0, 1].
 
     A third stay as they were scanned, a third are coarsened to 9 to 20 pixels, and a third are made as the
     UCI digits were: the digit fills a 32x32 bitmap, of which 4x4 blocks are counted (0 to 16).
@@ -92,7 +103,7 @@ def digits(pixels: Tensor, rng: torch.Generator) -> Tensor:
     affine[:, 1, 0], affine[:, 1, 1] = across * angle.sin(), down * angle.cos()
     affine[:, 0, 2] = torch.where(tight, (left + right + 1) / 28 - 1, uniform(b, -0.15, 0.15, rng))
     affine[:, 1, 2] = torch.where(tight, (top + bottom + 1) / 28 - 1, uniform(b, -0.15, 0.15, rng))
-    views = torch.empty(b, 1, SIDE, SIDE)
+    views = torch.empty(b, 1, side, side)
     for i in range(b):
         size = (28, int(torch.randint(9, 21, (), generator=rng)), 8)[int(kind[i])]
         fine = 32 if size == 8 else 56
@@ -105,8 +116,8 @@ def digits(pixels: Tensor, rng: torch.Generator) -> Tensor:
             view = functional.avg_pool2d(bitmap, 4)
         else:
             view = functional.interpolate(view, size=size, mode="area")
-        views[i] = functional.interpolate(view, size=(SIDE, SIDE), mode="bicubic", antialias=True)[0]
+        views[i] = functional.interpolate(view, size=(side, side), mode="bicubic", antialias=True)[0]
     views = views.clamp_(0, 1) * uniform(b, 0.8, 1.0, rng).view(b, 1, 1, 1)
     views = torch.where(chance(b, 0.2, rng).view(b, 1, 1, 1), 1 - views, views)
     views = views + torch.randn(views.shape, generator=rng) * uniform(b, 0, 0.03, rng).view(b, 1, 1, 1)
-    return views.clamp_(0, 1).expand(b, 3, SIDE, SIDE)
+    return views.clamp_(0, 1).expand(b, 3, side, side)

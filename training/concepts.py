@@ -2,12 +2,16 @@
 
 A concept is one direction in the embedding space. Its first name is the one under which a data set or the
 bank of CLIP text embeddings knows it; the other names mean the same thing. Digits written by hand and
-digits shown by hand are two concepts each, "the digit two" and "hand sign for two".
+digits shown by hand are two concepts each, "the digit two" and "hand sign for two". The words themselves are
+in `words.py`.
 """
 
 import numpy as np
+from words import BROADER, COLOURS, COMPATIBLE, SHAPES, SOMETIMES, SYNONYMS, is_plural, other_number
 
-from annotate.prompts import CLIP7
+from annotate.prompts import CLIP7, article_for
+
+__all__ = ["BROADER", "NUMBER_WORDS", "Concepts", "canonical"]
 
 ALIKE = 0.4  # cosine of two base vectors above which the names may mean one image
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -38,6 +42,52 @@ SIGN_PROMPTS = (
     "hand gesture for {digit}",
 )
 
+LETTER_PROMPTS = (
+    "a photo of {a} {letter}",
+    "the letter {letter}",
+    "letter {letter}",
+    "a photo of the letter {letter}",
+    "{letter}",
+    "{a} {letter}",
+    "capital letter {letter}",
+    "small letter {letter}",
+    "a letter {letter}",
+    "a photo of a letter {letter}",
+    "handwritten letter {letter}",
+    "a handwritten {letter}",
+    "the letter {letter} of the alphabet",
+    "a picture of the letter {letter}",
+)
+COLOUR_PROMPTS = (
+    "a photo of {a} {name} color",
+    "{name} color",
+    "the color {name}",
+    "a photo of the color {name}",
+    "{name} colour",
+    "the colour {name}",
+    "a photo of the colour {name}",
+    "a photo of something {name}",
+    "something {name}",
+    "{a} {name} thing",
+    "a photo of {a} {name} thing",
+    "{a} {name} picture",
+    "{a} {name} surface",
+)
+BARE_COLOUR_PROMPTS = (  # not for orange, which is the fruit
+    "a photo of {a} {name}",
+    "{name}",
+    "a photo of {name}",
+    "{a} {name}",
+    "the {name}",
+    "a picture of {name}",
+)
+SHAPE_PROMPTS = (
+    "{a} {name} shape",
+    "the shape of {a} {name}",
+    "{a} {name} on a plain background",
+    "a drawn {name}",
+)
+
 # Every template of annotate/prompts.py for ordinary names, the seven published with CLIP among them, and
 # more, so that no single wording matters.
 TEMPLATES = (
@@ -55,183 +105,27 @@ TEMPLATES = (
     "a blurry photo of {a} {name}",
     "a photo of a small {name}",
     "a photo of a large {name}",
-    "a photo of many {name}",
     "a drawing of {a} {name}",
 )
-
-# Groups of names for one thing. The first that a data set or the bank uses names the concept.
-SYNONYMS = (
-    ("automobile", "car", "motor car", "auto", "passenger car"),
-    ("airplane", "plane", "aeroplane", "aircraft", "airliner", "jet"),
-    ("ship", "vessel", "boat", "big boat"),
-    ("cat", "kitten", "house cat", "kitty"),
-    ("dog", "puppy", "pet dog", "doggy"),
-    ("horse", "pony", "stallion"),
-    ("deer", "stag", "doe"),
-    ("frog", "toad"),
-    ("bird", "wild bird", "songbird"),
-    ("truck", "lorry", "trucks"),
-    ("bike", "motorcycle", "motorbike", "motorcycles"),
-    ("juggernaut", "heavy truck", "semi truck", "articulated lorry"),
-    ("minibus", "van", "minivan"),
-    ("pickup", "pickup truck", "pick-up truck"),
-    ("zucchini", "courgette"),
-    ("aubergine", "eggplant"),
-    ("satsumas", "satsuma", "mandarin orange", "mandarin", "tangerine", "clementine"),
-    ("red beet", "beetroot", "beet", "beets"),
-    ("carrots", "carrot"),
-    ("orange", "orange fruit", "oranges"),
-    ("red grapefruit", "grapefruit"),
-    ("kiwi", "kiwi fruit", "kiwifruit"),
-    ("pepper", "capsicum", "sweet pepper", "peppers"),
-    ("passion fruit", "passionfruit"),
-    ("chihuahua dog", "chihuahua"),
-    ("german shepherd dog", "german shepherd", "alsatian"),
-    ("labrador retriever dog", "labrador retriever", "labrador"),
-    ("yorkshire terrier dog", "yorkshire terrier"),
-    ("golden retriever dog", "golden retriever"),
-    ("standard poodle dog", "standard poodle", "poodle"),
-    ("tabby cat", "tabby"),
-    ("atm cash machine", "cash machine", "atm"),
-    ("alpine mountain", "alp"),
-    ("banister", "bannister", "handrail"),
-    ("bighorn sheep", "bighorn", "mountain sheep"),
-    ("black widow spider", "black widow"),
-    ("tarantula spider", "tarantula"),
-    ("brass memorial plaque", "brass"),
-    ("confectionery candy store", "confectionery", "candy store", "sweet shop"),
-    ("construction crane", "crane"),
-    ("convertible car", "convertible"),
-    ("fishing reel", "reel"),
-    ("fly insect", "fly", "housefly"),
-    ("freight train car", "freight car"),
-    ("gas mask", "gasmask"),
-    ("meatloaf", "meat loaf"),
-    ("monarch butterfly", "monarch"),
-    ("pay phone", "pay-phone", "telephone box"),
-    ("pipe organ", "organ"),
-    ("plate of food", "plate", "meal", "dish of food"),
-    ("pot pie", "potpie"),
-    ("priest vestment", "vestment"),
-    ("projectile missile", "projectile", "missile"),
-    ("red panda", "lesser panda"),
-    ("rickshaw", "jinrikisha"),
-    ("seashore beach", "seashore", "beach"),
-    ("soda bottle", "pop bottle"),
-    ("station wagon", "beach wagon", "estate car"),
-    ("stick insect", "walking stick"),
-    ("thatched roof", "thatch"),
-    ("toilet plunger", "plunger"),
-    ("wooden chest", "chest"),
-    ("sunglasses", "shades"),
-    ("refrigerator", "fridge"),
-    ("frying pan", "skillet"),
-    ("cougar", "puma", "mountain lion"),
-    ("ladybug", "ladybird"),
-    ("hog", "pig"),
-    ("ox", "bull"),
-    ("trash", "garbage", "rubbish", "litter", "waste"),
-    ("pants", "trousers"),
-    ("t-shirt", "tee shirt", "tee"),
-    ("shoes", "shoe", "footwear"),
-    ("outerwear jacket", "jacket", "coat", "outerwear"),
-    ("baby bodysuit", "onesie", "baby onesie"),
-    ("hoodie", "hooded sweatshirt"),
-    ("polo", "polo shirt"),
-    ("inside city", "inner city", "city"),
-    ("tall building", "skyscraper", "high-rise"),
-    ("highway", "motorway", "freeway"),
-    ("open country", "countryside", "fields"),
-    ("suburb", "suburban house", "suburban houses"),
-    ("industrial", "factory", "industrial plant"),
-    ("store", "shop"),
-    ("coast", "seaside"),
-    ("forest", "woods", "woodland"),
-    ("living room", "lounge"),
+# For the plural of a singular name. Folders are often plural, and the tool then asks for "a photo of a shoes".
+PLURAL_TEMPLATES = (
+    "a photo of {a} {name}",
+    "a photo of {name}",
+    "{name}",
+    "photos of {name}",
+    "a photo of many {name}",
+    "a picture of some {name}",
+    "the {name}",
 )
-
-# Broader word: what it covers. An image of a thing on the right is also, truly, an image of the word on the
-# left, so the pair is never a negative, and now and then the broader word is what is taught.
-BROADER = {
-    "dog": "chihuahua dog|german shepherd dog|labrador retriever dog|yorkshire terrier dog|"
-    "golden retriever dog|standard poodle dog",
-    "cat": "egyptian cat|persian cat|tabby cat",
-    "bird": "albatross|black stork|goose|king penguin",
-    "frog": "bullfrog|tailed frog",
-    "deer": "gazelle",
-    "automobile": "convertible car|limousine|sports car|station wagon",
-    "truck": "moving van|juggernaut|pickup",
-    "ship": "lifeboat|gondola",
-    "bus": "school bus|trolleybus|minibus",
-    "train": "bullet train|freight train car",
-    "fish": "goldfish",
-    "insect": "bee|cockroach|dragonfly|fly insect|grasshopper|ladybug|mantis|monarch butterfly|"
-    "stick insect|sulphur butterfly",
-    "butterfly": "monarch butterfly|sulphur butterfly",
-    "spider": "black widow spider|tarantula spider",
-    "reptile": "american alligator|boa constrictor",
-    "snake": "boa constrictor",
-    "bear": "brown bear|koala",
-    "monkey": "baboon|chimpanzee|orangutan",
-    "elephant": "african elephant",
-    "lobster": "american lobster|spiny lobster",
-    "sheep": "bighorn sheep",
-    "cattle": "ox|bison",
-    "animal": "dog|cat|bird|frog|deer|horse|fish|insect|spider|reptile|bear|monkey|elephant|sheep|cattle|"
-    "lion|cougar|camel|hog|guinea pig|red panda|dugong|gazelle|lobster|european fire salamander|scorpion|"
-    "centipede|snail|slug|sea slug|sea cucumber|jellyfish|brain coral|trilobite",
-    "vehicle": "automobile|truck|bus|train|bike|minibus|pickup|juggernaut|go-kart|tractor|police van|"
-    "rickshaw|lawn mower",
-    "fruit": "apple|avocado|banana|kiwi|lemon|lime|mango|melon|nectarine|orange|papaya|passion fruit|peach|"
-    "pear|pineapple|plum|pomegranate|red grapefruit|satsumas",
-    "vegetable": "asparagus|aubergine|cabbage|carrots|cucumber|garlic|ginger|leek|onion|pepper|potato|"
-    "red beet|tomato|zucchini|cauliflower|bell pepper|mushroom",
-    "food": "fruit|vegetable|guacamole|ice cream|mashed potato|meatloaf|pizza|plate of food|popsicle|"
-    "pot pie|pretzel|espresso",
-    "furniture": "desk|dining table|rocking chair|wooden chest|refrigerator",
-    "clothing": "academic gown|apron|bikini|bow tie|cardigan|christmas stocking|fur coat|kimono|"
-    "military uniform|miniskirt|poncho|priest vestment|sandal|sock|sombrero|swimming trunks|baby bodysuit|"
-    "blazer|blouse|dress|hat|hoodie|long-sleeve top|outerwear jacket|pants|polo|shirt|shoes|shorts|skirt|"
-    "t-shirt|top|undershirt",
-    "footwear": "shoes|sandal",
-    "building": "barn|lighthouse|thatched roof|cliff dwelling|water tower|triumphal arch|tall building|"
-    "suburb|barbershop|butcher shop|confectionery candy store",
-    "bridge": "steel arch bridge|suspension bridge|viaduct",
-    "musical instrument": "oboe|pipe organ|drumstick",
-    "ball": "basketball|rugby ball|volleyball",
-    "bottle": "beer bottle|soda bottle|pill bottle|water jug",
-    "house": "suburb",
-    "pepper": "bell pepper",
-    "mountain": "alpine mountain",
-    "store": "barbershop|butcher shop|confectionery candy store",
-    "coast": "seashore beach",
-    "skirt": "miniskirt",
-    "hat": "sombrero",
-    "outerwear jacket": "fur coat",
-}
-
-# Names that may describe one image at once although neither covers the other: never negatives.
-COMPATIBLE = (
-    "glass|metal|paper|plastic|trash|cardboard|beer bottle|soda bottle|pill bottle|water jug|comic book|"
-    "bucket|chain|nail|barrel|bottle|beaker|torch|syringe",
-    "coast|mountain|open country|lakeside|cliff|seashore beach|alpine mountain|forest|dam|coral reef",
-    "highway|street|inside city|tall building|suburb|industrial|steel arch bridge|suspension bridge|"
-    "viaduct|triumphal arch|fountain|obelisk|parking meter|trolleybus|school bus|turnstile|water tower|"
-    "barn|lighthouse|automobile|truck|building|house|vehicle|construction crane|flagpole|pole|crane",
-    "kitchen|living room|bedroom|office|store|desk|dining table|refrigerator|wok|frying pan|teapot|"
-    "computer keyboard|rocking chair|lampshade|banister|space heater|barbershop|butcher shop|"
-    "confectionery candy store|furniture",
-    "baby bodysuit|blazer|blouse|dress|hat|hoodie|long-sleeve top|outerwear jacket|pants|polo|shirt|shoes|"
-    "shorts|skirt|t-shirt|top|undershirt|cardigan|fur coat|bikini|miniskirt|kimono|poncho|apron|"
-    "military uniform|academic gown|swimming trunks|sandal|sock|clothing|footwear|christmas stocking|"
-    "sombrero",
-    "automobile|truck|bike|minibus|pickup|juggernaut|moving van|police van|sports car|convertible car|"
-    "station wagon|limousine|bus|vehicle|school bus|trolleybus|go-kart|tractor",
-    "orange|satsumas|red grapefruit|lemon|lime",
-    "bell pepper|pepper",
-    "peach|nectarine|plum|apple",
-    "deer|gazelle|camel|bison|ox|horse|bighorn sheep",
-    "ship|lifeboat|gondola|dam|lakeside",
+# For the singular of a plural name.
+SINGULAR_TEMPLATES = (
+    "a photo of {a} {name}",
+    "a photo of {a} {name}.",
+    "{name}",
+    "{a} {name}",
+    "a photo of the {name}",
+    "a picture of {a} {name}",
+    "a close-up photo of {a} {name}",
 )
 
 
@@ -241,16 +135,16 @@ def canonical(name: str) -> str:
 
 
 def article(name: str) -> str:
-    return "an" if name[:1] in "aeiou" else "a"
+    return article_for(name).strip()
 
 
 class Concepts:
     """Every concept with its names, the names' base vectors, and which pairs must not be negatives.
 
     names      one tuple of names per concept; index c
-    base       (C, D) float32, unit rows: projected CLIP text embedding, zero where CLIP's is not known
+    base       (C, D) float32, unit rows: projected CLIP text embedding, that of what it covers, or zero
     covers     (C, C) bool: row is the broader word of column, or the same
-    related    (C, C) bool, symmetric: broader words and compatible names
+    related    (C, C) bool: an image of row may be one of column too, by its broader words or compatible names
     alike      (C, C) bool, symmetric: base vectors so near that a negative would be a guess
     """
 
@@ -266,8 +160,8 @@ class Concepts:
         for name in [*class_names, *broad, *bank]:
             if name not in self.index:
                 self._add(group_of.get(name, (name,)))
-        self.base = self._project(bank, dimensions)
         self.covers = self._coverage()
+        self.base = self._project(bank, dimensions)
         self.related = self._relations()
         self.alike = self.base @ self.base.T > ALIKE
 
@@ -289,6 +183,8 @@ class Concepts:
             known = [bank[name] for name in names if name in bank]
             if known:
                 base[c] = (np.mean(known, axis=0, dtype=np.float32) - mean) @ axes[:dimensions].T
+        unknown = ~base.any(axis=1)
+        base[unknown] = self.covers[unknown].astype(np.float32) @ base  # CLIP does not know it, but what it covers
         norms = np.linalg.norm(base, axis=1, keepdims=True)
         unit: np.ndarray = base / np.maximum(norms, 1e-6)
         return unit
@@ -298,13 +194,34 @@ class Concepts:
         for broader, parts in BROADER.items():
             for part in parts.split("|"):
                 covers[self.index[broader], self.index[part]] = 1
+        for broader, part in self._drawn():
+            covers[self.index[broader], self.index[part]] = 1
         for _ in range(3):  # a breed is a dog is an animal
             covers = np.minimum(covers @ covers, 1)
         reached: np.ndarray = covers > 0
         return reached
 
+    def _drawn(self) -> list[tuple[str, str]]:
+        """A red circle is a circle and is red, where all of that is drawn."""
+        pairs = [
+            (broader, f"{spoken[0]} {shape[0]}")
+            for colour, spoken in COLOURS.items()
+            for shape in SHAPES
+            for broader in (colour, shape[0])
+        ]
+        return [(broader, part) for broader, part in pairs if broader in self.index and part in self.index]
+
     def _relations(self) -> np.ndarray:
         related: np.ndarray = self.covers | self.covers.T
+        for word, parts in SOMETIMES.items():
+            for part in [p for p in parts.split("|") if word in self.index and p in self.index]:
+                narrower = self.covers[self.index[part]]
+                related[self.index[word], narrower] = related[narrower, self.index[word]] = True
+        colours = np.array([self.index[colour] for colour in COLOURS if colour in self.index], dtype=int)
+        shapes = np.array([self.index[names[0]] for names in SHAPES if names[0] in self.index], dtype=int)
+        things = np.flatnonzero(~self.covers[colours].any(axis=0))
+        related[np.ix_(things, colours)] = True  # a tomato or a letter may be red, a red picture is no tomato
+        related[np.ix_(colours, shapes)] = True
         for group in COMPATIBLE:
             members = [self.index[name] for name in group.split("|") if name in self.index]
             related[np.ix_(members, members)] = True
@@ -320,4 +237,23 @@ class Concepts:
         for prefix, templates in (("digit ", DIGIT_PROMPTS), ("sign ", SIGN_PROMPTS)):
             if c < 2 * len(NUMBER_WORDS) and first.startswith(prefix):
                 return [t.format(digit=c // 2, word=NUMBER_WORDS[c // 2]) for t in templates]
-        return [t.format(name=n, a=article(n)) for n in self.names[c] for t in TEMPLATES]
+        if first.startswith("letter ") and len(first) == len("letter a"):
+            return [t.format(letter=first[-1], a=article(first[-1])) for t in LETTER_PROMPTS]
+        if first in COLOURS:
+            ways = COLOUR_PROMPTS if first == "orange color" else (*BARE_COLOUR_PROMPTS, *COLOUR_PROMPTS)
+            return [t.format(name=n, a=article(n)) for n in COLOURS[first] for t in ways]
+        prompts = [t.format(name=n, a=article(n)) for n in self.names[c] for t in TEMPLATES]
+        if self.names[c] in SHAPES:
+            prompts += [t.format(name=n, a=article(n)) for n in self.names[c] for t in SHAPE_PROMPTS]
+        return list(dict.fromkeys(prompts + in_other_number(self.names[c])))
+
+
+def in_other_number(names: tuple[str, ...]) -> list[str]:
+    """Prompts for the plurals of singular names and the singulars of plural ones, where they are not names too."""
+    others = {name: other_number(name) for name in names}
+    return [
+        t.format(name=other, a=article(other))
+        for name, other in others.items()
+        if other is not None and other not in names
+        for t in (SINGULAR_TEMPLATES if is_plural(name.split(" of ")[0].split(" ")[-1]) else PLURAL_TEMPLATES)
+    ]

@@ -1,7 +1,8 @@
 """The image sets: which file is trained on, which is held out, and a decoded copy to train from.
 
-A set is a zip of `<class>/<file>` or `{train,val,test}/<class>/<file>`. Sets with their own test folder hold
-that out; of the others every file whose SHA-256 of the path inside the zip is divisible by 5 is held out. One
+A set is drawn (render.py), or a zip of `<class>/<file>` or `{train,val,test}/<class>/<file>`. Sets with their own
+test folder hold that out; of the others every file whose SHA-256 of the path inside the zip is divisible by 5 is held
+out. One
 training file in fifty is kept aside, not trained on, to fit the logit scale.
 """
 
@@ -13,36 +14,49 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import render
 from concepts import canonical
 from PIL import Image, ImageOps
 
-RESOLUTION = 64  # pixels, the encoder's input
+EARLY_RESOLUTION = 64  # pixels, the input while most of the training goes on
+RESOLUTION = 96  # pixels, the input of the finishing steps and of the encoder that ships
+DRAWING_SEED = 7
 TRAIN, HELD_IN, HELD_OUT = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One zip: its part of a batch, the side its images are kept at, and how they may be varied."""
+    """One zip or drawn set: its part of a batch, the side its images are kept at, and how they may be varied."""
 
     name: str
     share: int  # images in a batch of 256
-    finish: int  # the same in the finishing steps, where the small sets and digits get their due
-    side: int = 80  # pixels; more than RESOLUTION leaves room to crop
+    finish: int  # the same in the finishing steps, where the small sets get more
+    side: int = 80  # pixels; more than the encoder's leaves room to crop
     mirror: bool = True  # whether a mirror image keeps its class
     smallest: float = 0.35  # least share of the area that a crop keeps
+    permissive: bool = False  # whether its licence allows any use
+    draw: int = 0  # pictures of each name, where the set is drawn
+
+    @property
+    def kind(self) -> str:
+        """What render.py calls a drawn set."""
+        return self.name.removeprefix("drawn ")
 
 
 SETS = (
-    ImageSet("tiny-imagenet", 118, 38, side=64),
-    ImageSet("cifar10", 52, 44, side=64),
-    ImageSet("mnist", 12, 60, side=28, mirror=False),
-    ImageSet("sign-language-digits", 16, 28),
-    ImageSet("groceries", 18, 24),
-    ImageSet("vehicles", 12, 18),
-    ImageSet("clothing", 10, 16),
-    ImageSet("trashnet", 7, 12),
-    ImageSet("scenes", 8, 14),
-    ImageSet("emoji", 3, 2),
+    ImageSet("tiny-imagenet", 108, 88, side=64),
+    ImageSet("cifar10", 56, 50, side=64),
+    ImageSet("mnist", 14, 24, side=28, mirror=False, permissive=True),
+    ImageSet("sign-language-digits", 8, 12, side=100, permissive=True),
+    ImageSet("groceries", 14, 18, side=112, permissive=True),
+    ImageSet("vehicles", 13, 14, side=100, permissive=True),
+    ImageSet("clothing", 13, 14, permissive=True),
+    ImageSet("trashnet", 6, 8),
+    ImageSet("scenes", 6, 10),
+    ImageSet("emoji", 2, 2, permissive=True),
+    ImageSet("drawn simple", 11, 11, mirror=False, smallest=0.75, permissive=True, draw=120),
+    ImageSet("drawn coloured shapes", 3, 3, mirror=False, smallest=0.75, permissive=True, draw=14),
+    ImageSet("drawn colours of things", 2, 2, mirror=False, smallest=0.75, permissive=True, draw=160),
 )
 
 
@@ -69,7 +83,7 @@ def fit(image: Image.Image, side: int) -> Image.Image:
 
 
 def members(data: Path, name: str) -> list[tuple[str, str, int]]:
-    """(path, class name, split) of every image in a set, in the order of the paths."""
+    """(path, class name, split) of every image in a zip, in the order of the paths."""
     with zipfile.ZipFile(data / f"{name}.zip") as archive:
         paths = sorted(p for p in archive.namelist() if not p.endswith("/"))
     return [(p, p.split("/")[-2], split_of(p)) for p in paths]
@@ -93,8 +107,10 @@ def decode(data: Path, name: str, paths: list[str], side: int) -> np.ndarray:
 def load(data: Path, cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Pixels (N, S, S, 3) uint8 of TRAIN and HELD_IN, their class names, their splits.
 
-    Decoded once into the cache.
+    Decoded or drawn once into the cache.
     """
+    if image_set.draw:
+        return drawn(cache, image_set)
     rows = [row for row in members(data, image_set.name) if row[2] != HELD_OUT]
     file = cache / f"{image_set.name}-{image_set.side}.npy"
     if not file.exists():
@@ -103,6 +119,20 @@ def load(data: Path, cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list
         np.save(partial, decode(data, image_set.name, [path for path, _, _ in rows], image_set.side))
         partial.replace(file)
     return np.load(file), [name for _, name, _ in rows], np.array([split for _, _, split in rows])
+
+
+def drawn(cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The same for a set that render.py draws; the names are kept beside the pixels."""
+    file, words = (cache / f"{image_set.name.replace(' ', '-')}.{suffix}" for suffix in ("npy", "txt"))
+    if not file.exists():
+        pixels, names = render.draw_all(image_set.draw, render.font_files(), DRAWING_SEED, image_set.kind)
+        cache.mkdir(parents=True, exist_ok=True)
+        words.write_text("\n".join(names), encoding="utf-8")
+        partial = file.with_suffix(".partial.npy")
+        np.save(partial, pixels)
+        partial.replace(file)
+    names = words.read_text("utf-8").split("\n")
+    return np.load(file), names, np.where(np.arange(len(names)) % 50 == 1, HELD_IN, TRAIN)
 
 
 def text_bank(data: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@
        L = CE(s * z @ W_set.T) + 0.5 * CE(s * z @ W_all.T)
 
    Now and then the target is a broader word: a Labrador retriever is a dog. Weights and targets are averaged
-   over time (EMA). The last steps have more of the small sets and of digits, at fixed targets.
+   over time (EMA). The last steps are taken at full resolution, with more of the small sets, at fixed targets.
 2. Words. The text side learns to send every prompt of a concept to its target, trained or only in the bank.
 3. Scale. The logit scale is fitted on training images kept aside, so that confidence means something.
 
@@ -19,8 +19,11 @@ Fixed steps, seeded; each step draws from its own generator, so `--resume` goes 
 
 import argparse
 import copy
+import itertools
 import math
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ import augment
 import numpy as np
 import torch
 from concepts import BROADER, NUMBER_WORDS, Concepts, canonical
-from data import HELD_IN, RESOLUTION, SETS, TRAIN, load, text_bank
+from data import EARLY_RESOLUTION, HELD_IN, RESOLUTION, SETS, TRAIN, ImageSet, load, text_bank
+from muon import Muon
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,9 +40,8 @@ from annotate.encoders.openai import MEAN, STD, Tokenizer, clip_file
 
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 256,
-    "image_resolution": RESOLUTION,
-    "vision_layers": (2, 2, 3, 2),
-    "vision_width": 24,
+    "vision_layers": (1, 2, 3, 2),
+    "vision_width": 32,
     "vision_patch_size": None,
     "context_length": 32,  # tokens
     "vocab_size": 512 + 4000 + 2,  # bytes, CLIP's first 4,000 merges, start and end of text
@@ -47,10 +50,12 @@ ARCHITECTURE: dict[str, Any] = {
     "transformer_layers": 2,
 }
 SEED = 7
+STEPS = 3000
+FINISH_STEPS = 460
 BATCH = 256  # images; the shares of the sets add up to it
 RATE = 2e-3  # peak learning rate of AdamW
-FINISH_RATE = 6e-4  # the same in the finishing steps
-WARMUP = 0.08  # share of the steps
+CONVOLUTIONS = 2.5  # times the rate: Muon's, for the convolutions
+WARMUP = 0.04  # share of the steps
 DECAY = 0.05  # weight decay of matrices
 SMOOTHING = 0.05  # label smoothing
 SCALE = 16.0  # logit scale while training
@@ -59,16 +64,18 @@ RESIDUAL = 0.02  # weight of the squared residual of a concept's target
 AVERAGE = 0.998  # EMA per step
 TEXT_BATCH = 256  # prompts
 CHECKPOINT = 500  # steps between checkpoints
+FEW = 10_000  # weights; smaller tensors are not worth rounding to int8
 
 
 class Pictures:
     """The training images of every set in memory, and the batch that belongs to a step."""
 
-    def __init__(self, data: Path, cache: Path) -> None:
+    def __init__(self, data: Path, cache: Path, sets: Sequence[ImageSet]) -> None:
+        self.sets = sets
         self.pixels: list[Tensor] = []
         self.classes: list[list[str]] = []
         self.splits: list[np.ndarray] = []
-        for image_set in SETS:
+        for image_set in sets:
             pixels, names, splits = load(data, cache, image_set)
             self.pixels.append(torch.from_numpy(pixels))
             self.classes.append([concept_name(image_set.name, name) for name in names])
@@ -76,7 +83,7 @@ class Pictures:
 
     def class_names(self) -> list[str]:
         """Every class of every set but the pictograms, which only illustrate what the others name."""
-        own = [names for s, names in zip(SETS, self.classes, strict=True) if s.name != "emoji"]
+        own = [names for s, names in zip(self.sets, self.classes, strict=True) if s.name != "emoji"]
         return [name for names in own for name in sorted(set(names))]
 
     def number(self, concepts: Concepts) -> None:
@@ -88,18 +95,21 @@ class Pictures:
         ]
 
     def batch(self, step: int, steps: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, 64, 64) normalised, concepts (B,), sets (B,) of a step; from `steps` on, of a finishing one."""
+        """Images (B, 3, R, R) normalised, concepts (B,), sets (B,) of a step; from `steps` on, of a finishing one."""
+        side = EARLY_RESOLUTION if step < steps else RESOLUTION
         images, labels, sets = [], [], []
-        for i, image_set in enumerate(SETS):
+        for i, image_set in enumerate(self.sets):
             count, turn, seed = image_set.share, step, SEED + 1000 * i
             if step >= steps:
                 count, turn, seed = image_set.finish, step - steps, seed + 500
             rows = self.rows[i][draw(len(self.rows[i]), count, turn, seed)]
             pixels = self.pixels[i][rows]
             if image_set.name == "mnist":
-                images.append(augment.digits(pixels, rng))
+                images.append(augment.digits(pixels, side, rng))
+            elif image_set.draw:
+                images.append(augment.drawings(pixels, side, smallest=image_set.smallest, rng=rng))
             else:
-                views = augment.photos(pixels, mirror=image_set.mirror, smallest=image_set.smallest, rng=rng)
+                views = augment.photos(pixels, side, mirror=image_set.mirror, smallest=image_set.smallest, rng=rng)
                 images.append(views)
             labels.append(self.labels[i][rows])
             sets.append(torch.full((len(rows),), i))
@@ -114,7 +124,22 @@ def concept_name(set_name: str, name: str) -> str:
         return f"sign {NUMBER_WORDS[int(name)]}"
     if set_name == "emoji":
         return canonical(name).removesuffix(" face")
+    if set_name in ("drawn simple", "drawn colours of things") and name == "orange":
+        return "orange color"  # the bare word is the fruit
     return canonical(name)
+
+
+def permissive(sets: Sequence[ImageSet]) -> list[ImageSet]:
+    """The sets under licences that allow any use, their shares enlarged to fill the batch."""
+    kept = [s for s in sets if s.permissive]
+    shares, finishes = (fill_batch([getattr(s, field) for s in kept]) for field in ("share", "finish"))
+    return [replace(s, share=a, finish=b) for s, a, b in zip(kept, shares, finishes, strict=True)]
+
+
+def fill_batch(shares: list[int]) -> list[int]:
+    """Whole numbers in these proportions that add up to BATCH."""
+    ends = [round(end * BATCH / sum(shares)) for end in itertools.accumulate(shares)]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def draw(n: int, count: int, step: int, seed: int) -> Tensor:
@@ -143,21 +168,25 @@ def starting_targets(concepts: Concepts) -> Tensor:
 class Lessons:
     """Which concepts an image may be told apart from: within its set, and among all."""
 
-    def __init__(self, concepts: Concepts, labels: list[Tensor]) -> None:
+    def __init__(self, concepts: Concepts, pictures: Pictures) -> None:
         c = len(concepts)
-        self.within = torch.zeros(len(SETS) + 1, c, dtype=torch.bool)
-        for i, image_set in enumerate(SETS):
+        self.within = torch.zeros(len(pictures.sets) + 1, c, dtype=torch.bool)
+        self.loose = torch.zeros(len(pictures.sets) + 1, dtype=torch.bool)  # pictograms and broader words
+        self.loose[-1] = True
+        for i, image_set in enumerate(pictures.sets):
             if image_set.name == "emoji":
-                self.within[i] = True
+                self.within[i] = self.loose[i] = True
             else:
-                self.within[i, labels[i].unique()] = True
-        broad = [concepts.index[name] for name in BROADER]
-        cifar = next(i for i, s in enumerate(SETS) if s.name == "cifar10")
-        self.within[-1] = self.within[cifar]
-        self.within[-1, broad] = True
+                self.within[i, pictures.labels[i][pictures.labels[i] >= 0].unique()] = True
+            if image_set.name == "cifar10":
+                self.within[-1] |= self.within[i]
+        self.within[-1, [concepts.index[name] for name in BROADER]] = True
         self.negative = torch.from_numpy(~(concepts.related | concepts.alike))
         self.unrelated = torch.from_numpy(~concepts.related)
+        taught = torch.cat(pictures.labels).unique()
+        covered = concepts.covers[:, taught[taught >= 0]].sum(axis=1)  # the fewer, the more often a word is taught
         self.broader = [concepts.broader(i) for i in range(c)]
+        self.weights = [torch.from_numpy(covered[words] ** -0.5) for words in self.broader]
 
     def of(self, labels: Tensor, sets: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Targets (B,), and the masks (B, C) of what each is compared with in its set and among all."""
@@ -165,12 +194,11 @@ class Lessons:
         for i in augment.chance(len(labels), BROAD, rng).nonzero().flatten().tolist():
             words = self.broader[int(labels[i])]
             if words:
-                targets[i] = words[int(torch.randint(len(words), (), generator=rng))]
+                targets[i] = words[int(torch.multinomial(self.weights[int(labels[i])], 1, generator=rng))]
                 rooms[i] = len(self.within) - 1
         own = functional.one_hot(targets, self.negative.shape[0]).bool()
         within = self.within[rooms]
-        loose = (rooms == len(self.within) - 1) | (rooms == len(SETS) - 1)  # broader words and pictograms
-        within = torch.where(loose.unsqueeze(1), within & self.unrelated[labels], within)
+        within = torch.where(self.loose[rooms].unsqueeze(1), within & self.unrelated[labels], within)
         return targets, within | own, self.negative[labels] | own
 
 
@@ -182,21 +210,44 @@ def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     return -((1 - SMOOTHING) * hit + SMOOTHING * spread).mean()
 
 
-def rate_at(step: int, steps: int, peak: float = RATE) -> float:
-    """Linear warm-up, then a cosine down to nothing."""
+def rate_at(step: int, steps: int) -> float:
+    """Up in a straight line, then down to nothing in another."""
     warmup = WARMUP * steps
-    if step < warmup:
-        return peak * step / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    return RATE * min((step + 1) / warmup, (steps - step) / (steps - warmup))
 
 
-def optimiser(modules: list[nn.Module]) -> torch.optim.AdamW:
-    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": DECAY},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
+class Optimisers:
+    """Muon for convolutions, AdamW for the rest; vectors, and what is named free, do not decay."""
+
+    def __init__(self, modules: list[nn.Module], free: Iterable[nn.Parameter] = ()) -> None:
+        parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim in (2, 3)], "weight_decay": DECAY},
+            {"params": [*(p for p in parameters if p.ndim == 1), *free], "weight_decay": 0.0},
+        ]
+        self.adam = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
+        convolutions = [p for p in parameters if p.ndim == 4]
+        self.muon = Muon(convolutions, lr=CONVOLUTIONS * RATE, weight_decay=DECAY) if convolutions else None
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """One step down the gradient of the loss, clipped to length 1 where AdamW takes it."""
+        parts = [self.adam] if self.muon is None else [self.adam, self.muon]
+        for part, times in zip(parts, (1.0, CONVOLUTIONS), strict=False):
+            part.zero_grad(set_to_none=True)
+            for group in part.param_groups:
+                group["lr"] = times * rate
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in self.adam.param_groups for p in group["params"]], 1.0)
+        for part in parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"adam": self.adam.state_dict(), "muon": self.muon.state_dict() if self.muon else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.adam.load_state_dict(state["adam"])
+        if self.muon:
+            self.muon.load_state_dict(state["muon"])
 
 
 def blend(average: nn.Module, current: nn.Module, keep: float) -> None:
@@ -208,6 +259,17 @@ def blend(average: nn.Module, current: nn.Module, keep: float) -> None:
                 mine.lerp_(theirs[name], 1 - keep)
 
 
+def sharpen(visual: Any) -> None:
+    """Let the image side take RESOLUTION pixels: its 2x2 positions of the last stage become 3x3."""
+    pool, side = visual.attnpool, RESOLUTION // 32
+    table = pool.positional_embedding.detach()  # (1 + k * k, E), the mean's position first
+    k = round((len(table) - 1) ** 0.5)
+    grid = table[1:].T.reshape(1, -1, k, k)
+    grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=True)
+    pool.positional_embedding = nn.Parameter(torch.cat([table[:1], grid.flatten(2)[0].T]))
+    visual.input_resolution = RESOLUTION
+
+
 def train_images(
     visual: Any, base: Tensor, pictures: Pictures, lessons: Lessons, args: argparse.Namespace
 ) -> tuple[Any, Tensor]:
@@ -215,44 +277,40 @@ def train_images(
     residual = nn.Embedding.from_pretrained(torch.zeros_like(base), freeze=False)  # (C, D)
     both = nn.ModuleList([visual, residual])
     average = copy.deepcopy(both)
-    adam = optimiser([visual])
-    adam.add_param_group({"params": [residual.weight], "weight_decay": 0.0})
+    optimiser = Optimisers([visual], free=[residual.weight])
     first, last = 0, args.steps + args.finish_steps
-    checkpoint = args.cache / f"checkpoint-{args.steps}.pt"
+    checkpoint = args.cache / f"checkpoint-{args.steps}{'-permissive' if args.permissive else ''}.pt"
     if args.resume and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        both.load_state_dict(saved["both"])
-        average.load_state_dict(saved["average"])
         first = saved["step"]
         if first > args.steps:
-            adam = optimiser([visual])
+            sharpen(visual)
+            sharpen(average[0])
+            optimiser = Optimisers([visual])
+        both.load_state_dict(saved["both"])
+        average.load_state_dict(saved["average"])
         if first != args.steps:
-            adam.load_state_dict(saved["adam"])
-        both.to(memory_format=torch.channels_last)
-    forward = torch.compile(visual) if args.compile else visual
+            optimiser.load_state_dict(saved["optimiser"])
+    both.to(memory_format=torch.channels_last)
+    forward = torch.compile(visual, dynamic=False) if args.compile else visual
     began, shown = time.time(), torch.zeros(4)
     for step in range(first, last):
         finishing = step - args.steps  # 0 and more: targets stay, only the image side goes on
         residual.weight.requires_grad_(finishing < 0)
         if finishing == 0:
-            adam = optimiser([visual])
+            sharpen(visual)
+            sharpen(average[0])
+            optimiser = Optimisers([visual])
         rng = torch.Generator().manual_seed(SEED * 1_000_003 + step)
         images, labels, sets = pictures.batch(step, args.steps, rng)
         wanted, within, among = lessons.of(labels, sets, rng)
-        for group in adam.param_groups:
-            group["lr"] = (
-                rate_at(step, args.steps) if finishing < 0 else rate_at(finishing, args.finish_steps, FINISH_RATE)
-            )
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = forward(images)
         targets = functional.normalize(base + residual.weight, dim=1)
         logits = SCALE * functional.normalize(embeddings.float(), dim=1) @ targets.T  # (B, C)
         near, far = cross_entropy(logits, wanted, within), cross_entropy(logits, wanted, among)
         loss = near + 0.5 * far + RESIDUAL * residual.weight[labels.unique()].square().sum(dim=1).mean()
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        adam.step()
+        optimiser.step(loss, rate_at(step, last))
         behind = step if finishing < 0 else finishing  # steps in the average so far
         blend(average, both, min(AVERAGE, (behind + 1) / (behind + 10)))
         with torch.no_grad():
@@ -264,7 +322,7 @@ def train_images(
             losses = f"within {mean[0]:.3f}  among {mean[1]:.3f}  right {mean[2]:.3f}"
             print(f"step {step + 1}/{last}  {losses}  {pace:.0f} images/s", flush=True)
         if (step + 1) % CHECKPOINT == 0 or step + 1 in (args.steps, last):
-            state = {"both": both.state_dict(), "average": average.state_dict(), "adam": adam.state_dict()}
+            state = {"both": both.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save(state | {"step": step + 1}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").replace(checkpoint)
     visual, residual = average
@@ -293,8 +351,7 @@ def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, st
     prompts = [concepts.prompts(c) for c in range(len(concepts))]
     tokens = [torch.from_numpy(tokenizer(p, model.context_length)) for p in prompts]
     parts = [model.transformer, model.token_embedding, model.ln_final]
-    adam = optimiser(parts)
-    adam.add_param_group({"params": [model.text_projection, model.positional_embedding], "weight_decay": 0.0})
+    optimiser = Optimisers(parts, free=[model.text_projection, model.positional_embedding])
     known = (goals.norm(dim=1) > 0).nonzero().flatten()
     began, shown = time.time(), torch.zeros(2)
     for step in range(steps):
@@ -304,17 +361,12 @@ def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, st
         drawn = [tokens[c] for c in rows.tolist()]
         texts = torch.stack([t[int(torch.randint(len(t), (), generator=rng))] for t in drawn])  # (P, L)
         texts = texts[:, : int(texts.argmax(dim=1).max()) + 1]
-        for group in adam.param_groups:
-            group["lr"] = rate_at(step, steps)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = encode_text(model, texts)
         embeddings = functional.normalize(embeddings.float(), dim=1)
         cosine = (embeddings * goals[rows]).sum(dim=1).mean()
         loss = functional.cross_entropy(SCALE * embeddings @ goals.T, rows) + 4 * (1 - cosine)
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
+        optimiser.step(loss, rate_at(step, steps))
         shown += torch.stack([cosine.detach(), torch.ones(())])
         if (step + 1) % 200 == 0:
             mean, shown = shown / shown[1], torch.zeros(2)
@@ -325,11 +377,11 @@ def fit_scale(model: Any, pictures: Pictures, concepts: Concepts) -> float:
     """The logit scale with the least cross entropy on the images kept aside, every set counting alike."""
     tokenizer = Tokenizer(model.vocab_size)
     similarities, answers = [], []
-    for i, image_set in enumerate(SETS):
+    for i, image_set in enumerate(pictures.sets):
         rows = torch.from_numpy(np.flatnonzero(pictures.splits[i] == HELD_IN))
         if image_set.name == "emoji" or not len(rows):
             continue
-        classes = pictures.labels[i].unique()
+        classes = pictures.labels[i][pictures.labels[i] >= 0].unique()
         words = torch.stack([mean_prompt(model, tokenizer, concepts.prompts(int(c))[:4]) for c in classes])
         pixels = pictures.pixels[i][rows].permute(0, 3, 1, 2).float() / 255
         square = (RESOLUTION, RESOLUTION)
@@ -351,13 +403,21 @@ def mean_prompt(model: Any, tokenizer: Tokenizer, prompts: list[str]) -> Tensor:
     return functional.normalize(functional.normalize(embeddings, dim=1).mean(dim=0), dim=0)
 
 
-def save(model: nn.Module, out: Path, dtype: torch.dtype) -> None:
-    """The state dict of clip.model.CLIP, without the counters that build_model does not need."""
+def save(model: nn.Module, out: Path, *, small: bool) -> None:
+    """The state dict of clip.model.CLIP, without the counters that build_model does not need.
+
+    small   matrices as int8 with one scale per row, the rest as float16; else all as float32
+    """
     from safetensors.torch import save_file
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    kept = {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
-    state = {n: t.to(dtype).contiguous() for n, t in kept.items()}
+    kept = {n: t.contiguous() for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
+    state = {}
+    for name, weight in kept.items():
+        if small and weight.ndim > 1 and weight.numel() > FEW:
+            state[name], state[f"{name}.scale"] = quantised(weight)
+        else:
+            state[name] = weight.half() if small else weight
     partial = out.with_suffix(".partial")
     save_file(state, partial)
     partial.chmod(0o644)  # safetensors leaves it readable to its owner alone
@@ -365,31 +425,48 @@ def save(model: nn.Module, out: Path, dtype: torch.dtype) -> None:
     print(f"{out}: {out.stat().st_size:,} bytes", flush=True)
 
 
+def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of the shape of the weight, and the float32 scale of each row; of 24 scales the one that errs least."""
+    rows = weight.flatten(1)
+    peak = rows.abs().amax(dim=1).clamp(min=1e-12) / 127
+    tried = [peak * share for share in torch.linspace(0.55, 1, 24).tolist()]
+    rounded = [(rows / scale[:, None]).round().clamp(-127, 127) for scale in tried]
+    errors = [(r * scale[:, None] - rows).square().sum(dim=1) for r, scale in zip(rounded, tried, strict=True)]
+    best = torch.stack(errors).argmin(dim=0)
+    scale, whole = (
+        torch.stack(tried)[best, torch.arange(len(best))],
+        torch.stack(rounded)[best, torch.arange(len(best))],
+    )
+    return whole.to(torch.int8).view_as(weight).contiguous(), scale
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the zip files and the text bank")
     parser.add_argument("--cache", type=Path, required=True, help="folder for decoded images and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="weights.safetensors to write")
-    parser.add_argument("--steps", type=int, default=2200, help="steps of the image side, 256 images each")
-    parser.add_argument("--finish-steps", type=int, default=400, help="steps after those, with more of the small sets")
-    parser.add_argument("--text-steps", type=int, default=800, help="steps of the text side, 256 prompts each")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of the image side, 256 images each")
+    parser.add_argument("--finish-steps", type=int, default=FINISH_STEPS, help="steps after those, at full resolution")
+    parser.add_argument("--text-steps", type=int, default=1000, help="steps of the text side, 256 prompts each")
+    parser.add_argument("--permissive", action="store_true", help="train on the permissively licensed sets alone")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the cache")
     parser.add_argument("--compile", action="store_true", help="compile the image side; needs a C++ compiler")
     args = parser.parse_args()
 
     torch.manual_seed(SEED)
-    pictures = Pictures(args.data, args.cache)
+    sets = permissive(SETS) if args.permissive else SETS
+    pictures = Pictures(args.data, args.cache, sets)
     bank = text_bank(args.data)
     concepts = Concepts(pictures.class_names(), bank, dimensions=ARCHITECTURE["embed_dim"])
     pictures.number(concepts)
-    model: Any = clip_file("model").CLIP(**ARCHITECTURE)
+    model: Any = clip_file("model").CLIP(**ARCHITECTURE, image_resolution=EARLY_RESOLUTION)
     model.visual.to(memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(concepts)} concepts", flush=True)
-    print("  ".join(f"{s.name} {len(rows)}" for s, rows in zip(SETS, pictures.rows, strict=True)), flush=True)
+    print("  ".join(f"{s.name} {len(rows)}" for s, rows in zip(sets, pictures.rows, strict=True)), flush=True)
 
-    lessons = Lessons(concepts, pictures.labels)
+    lessons = Lessons(concepts, pictures)
     visual, goals = train_images(model.visual, starting_targets(concepts), pictures, lessons, args)
-    model.visual.load_state_dict(visual.state_dict())
+    model.visual = visual
     taught = torch.cat([labels[labels >= 0].unique() for labels in pictures.labels]).unique()
     train_text(model, goals, concepts, taught, args.text_steps)
     model.eval()
@@ -399,8 +476,8 @@ def main() -> None:
         scale = fit_scale(model, pictures, concepts)
     model.logit_scale.data.fill_(math.log(scale))
     print(f"logit scale {scale:.2f}", flush=True)
-    save(model, args.cache / "float32.safetensors", torch.float32)
-    save(model, args.out, torch.float16)
+    save(model, args.cache / "float32.safetensors", small=False)
+    save(model, args.out, small=True)
 
 
 if __name__ == "__main__":

@@ -151,13 +151,22 @@ def read_state(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return load_file(path)
+        return dequantised(load_file(path))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the format that OpenAI's checkpoints are in
         try:
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
         except RuntimeError:
             return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def dequantised(state: dict[str, Any]) -> dict[str, Any]:
+    """Weights stored as int8 `NAME` and one `NAME.scale` per row become float32; others stay as they are."""
+    scales = {name.removesuffix(".scale"): state.pop(name) for name in list(state) if name.endswith(".scale")}
+    for name, scale in scales.items():
+        weight = state[name].float()
+        state[name] = weight * scale.float().view(-1, *[1] * (weight.ndim - 1))
+    return state
 
 
 def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
