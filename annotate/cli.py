@@ -78,7 +78,7 @@ Prompts = Annotated[
     str | None,
     typer.Option(help="auto, digits, sign-language, photo, clip7, or a YAML file.", show_default=False),
 ]
-Method = Annotated[str | None, typer.Option(help="auto, direct, dynamic or soft.", show_default=False)]
+Method = Annotated[str | None, typer.Option(help="auto, direct, dynamic, soft or transductive.", show_default=False)]
 Temperature = Annotated[
     float | None,
     typer.Option(

@@ -67,12 +67,15 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class RefineSettings:
-    method: str = knob("auto", "auto follows the preset", choices=("auto", "direct", "dynamic", "soft"))
+    method: str = knob("auto", "auto follows the preset", choices=("auto", "direct", "dynamic", "soft", "transductive"))
     temperature: float | None = knob(
         None, "divides similarities before softmax; fitted to the model's own scale unless given", above=0
     )
     iterations: int | None = knob(
-        None, "passes over all images; 10 for dynamic and 5 for soft unless given", low=1, high=1000
+        None,
+        "passes over all images; 10 for dynamic, 5 for soft, at most 15 for transductive unless given",
+        low=1,
+        high=1000,
     )
     text_weight_start: float = knob(0.95, "weight of the words in a prototype at the first iteration", low=0, high=1)
     text_weight_end: float = knob(0.60, "weight of the words that the schedule runs toward", low=0, high=1)

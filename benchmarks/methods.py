@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "direct": {"method": "direct"},
     "dynamic": {"method": "dynamic"},
     "dynamic, temperature 0.05": {"method": "dynamic", "temperature": 0.05},
+    "transductive": {"method": "transductive"},
     "soft": {"method": "soft"},
     "soft, clusters by size": {"method": "soft", "cluster_weights": "size"},
 }

@@ -11,7 +11,9 @@ from annotate.config import Config, RefineSettings
 from annotate.errors import StaleArtifact, printable
 from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
 from annotate.kernels.calibration import matching_temperature
+from annotate.kernels.neighbours import neighbour_graph
 from annotate.kernels.prototypes import Pass, assigned, refine_dynamic
+from annotate.kernels.transduction import NEIGHBOURS, transduce
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress, Silent
@@ -22,7 +24,7 @@ from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
 VERSION = 1
-ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5}  # unless given
+ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
@@ -118,13 +120,17 @@ def label(
     with progress.iterations() as show:
         for last in passes(images, texts, clusters, settings, iterations, temperature):
             if before is None:
-                zero_shot_confidence = mean_confidence(last.similarity, own_temperature)
+                zero_shot = last.labels
+                expected = mean_confidence(last.similarity, own_temperature)
             moved = 0 if before is None else int((last.labels != before).sum())
             before = last.labels
             history.append(row_of(len(history), last, moved, temperature))
             show(history[-1])
+    if settings.method == "transductive":
+        # The share of images that the words alone label alike is near the accuracy; never all (Laplace).
+        expected = float((last.labels == zero_shot).sum() + 1) / (len(zero_shot) + 2)
     if settings.temperature is None and settings.method != "direct":
-        temperature = matching_temperature(last.similarity, zero_shot_confidence)
+        temperature = matching_temperature(last.similarity, expected)
     chances = probabilities(last.similarity, temperature)
     alignments = {}
     if clusters:
@@ -162,6 +168,9 @@ def passes(
     if settings.method == "dynamic":
         start, end = settings.text_weight_start, settings.text_weight_end
         yield from refine_dynamic(x, t, iterations=iterations, start=start, end=end)
+    elif settings.method == "transductive":
+        graph = neighbour_graph(x, NEIGHBOURS)
+        yield from transduce(x, t, graph, logit_scale=images.model["logit_scale"], iterations=iterations)
     elif clusters:
         levels = levels_of(x, clusters, settings.cluster_weights)
         yield from refine_soft(x, t, levels, iterations=iterations, temperature=temperature)
@@ -219,6 +228,7 @@ def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:
 REMEDIES = {
     "dynamic": "run `annotate refine --method direct`, or keep more of the words: --text-weight-end 0.9",
     "soft": "run `annotate refine --method dynamic`, or --method direct",
+    "transductive": "run `annotate refine --method direct`, and look at what the images of the lost classes became",
     "direct": "reword the classes, or give prompts: --prompts FILE.yaml",
 }
 

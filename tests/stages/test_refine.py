@@ -16,7 +16,7 @@ Plant = Callable[..., Workspace]
 Blobs = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-@pytest.mark.parametrize("method", ["direct", "dynamic", "soft"])
+@pytest.mark.parametrize("method", ["direct", "dynamic", "soft", "transductive"])
 def test_every_image_gets_a_label_with_its_probability(plant: Plant, blobs: Blobs, method: str) -> None:
     x, t, truth = blobs(n=300, k=5, spread=0.1)
     plant(x, t)
@@ -67,7 +67,7 @@ def test_direct_takes_one_pass_and_ignores_iterations(plant: Plant, blobs: Blobs
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
-@pytest.mark.parametrize("method", ["direct", "dynamic", "soft"])
+@pytest.mark.parametrize("method", ["direct", "dynamic", "soft", "transductive"])
 def test_a_handful_of_images_is_enough(plant: Plant, blobs: Blobs, n: int, method: str) -> None:
     plant(*blobs(n=n, k=3)[:2])
     assert annotate.refine(method=method).labels.shape == (n,)

@@ -1,0 +1,162 @@
+"""Transduction: all images are labelled together, by words, by classes learned from the images, and by neighbours.
+
+An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
+
+    z_ik ∝ exp( λ s x_i·t_k  +  κ ρ d_ik  +  ℓ Σ_j w_ij z_jk )          words, class means, neighbours
+    d_ik = x_i·m_k - |m_k|²/2       centred images, in the metric below; m_k without x_i's own share of it
+    m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
+    a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
+                                    to the class means by least squares; π_k = n_k / N
+    ρ    = n̄ / (n̄ + 10)             n̄ = N / exp(entropy of π): images of a class that is in use
+    λ    = 0.7 λ*,   λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k)
+
+The metric is Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled
+to keep the mean squared length. w are the rows of the graph of 5 nearest neighbours.
+
+The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
+graph, means drawn to the text. Moving the anchors among the images, leaving one out and fitting λ are ours. λ is
+the likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
+words that contradict what the images agree on lose weight.
+
+N images, K classes, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.neighbours import Graph
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.vectors import Floats, unit
+from annotate.kernels.zeroshot import assign, probabilities, similarities
+
+NEIGHBOURS = 5
+SHARPNESS = 200.0  # κ
+AGREEMENT = 3.0  # ℓ
+ANCHOR = 4.0  # α, images that the words of a class count for
+FEW = 10.0  # images of a class at which its mean is trusted by half
+DISCOUNT = 0.7  # of the likeliest weight of the words
+LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
+SETTLED = 0.001  # share of images that move in the last pass
+
+Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Images seen from their centre, in directions of equal interest.
+
+    centre   (D,) mean of the images
+    map      (D, D) symmetric; x = (embedding - centre) @ map
+    """
+
+    centre: Wide
+    map: Wide
+
+
+def image_metric(embeddings: Floats) -> Metric:
+    """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
+    n, d = embeddings.shape
+    centre = embeddings.mean(axis=0, dtype=np.float64)
+    moments = embeddings.T.astype(np.float64) @ embeddings.astype(np.float64) / n - np.outer(centre, centre)
+    trace, squares = float(np.trace(moments)), float((moments**2).sum())
+    spread = squares - trace**2 / d
+    shrinkage = min(1.0, ((1 - 2 / d) * squares + trace**2) / ((n + 1 - 2 / d) * spread)) if spread > 0 else 1.0
+    shrunk = (1 - shrinkage) * moments + shrinkage * trace / d * np.eye(d)
+    values, axes = np.linalg.eigh(shrunk)
+    values = np.maximum(values, 1e-12 * max(float(values[-1]), 1e-12))
+    straight = (axes * values**-0.25) @ axes.T
+    length = float(np.einsum("ij,jk,ki->", straight, moments, straight))
+    return Metric(centre, straight * np.sqrt(trace / length) if length > 0 else np.eye(d))
+
+
+def transduce(
+    embeddings: Floats, texts: Floats, graph: Graph, *, logit_scale: float, iterations: int
+) -> Iterator[Pass]:
+    """Yield the zero-shot pass, then one pass per iteration until hardly an image moves; the last is the outcome.
+
+    embeddings   (N, D) float32 unit rows
+    texts        (K, D) float32 unit rows
+    logit_scale  s of the model
+    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ.
+    """
+    n = len(embeddings)
+    metric = image_metric(embeddings)
+    x = ((embeddings - metric.centre) @ metric.map).astype(np.float32)
+    t = texts.astype(np.float64) @ metric.map
+    lengths = np.einsum("ij,ij->i", x, x)[:, None]  # |x_i|²
+    words = similarities(embeddings, texts)
+    chances = probabilities(words, 1 / logit_scale)
+    last = Pass(texts, words, assign(words), 1.0)
+    yield last
+    weight = 1.0
+    for iteration in range(iterations):
+        counts = chances.sum(axis=0, dtype=np.float64)
+        fit = class_fit(x, lengths, chances, counts, anchors(x, t, chances, counts))
+        logits = weight * logit_scale * words + SHARPNESS * trust(counts / n, n) * fit
+        logits += AGREEMENT * (graph.weights @ chances)
+        similarity = (logits / logit_scale).astype(np.float32)
+        chances = probabilities(similarity, 1 / logit_scale)
+        if iteration:
+            likeliest = word_weight(logit_scale * words, chances, start=weight)
+            weight = float(np.sqrt(weight * np.clip(DISCOUNT * likeliest, LIGHTEST, HEAVIEST)))
+        labels = assign(similarity)
+        settled = (labels != last.labels).mean() < SETTLED
+        last = Pass(class_means(embeddings, chances, texts), similarity, labels, weight)
+        yield last
+        if settled and iteration >= 3:
+            return
+
+
+def anchors(x: Floats, t: Wide, chances: Floats, counts: Wide) -> Wide:
+    """The words among the images, (K, D): centred, times the gain that fits them to the class means."""
+    centred = t - counts @ t / counts.sum()
+    sums = chances.T.astype(np.float64) @ x
+    reached = float((sums * centred).sum())
+    extent = float((counts[:, None] * centred**2).sum())
+    moved: Wide = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
+    return moved
+
+
+def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchor: Wide) -> Floats:
+    """How well each image fits each class mean that it had no part in, (N, K)."""
+    sums = (chances.T.astype(np.float64) @ x + ANCHOR * anchor).astype(np.float32)  # (K, D)
+    squares = np.einsum("kd,kd->k", sums, sums)
+    along = x @ sums.T  # (N, K)
+    own = chances * lengths
+    mass = (counts + ANCHOR).astype(np.float32) - chances
+    fit: Floats = (along - own) / mass - 0.5 * (squares - 2 * chances * along + chances * own) / mass**2
+    return fit
+
+
+def trust(shares: Wide, n: int) -> float:
+    """ρ: how much class means say, by the images of a class that is in use."""
+    entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
+    images = n / np.exp(entropy)
+    return float(images / (images + FEW))
+
+
+def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4) -> float:
+    """The λ that makes the labels likeliest under softmax(λ · logits): Newton's method on a convex function."""
+    weight = start
+    target = float(np.einsum("ij,ij->", chances, logits)) / len(logits)
+    for _ in range(steps):
+        shares = probabilities(logits, 1 / weight)
+        mean = np.einsum("ij,ij->i", shares, logits)
+        spread = float((np.einsum("ij,ij->i", shares, logits**2) - mean**2).mean())
+        if spread <= 1e-12:
+            return weight
+        step = (target - float(mean.mean())) / spread
+        weight = float(np.clip(weight + np.clip(step, -weight / 2, weight), LIGHTEST, 2 * HEAVIEST / DISCOUNT))
+    return weight
+
+
+def class_means(embeddings: Floats, chances: Floats, texts: Floats) -> Floats:
+    """Unit mean of the images by their shares, (K, D); the text of a class that has less than one image."""
+    sums = chances.T.astype(np.float64) @ embeddings
+    filled = chances.sum(axis=0, dtype=np.float64) >= 1
+    return np.where(filled[:, None], unit(sums), texts)

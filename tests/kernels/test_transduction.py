@@ -1,0 +1,149 @@
+"""Transduction against a plain version of its equations, and on planted images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from annotate.kernels import transduction
+from annotate.kernels.neighbours import neighbour_graph
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.transduction import (
+    ANCHOR,
+    anchors,
+    class_fit,
+    image_metric,
+    transduce,
+    trust,
+    word_weight,
+)
+from annotate.kernels.vectors import Floats, Ints, unit
+
+Wide = npt.NDArray[np.float64]
+
+
+def planted(
+    counts: list[int], *, wrong: float, spread: float = 0.5, d: int = 16, seed: int = 0
+) -> tuple[Floats, Floats, Ints]:
+    """Images of classes in one cone, texts in another; `wrong` is how far texts point elsewhere."""
+    rng = np.random.default_rng(seed)
+    k = len(counts)
+    gap = rng.normal(size=d)
+    centres = rng.normal(size=(k, d))
+    centres = 4 * unit(centres - np.outer(centres @ gap, gap) / (gap @ gap))
+    labels = np.repeat(np.arange(k), counts)
+    images = gap + centres[labels] + spread * rng.normal(size=(len(labels), d))
+    texts = -gap + centres + 4 * wrong * unit(rng.normal(size=(k, d)))
+    return unit(images), unit(texts), labels
+
+
+def outcome(images: Floats, texts: Floats, iterations: int = 15) -> list[Pass]:
+    graph = neighbour_graph(images, 5)
+    return list(transduce(images, texts, graph, logit_scale=30.0, iterations=iterations))
+
+
+def plain_fit(x: Wide, z: Wide, a: Wide) -> Wide:
+    """d_ik by its definition: the mean of class k without image i's part, image by image."""
+    fit = np.empty_like(z)
+    for i in range(len(x)):
+        for k in range(z.shape[1]):
+            others = np.delete(np.arange(len(x)), i)
+            mean = (z[others, k] @ x[others] + ANCHOR * a[k]) / (z[others, k].sum() + ANCHOR)
+            fit[i, k] = x[i] @ mean - mean @ mean / 2
+    return fit
+
+
+def test_class_fit_leaves_each_image_out() -> None:
+    rng = np.random.default_rng(3)
+    x, a, z = rng.normal(size=(20, 6)), rng.normal(size=(4, 6)), rng.dirichlet(np.ones(4), 20)
+    lengths = (x**2).sum(axis=1, keepdims=True)
+    fast = class_fit(x.astype(np.float32), lengths.astype(np.float32), z.astype(np.float32), z.sum(axis=0), a)
+    np.testing.assert_allclose(fast, plain_fit(x, z, a), atol=2e-5)
+
+
+def test_anchors_are_the_least_squares_fit_to_the_class_means() -> None:
+    rng = np.random.default_rng(4)
+    x, t, z = rng.normal(size=(30, 5)), rng.normal(size=(3, 5)), rng.dirichlet(np.ones(3), 30)
+    counts = z.sum(axis=0)
+    centred = t - counts @ t / counts.sum()
+    means = z.T @ x / counts[:, None]
+    gains = np.linspace(0, 2, 20001)
+    losses = [(counts[:, None] * (means - g * centred) ** 2).sum() for g in gains]
+    found = anchors(x.astype(np.float32), t, z.astype(np.float32), counts)
+    np.testing.assert_allclose(found, gains[int(np.argmin(losses))] * centred, atol=1e-3)
+
+
+def test_the_metric_evens_directions_and_keeps_the_mean_length() -> None:
+    rng = np.random.default_rng(5)
+    rows = (rng.normal(size=(4000, 4)) * [4, 2, 1, 0.5] + 7).astype(np.float32)
+    metric = image_metric(rows)
+    x = (rows - metric.centre) @ metric.map
+    spread = x.std(axis=0)
+    assert (x**2).sum() == pytest.approx(((rows - rows.mean(axis=0)) ** 2).sum(), rel=1e-3)
+    np.testing.assert_allclose(spread / spread[0], np.sqrt([1, 1 / 2, 1 / 4, 1 / 8]), rtol=0.05)
+
+
+def test_the_weight_of_the_words_is_the_likeliest() -> None:
+    rng = np.random.default_rng(6)
+    logits = (6 * rng.normal(size=(500, 5))).astype(np.float32)
+    sharp = np.exp(0.4 * logits)
+    labels = [rng.choice(5, p=row / row.sum()) for row in sharp.astype(np.float64)]
+    z = np.eye(5, dtype=np.float32)[labels]
+    grid = np.linspace(0.05, 2, 400)
+    likelihoods = [(np.log((p := np.exp(w * logits)) / p.sum(axis=1, keepdims=True)) * z).sum() for w in grid]
+    found = word_weight(logits, z, start=1.0, steps=12)
+    assert found == pytest.approx(grid[int(np.argmax(likelihoods))], abs=0.01)
+
+
+def test_few_images_of_a_class_are_trusted_little() -> None:
+    even = np.full(4, 0.25)
+    assert trust(even, 40) == pytest.approx(0.5)
+    assert trust(even, 8) < 0.2 < 0.9 < trust(np.array([1.0, 0, 0, 0]), 400)
+
+
+def test_images_mend_wrong_words() -> None:
+    images, texts, labels = planted([60] * 5, wrong=1.4, spread=1.0, seed=1)
+    passes = outcome(images, texts)
+    before, after = (float((p.labels == labels).mean()) for p in (passes[0], passes[-1]))
+    assert before < 0.65
+    assert after > 0.9
+
+
+def test_right_words_stay_right_where_classes_are_uneven_or_absent() -> None:
+    images, texts, labels = planted([150, 20, 8, 0, 0, 0], wrong=0.5, spread=1.0, seed=3)
+    passes = outcome(images, texts)
+    before, after = (float((p.labels == labels).mean()) for p in (passes[0], passes[-1]))
+    assert after >= before - 0.01
+    assert after > 0.95
+
+
+def test_wrong_words_lose_weight() -> None:
+    right, wrong = (outcome(*planted([60] * 5, wrong=w, seed=1)[:2])[-1].text_weight for w in (0.2, 1.4))
+    assert right is not None
+    assert wrong is not None
+    assert wrong < right
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    images, texts, _ = planted([40, 30, 20], wrong=0.8)
+    order = np.random.default_rng(0).permutation(len(images))
+    straight, shuffled = outcome(images, texts)[-1], outcome(images[order], texts)[-1]
+    np.testing.assert_array_equal(straight.labels[order], shuffled.labels)
+    np.testing.assert_allclose(straight.similarity[order], shuffled.similarity, atol=1e-4)
+
+
+def test_it_stops_when_hardly_an_image_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, texts, _ = planted([40, 40], wrong=0.0, spread=0.1)
+    assert len(outcome(images, texts)) == 5
+    monkeypatch.setattr(transduction, "SETTLED", -1.0)
+    assert len(outcome(images, texts)) == 16
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_images_and_one_class_are_no_trouble(n: int) -> None:
+    images, texts, _ = planted([n, 0], wrong=0.1)
+    for k in (1, 2):
+        last = outcome(images, texts[:k])[-1]
+        assert np.isfinite(last.similarity).all()
+        np.testing.assert_allclose(np.linalg.norm(last.prototypes, axis=1), 1, atol=1e-5)
