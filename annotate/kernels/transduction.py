@@ -2,12 +2,13 @@
 
 An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
 
-    z_ik ∝ exp( λ s x_i·t_k  +  κ ρ d_ik  +  ℓ Σ_j w_ij z_jk )          words, class means, neighbours
+    z_ik ∝ exp( λ s x_i·t_k + ρ (κ d_ik + ℓ Σ_j w_ij z_jk) )            words; class means and neighbours
     d_ik = x_i·m_k - |m_k|²/2       centred images, in the metric below; m_k without x_i's own share of it
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
                                     to the class means by least squares; π_k = n_k / N
-    ρ    = n̄ / (n̄ + 10)             n̄ = N / exp(entropy of π): images of a class that is in use
+    ρ    = n̄ / (n̄ + 10)             n̄ = N / exp(entropy of π): images of a class that is in use; with few of
+                                    them neither their mean nor five neighbours say much
     λ    = 0.7 λ*,   λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k)
 
 The metric is Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled
@@ -36,9 +37,9 @@ from annotate.kernels.zeroshot import assign, probabilities, similarities
 
 NEIGHBOURS = 5
 SHARPNESS = 200.0  # κ
-AGREEMENT = 3.0  # ℓ
+AGREEMENT = 4.0  # ℓ
 ANCHOR = 4.0  # α, images that the words of a class count for
-FEW = 10.0  # images of a class at which its mean is trusted by half
+FEW = 10.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.7  # of the likeliest weight of the words
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 SETTLED = 0.001  # share of images that move in the last pass
@@ -97,8 +98,8 @@ def transduce(
     for iteration in range(iterations):
         counts = chances.sum(axis=0, dtype=np.float64)
         fit = class_fit(x, lengths, chances, counts, anchors(x, t, chances, counts))
-        logits = weight * logit_scale * words + SHARPNESS * trust(counts / n, n) * fit
-        logits += AGREEMENT * (graph.weights @ chances)
+        evidence = SHARPNESS * fit + AGREEMENT * (graph.weights @ chances)
+        logits = weight * logit_scale * words + trust(counts / n, n) * evidence
         similarity = (logits / logit_scale).astype(np.float32)
         chances = probabilities(similarity, 1 / logit_scale)
         if iteration:
@@ -134,7 +135,7 @@ def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchor:
 
 
 def trust(shares: Wide, n: int) -> float:
-    """ρ: how much class means say, by the images of a class that is in use."""
+    """ρ: how much images say of each other, by the images of a class that is in use."""
     entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
     images = n / np.exp(entropy)
     return float(images / (images + FEW))
