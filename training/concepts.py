@@ -11,8 +11,9 @@ from words import BROADER, COLOURS, COMPATIBLE, SHAPES, SOMETIMES, SYNONYMS, is_
 
 from annotate.prompts import CLIP7, article_for
 
-__all__ = ["BROADER", "NUMBER_WORDS", "Concepts", "canonical"]
+__all__ = ["BROADER", "NUMBER_WORDS", "SECOND_MEANINGS", "Concepts", "canonical"]
 
+SECOND_MEANINGS = {"orange": "orange color"}  # a bare word that may be asked for either way: the fruit, the colour
 ALIKE = 0.4  # cosine of two base vectors above which the names may mean one image
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

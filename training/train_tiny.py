@@ -30,7 +30,7 @@ from typing import Any
 import augment
 import numpy as np
 import torch
-from concepts import BROADER, NUMBER_WORDS, Concepts, canonical
+from concepts import BROADER, NUMBER_WORDS, SECOND_MEANINGS, Concepts, canonical
 from data import EARLY_RESOLUTION, HELD_IN, RESOLUTION, SETS, TRAIN, ImageSet, load, text_bank
 from muon import Muon
 from torch import Tensor, nn
@@ -341,6 +341,16 @@ def encode_text(model: Any, tokens: Tensor) -> Tensor:
     return x[torch.arange(len(x)), tokens.argmax(dim=1)].float() @ model.text_projection
 
 
+def with_second_meanings(goals: Tensor, concepts: Concepts) -> Tensor:
+    """The goals of the text side: a word with two meanings lies between them, nearer to the first."""
+    goals = goals.clone()
+    for word, other in SECOND_MEANINGS.items():
+        if word in concepts.index and other in concepts.index:
+            first, second = concepts.index[word], concepts.index[other]
+            goals[first] = functional.normalize(goals[first] + 0.6 * goals[second], dim=0)
+    return goals
+
+
 def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, steps: int) -> None:
     """Teach the text side to send every prompt of concept c to goals[c]; half of them have images.
 
@@ -374,12 +384,12 @@ def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, st
 
 
 def fit_scale(model: Any, pictures: Pictures, concepts: Concepts) -> float:
-    """The logit scale with the least cross entropy on the images kept aside, every set counting alike."""
+    """The logit scale with the least cross entropy on the photos and digits kept aside, every set counting alike."""
     tokenizer = Tokenizer(model.vocab_size)
     similarities, answers = [], []
     for i, image_set in enumerate(pictures.sets):
         rows = torch.from_numpy(np.flatnonzero(pictures.splits[i] == HELD_IN))
-        if image_set.name == "emoji" or not len(rows):
+        if image_set.name == "emoji" or image_set.draw or not len(rows):
             continue
         classes = pictures.labels[i][pictures.labels[i] >= 0].unique()
         words = torch.stack([mean_prompt(model, tokenizer, concepts.prompts(int(c))[:4]) for c in classes])
@@ -468,7 +478,7 @@ def main() -> None:
     visual, goals = train_images(model.visual, starting_targets(concepts), pictures, lessons, args)
     model.visual = visual
     taught = torch.cat([labels[labels >= 0].unique() for labels in pictures.labels]).unique()
-    train_text(model, goals, concepts, taught, args.text_steps)
+    train_text(model, with_second_meanings(goals, concepts), concepts, taught, args.text_steps)
     model.eval()
     for block in model.transformer.resblocks:
         block.attn_mask = model.build_attention_mask()

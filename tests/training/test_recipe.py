@@ -72,6 +72,17 @@ def test_what_a_user_types_is_among_the_prompts(concepts: Concepts) -> None:
     assert "a photo of an orange" not in concepts.prompts(concepts.index["orange color"])
 
 
+def test_a_word_with_two_meanings_is_taught_between_them(concepts: Concepts) -> None:
+    goals = torch.nn.functional.normalize(
+        torch.randn(len(concepts), 64, generator=torch.Generator().manual_seed(2)), dim=1
+    )
+    fruit, colour = concepts.index["orange"], concepts.index["orange color"]
+    taught = train_tiny.with_second_meanings(goals, concepts)
+    near = taught[fruit] @ goals.T
+    assert near.topk(2).indices.tolist() == [fruit, colour]
+    assert torch.equal(taught[colour], goals[colour])
+
+
 def test_whitening_makes_singular_values_alike() -> None:
     values = torch.linalg.svdvals(whitened(torch.randn(3, 40, 24, generator=torch.Generator().manual_seed(0))))
     assert float(values.min()) > 0.5
