@@ -86,7 +86,11 @@ Temperature = Annotated[
     ),
 ]
 Iterations = Annotated[
-    int | None, typer.Option(help="Passes over all images (default: 10 for dynamic, 5 for soft).", show_default=False)
+    int | None,
+    typer.Option(
+        help="Passes over all images (default: 10 for dynamic, 5 for soft, at most 15 for transductive).",
+        show_default=False,
+    ),
 ]
 TextWeightStart = Annotated[
     float | None, typer.Option(help="Weight of the words at the start, 0 to 1 (default: 0.95).", show_default=False)

@@ -65,11 +65,11 @@ def statistics(confidences: np.ndarray) -> dict[str, float]:
 
 
 def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
-    """One entry per image: where it was, where it is, its class, and its similarities, best first."""
+    """One entry per image: where it was, where it is, its class, and its cosines to the likeliest prototypes."""
     names = texts.class_names
     top = min(TOP_SIMILARITIES, len(names))
     similarity = similarities(images.embeddings, labels.class_prototypes)
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    best = np.argsort(-labels.probabilities, axis=1, kind="stable")[:, :top]
     for i, label in enumerate(labels.labels.tolist()):
         fact = images.images[i]
         yield {

@@ -9,8 +9,8 @@
 
        L = CE(s * z @ W_set.T) + 0.5 * CE(s * z @ W_all.T)
 
-   Now and then the target is a broader word: a Labrador retriever is a dog. Weights and targets are averaged
-   over time (EMA). The last steps are taken at full resolution, with more of the small sets, at fixed targets.
+   Now and then the target is a broader word: a Labrador retriever is a dog. Weights are averaged over
+   time (EMA). The last steps are taken at full resolution, with more of the small sets, at fixed targets.
 2. Words. The text side learns to send every prompt of a concept to its target, trained or only in the bank.
 3. Scale. The logit scale is fitted on training images kept aside, so that confidence means something.
 
@@ -273,7 +273,7 @@ def sharpen(visual: Any) -> None:
 def train_images(
     visual: Any, base: Tensor, pictures: Pictures, lessons: Lessons, args: argparse.Namespace
 ) -> tuple[Any, Tensor]:
-    """Teach the image side; returns its averaged weights and the averaged targets (C, D)."""
+    """Teach the image side; returns its averaged weights and the targets (C, D)."""
     residual = nn.Embedding.from_pretrained(torch.zeros_like(base), freeze=False)  # (C, D)
     both = nn.ModuleList([visual, residual])
     average = copy.deepcopy(both)
@@ -326,6 +326,8 @@ def train_images(
             torch.save(state | {"step": step + 1}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").replace(checkpoint)
     visual, residual = average
+    if visual.input_resolution != RESOLUTION:  # no finishing steps
+        sharpen(visual)
     return visual, functional.normalize(base + residual.weight, dim=1).detach()
 
 

@@ -176,11 +176,12 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def dequantised(state: dict[str, Any]) -> dict[str, Any]:
-    """Weights stored as int8 `NAME` and one `NAME.scale` per row become float32; others stay as they are."""
-    scales = {name.removesuffix(".scale"): state.pop(name) for name in list(state) if name.endswith(".scale")}
-    for name, scale in scales.items():
-        weight = state[name].float()
-        state[name] = weight * scale.float().view(-1, *[1] * (weight.ndim - 1))
+    """Weights stored as int8 `NAME` with one `NAME.scale` per row become float32; others stay as they are."""
+    import torch
+
+    for name in [name for name, weight in state.items() if weight.dtype == torch.int8]:
+        weight, scale = state[name].float(), state.pop(f"{name}.scale").float()
+        state[name] = weight * scale.view(-1, *[1] * (weight.ndim - 1))
     return state
 
 

@@ -15,7 +15,7 @@ from annotate.kernels.vectors import Floats
 
 Neighbours = npt.NDArray[np.int32]
 
-BLOCK = 1024  # rows compared with all others at a time
+BLOCK = 1 << 26  # similarities held at a time, 256 MB
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,16 @@ def neighbour_graph(embeddings: Floats, k: int) -> Graph:
 
 
 def nearest_neighbours(embeddings: Floats, k: int) -> tuple[Neighbours, Floats]:
-    """Indices (N, k) and cosines (N, k) of each row's most similar other rows; of equals the first. Exact.
+    """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first. Exact.
 
-    k is at most N - 1. N² products: about 100,000 rows take a minute.
+    k is at most N - 1; the work grows with N². Of equally similar rows any may be taken.
     """
     n = len(embeddings)
     k = min(k, n - 1)
     nearest, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-    for start in range(0, n, BLOCK):
-        rows = slice(start, min(start + BLOCK, n))
+    height = max(1, min(1024, BLOCK // n))
+    for start in range(0, n, height):
+        rows = slice(start, min(start + height, n))
         similarity = embeddings[rows] @ embeddings.T
         itself = np.arange(rows.stop - rows.start)
         similarity[itself, itself + start] = -np.inf
@@ -68,8 +69,3 @@ def nearest_neighbours(embeddings: Floats, k: int) -> tuple[Neighbours, Floats]:
         nearest[rows] = np.take_along_axis(best, order, axis=1)
         cosines[rows] = np.take_along_axis(values, order, axis=1)
     return nearest, cosines
-
-
-def purity(labels: npt.NDArray[np.int64], nearest: Neighbours) -> float:
-    """The share of an image's nearest neighbours that bear its label, mean over images; 1 where there are none."""
-    return float((labels[nearest] == labels[:, None]).mean()) if nearest.size else 1.0

@@ -24,8 +24,8 @@ from annotate.kernels.zeroshot import assign, similarities
 class Pass:
     """One assignment of all images.
 
-    prototypes   (K, D) unit rows that gave it
-    similarity   (N, K) cosines
+    prototypes   (K, D) unit rows that gave it; in transduction the class means that it leads to
+    similarity   (N, K) cosines; in transduction log-probabilities over the logit scale
     labels       (N,)
     text_weight  w that made the prototypes; 1 at the start, None where a method has none
     """

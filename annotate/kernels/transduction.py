@@ -3,16 +3,17 @@
 An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
 
     z_ik ∝ exp( λ s x_i·t_k + ρ (κ d_ik + ℓ Σ_j w_ij z_jk) )            words; class means and neighbours
-    d_ik = x_i·m_k - |m_k|²/2       centred images, in the metric below; m_k without x_i's own share of it
+    d_ik = x_i·m_k - |m_k|²/2       m_k without x_i's own share of it
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
                                     to the class means by least squares; π_k = n_k / N
     ρ    = n̄ / (n̄ + 10)             n̄ = N / exp(entropy of π): images of a class that is in use; with few of
                                     them neither their mean nor five neighbours say much
-    λ    = 0.7 λ*,   λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k)
+    λ    ← √(λ · 0.7 λ*),   λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k), from λ = 1 and the second pass on
 
-The metric is Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled
-to keep the mean squared length. w are the rows of the graph of 5 nearest neighbours.
+x and t are raw in the words' term; in the others they are seen in the metric, images from their mean. The metric is
+Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled to keep the mean
+squared length. w are the rows of the graph of 5 nearest neighbours.
 
 The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
 graph, means drawn to the text. Moving the anchors among the images, leaving one out and fitting λ are ours. λ is
@@ -43,6 +44,7 @@ FEW = 10.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.7  # of the likeliest weight of the words
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 SETTLED = 0.001  # share of images that move in the last pass
+FEWEST_PASSES = 4  # λ needs these to leave its start
 
 Wide = npt.NDArray[np.float64]
 
@@ -102,15 +104,15 @@ def transduce(
         logits = weight * logit_scale * words + trust(counts / n, n) * evidence
         similarity = (logits / logit_scale).astype(np.float32)
         chances = probabilities(similarity, 1 / logit_scale)
-        if iteration:
-            likeliest = word_weight(logit_scale * words, chances, start=weight)
-            weight = float(np.sqrt(weight * np.clip(DISCOUNT * likeliest, LIGHTEST, HEAVIEST)))
         labels = assign(similarity)
         settled = (labels != last.labels).mean() < SETTLED
         last = Pass(class_means(embeddings, chances, texts), similarity, labels, weight)
         yield last
-        if settled and iteration >= 3:
+        if settled and iteration >= FEWEST_PASSES:
             return
+        if iteration:
+            likeliest = word_weight(logit_scale * words, chances, start=weight)
+            weight = float(np.sqrt(weight * np.clip(DISCOUNT * likeliest, LIGHTEST, HEAVIEST)))
 
 
 def anchors(x: Floats, t: Wide, chances: Floats, counts: Wide) -> Wide:
@@ -157,7 +159,7 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
 
 
 def class_means(embeddings: Floats, chances: Floats, texts: Floats) -> Floats:
-    """Unit mean of the images by their shares, (K, D); the text of a class that has less than one image."""
-    sums = chances.T.astype(np.float64) @ embeddings
-    filled = chances.sum(axis=0, dtype=np.float64) >= 1
-    return np.where(filled[:, None], unit(sums), texts)
+    """Unit mean of the images by their shares, (K, D); its words, moved among them, for one that has none."""
+    counts = chances.sum(axis=0, dtype=np.float64)
+    moved = texts - counts @ texts / counts.sum() + embeddings.mean(axis=0, dtype=np.float64)
+    return np.where(counts[:, None] >= 1, unit(chances.T.astype(np.float64) @ embeddings), unit(moved))

@@ -27,6 +27,7 @@ VERSION = 1
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
+NAMED = 5  # absent classes told by name
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
@@ -127,9 +128,11 @@ def label(
             history.append(row_of(len(history), last, moved, temperature))
             show(history[-1])
     if settings.method == "transductive":
-        # The share of images that the words alone label alike is near the accuracy; never all (Laplace).
-        expected = float((last.labels == zero_shot).sum() + 1) / (len(zero_shot) + 2)
-    if settings.temperature is None and settings.method != "direct":
+        # The share of images that the words alone label alike is near the accuracy; never all (Laplace), nor chance.
+        expected = max(
+            (int((last.labels == zero_shot).sum()) + 1) / (len(zero_shot) + 2), 1.2 / last.similarity.shape[1]
+        )
+    if settings.temperature is None and settings.method != "direct" and last.similarity.shape[1] > 1:
         temperature = matching_temperature(last.similarity, expected)
     chances = probabilities(last.similarity, temperature)
     alignments = {}
@@ -228,7 +231,7 @@ def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:
 REMEDIES = {
     "dynamic": "run `annotate refine --method direct`, or keep more of the words: --text-weight-end 0.9",
     "soft": "run `annotate refine --method dynamic`, or --method direct",
-    "transductive": "run `annotate refine --method direct`, and look at what the images of the lost classes became",
+    "transductive": "run `annotate refine --method direct`, or ask for other classes",
     "direct": "reword the classes, or give prompts: --prompts FILE.yaml",
 }
 
@@ -241,7 +244,9 @@ def signs_of_collapse(
     notes: list[Note] = []
     n, largest = int(counts.sum()), class_names[int(counts.argmax())]
     fewest = min(row["active_classes"] for row in history)
-    if fewest < start["active_classes"]:
+    if method == "transductive":
+        notes += absent_classes(counts, class_names)
+    elif fewest < start["active_classes"]:
         notes.append(
             {
                 "message": f"collapse: {start['active_classes']} classes had images at the start, "
@@ -266,6 +271,20 @@ def signs_of_collapse(
                 }
             )
     return notes
+
+
+def absent_classes(counts: Ints, class_names: Sequence[str]) -> list[Note]:
+    """Names that no image was found for: transduction takes their few zero-shot images for strays."""
+    absent = [f"'{printable(class_names[k])}'" for k in np.flatnonzero(counts == 0).tolist()]
+    if not absent:
+        return []
+    shown = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED} more" if len(absent) > NAMED else "")
+    return [
+        {
+            "message": f"no image looks like {shown}",
+            "hint": "well if there are none; else reword these classes, or look at `annotate refine --method direct`",
+        }
+    ]
 
 
 def read_labelled(workspace: Workspace) -> tuple[Embeddings, Texts, Refinement]:

@@ -130,6 +130,24 @@ def test_a_checkpoint_of_any_form_gives_the_same_embeddings(tmp_path: Path, arch
     assert np.isclose(encoder.logit_scale, 1 / 0.07, rtol=1e-5)
 
 
+def test_a_weight_called_scale_is_a_weight_like_any_other(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {"text_projection": torch.ones(2, 2), "visual.conv1.weight": torch.ones(2, 3, 1, 1)}
+    save_file(state | {"text_projection.scale": torch.full((2,), 9.0)}, tmp_path / "c.safetensors")
+    read = read_checkpoint(tmp_path / "c.safetensors")
+    assert torch.equal(read["text_projection"], state["text_projection"])
+
+
+def test_int8_without_its_scale_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {"text_projection": torch.ones(2, 2, dtype=torch.int8), "visual.conv1.weight": torch.ones(2, 3, 1, 1)}
+    save_file(state, tmp_path / "c.safetensors")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        read_checkpoint(tmp_path / "c.safetensors")
+
+
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 

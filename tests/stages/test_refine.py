@@ -134,3 +134,11 @@ def test_identical_bytes_after_a_rerun_leave_later_stages_fresh(plant: Plant, bl
     assert after is not None
     digests = [{name: entry["sha256"] for name, entry in m["files"].items()} for m in (before, after)]
     assert digests[0] == digests[1]
+
+
+def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs: Blobs) -> None:
+    images, texts, _ = blobs(60)
+    plant(images, np.concatenate([texts, -texts[:1]]), ["a", "b", "c", "d", "e", "giraffe"])
+    made = annotate.refine(method="transductive")
+    assert any(note["message"] == "no image looks like 'giraffe'" for note in made.notes)
+    assert not any("collapse" in note["message"] for note in made.notes)

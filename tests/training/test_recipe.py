@@ -116,14 +116,10 @@ def test_the_rate_rises_and_falls_to_nothing() -> None:
     assert rates[-1] < train_tiny.RATE / 90
 
 
-def test_rounded_weights_come_back_near_what_they_were(tmp_path: Path) -> None:
+def test_rounded_weights_come_back_near_what_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_clip((1, 1, 1, 1))
-    monkey = train_tiny.FEW
-    train_tiny.FEW = 10
-    try:
-        train_tiny.save(model, tmp_path / "w.safetensors", small=True)
-    finally:
-        train_tiny.FEW = monkey
+    monkeypatch.setattr(train_tiny, "FEW", 10)
+    train_tiny.save(model, tmp_path / "w.safetensors", small=True)
     stored, read = load_file(tmp_path / "w.safetensors"), read_checkpoint(tmp_path / "w.safetensors")
     exact = model.state_dict()
     assert stored["visual.conv1.weight"].dtype == torch.int8
