@@ -10,7 +10,8 @@
        L = CE(s * z @ W_set.T) + 0.5 * CE(s * z @ W_all.T)
 
    Now and then the target is a broader word: a Labrador retriever is a dog. Weights are averaged over
-   time (EMA). The last steps are taken at full resolution, with more of the small sets, at fixed targets.
+   time (EMA). Finishing steps are taken at full resolution, with more of the small sets, at fixed targets;
+   polishing steps after them, with more digits and drawings.
 2. Words. The text side learns to send every prompt of a concept to its target, trained or only in the bank.
 3. Scale. The logit scale is fitted on training images kept aside, so that confidence means something.
 
@@ -52,9 +53,11 @@ ARCHITECTURE: dict[str, Any] = {
 SEED = 7
 STEPS = 3000
 FINISH_STEPS = 460
+POLISH_STEPS = 300
 BATCH = 256  # images; the shares of the sets add up to it
 RATE = 2e-3  # peak learning rate of AdamW
 CONVOLUTIONS = 2.5  # times the rate: Muon's, for the convolutions
+POLISH_RATE = 6e-4  # the peak in the last steps
 WARMUP = 0.04  # share of the steps
 DECAY = 0.05  # weight decay of matrices
 SMOOTHING = 0.05  # label smoothing
@@ -94,14 +97,19 @@ class Pictures:
             for splits, labels in zip(self.splits, self.labels, strict=True)
         ]
 
-    def batch(self, step: int, steps: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, R, R) normalised, concepts (B,), sets (B,) of a step; from `steps` on, of a finishing one."""
-        side = EARLY_RESOLUTION if step < steps else RESOLUTION
+    def batch(self, step: int, ends: tuple[int, int], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, R, R) normalised, concepts (B,), sets (B,) of a step.
+
+        ends   the first finishing step, the first polishing step
+        """
+        side = EARLY_RESOLUTION if step < ends[0] else RESOLUTION
         images, labels, sets = [], [], []
         for i, image_set in enumerate(self.sets):
             count, turn, seed = image_set.share, step, SEED + 1000 * i
-            if step >= steps:
-                count, turn, seed = image_set.finish, step - steps, seed + 500
+            if step >= ends[1]:
+                count, turn, seed = image_set.polish, step - ends[1], seed + 700
+            elif step >= ends[0]:
+                count, turn, seed = image_set.finish, step - ends[0], seed + 500
             rows = self.rows[i][draw(len(self.rows[i]), count, turn, seed)]
             pixels = self.pixels[i][rows]
             if image_set.name == "mnist":
@@ -132,8 +140,9 @@ def concept_name(set_name: str, name: str) -> str:
 def permissive(sets: Sequence[ImageSet]) -> list[ImageSet]:
     """The sets under licences that allow any use, their shares enlarged to fill the batch."""
     kept = [s for s in sets if s.permissive]
-    shares, finishes = (fill_batch([getattr(s, field) for s in kept]) for field in ("share", "finish"))
-    return [replace(s, share=a, finish=b) for s, a, b in zip(kept, shares, finishes, strict=True)]
+    fields = ("share", "finish", "polish")
+    filled = zip(*(fill_batch([getattr(s, field) for s in kept]) for field in fields), strict=True)
+    return [replace(s, **dict(zip(fields, counts, strict=True))) for s, counts in zip(kept, filled, strict=True)]
 
 
 def fill_batch(shares: list[int]) -> list[int]:
@@ -210,10 +219,10 @@ def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     return -((1 - SMOOTHING) * hit + SMOOTHING * spread).mean()
 
 
-def rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int, peak: float = RATE) -> float:
     """Up in a straight line, then down to nothing in another."""
     warmup = WARMUP * steps
-    return RATE * min((step + 1) / warmup, (steps - step) / (steps - warmup))
+    return peak * min((step + 1) / warmup, (steps - step) / (steps - warmup))
 
 
 class Optimisers:
@@ -278,7 +287,8 @@ def train_images(
     both = nn.ModuleList([visual, residual])
     average = copy.deepcopy(both)
     optimiser = Optimisers([visual], free=[residual.weight])
-    first, last = 0, args.steps + args.finish_steps
+    ends = (args.steps, args.steps + args.finish_steps)
+    first, last = 0, ends[1] + args.polish_steps
     checkpoint = args.cache / f"checkpoint-{args.steps}{'-permissive' if args.permissive else ''}.pt"
     if args.resume and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -289,20 +299,20 @@ def train_images(
             optimiser = Optimisers([visual])
         both.load_state_dict(saved["both"])
         average.load_state_dict(saved["average"])
-        if first != args.steps:
+        if first not in ends:
             optimiser.load_state_dict(saved["optimiser"])
     both.to(memory_format=torch.channels_last)
     forward = torch.compile(visual, dynamic=False) if args.compile else visual
     began, shown = time.time(), torch.zeros(4)
     for step in range(first, last):
-        finishing = step - args.steps  # 0 and more: targets stay, only the image side goes on
-        residual.weight.requires_grad_(finishing < 0)
-        if finishing == 0:
+        residual.weight.requires_grad_(step < args.steps)  # then targets stay, only the image side goes on
+        if step == args.steps:
             sharpen(visual)
             sharpen(average[0])
+        if step in ends:
             optimiser = Optimisers([visual])
         rng = torch.Generator().manual_seed(SEED * 1_000_003 + step)
-        images, labels, sets = pictures.batch(step, args.steps, rng)
+        images, labels, sets = pictures.batch(step, ends, rng)
         wanted, within, among = lessons.of(labels, sets, rng)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = forward(images)
@@ -310,8 +320,11 @@ def train_images(
         logits = SCALE * functional.normalize(embeddings.float(), dim=1) @ targets.T  # (B, C)
         near, far = cross_entropy(logits, wanted, within), cross_entropy(logits, wanted, among)
         loss = near + 0.5 * far + RESIDUAL * residual.weight[labels.unique()].square().sum(dim=1).mean()
-        optimiser.step(loss, rate_at(step, last))
-        behind = step if finishing < 0 else finishing  # steps in the average so far
+        polishing = step - ends[1]
+        optimiser.step(
+            loss, rate_at(step, ends[1]) if polishing < 0 else rate_at(polishing, last - ends[1], POLISH_RATE)
+        )
+        behind = step - max(end for end in (0, *ends) if end <= step)  # steps in the average so far
         blend(average, both, min(AVERAGE, (behind + 1) / (behind + 10)))
         with torch.no_grad():
             right = (logits.masked_fill(~within, -torch.inf).argmax(1) == wanted).float().mean()
@@ -321,7 +334,7 @@ def train_images(
             pace = (step + 1 - first) * BATCH / (time.time() - began)
             losses = f"within {mean[0]:.3f}  among {mean[1]:.3f}  right {mean[2]:.3f}"
             print(f"step {step + 1}/{last}  {losses}  {pace:.0f} images/s", flush=True)
-        if (step + 1) % CHECKPOINT == 0 or step + 1 in (args.steps, last):
+        if (step + 1) % CHECKPOINT == 0 or step + 1 in (*ends, last):
             state = {"both": both.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save(state | {"step": step + 1}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").replace(checkpoint)
@@ -459,6 +472,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="weights.safetensors to write")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of the image side, 256 images each")
     parser.add_argument("--finish-steps", type=int, default=FINISH_STEPS, help="steps after those, at full resolution")
+    parser.add_argument("--polish-steps", type=int, default=POLISH_STEPS, help="steps after those, with more digits")
     parser.add_argument("--text-steps", type=int, default=1000, help="steps of the text side, 256 prompts each")
     parser.add_argument("--permissive", action="store_true", help="train on the permissively licensed sets alone")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the cache")

@@ -56,8 +56,9 @@ class OpenAIClip:
         """(B, R, R, 3) uint8 crops to (B, D) float32 unit rows."""
         import torch
 
-        channels_last = (pixels.astype(np.float32) / np.float32(255) - MEAN) / STD
-        batch = torch.from_numpy(channels_last).to(self.device).permute(0, 3, 1, 2)  # (B, 3, R, R)
+        mean, std = torch.from_numpy(MEAN).to(self.device), torch.from_numpy(STD).to(self.device)
+        channels_last = torch.from_numpy(pixels).to(self.device).float().div_(255).sub_(mean).div_(std)
+        batch = channels_last.permute(0, 3, 1, 2)  # (B, 3, R, R)
         with (
             torch.inference_mode(),
             torch.autocast(torch.device(self.device).type, dtype=self._half, enabled=self._half is not None),

@@ -105,6 +105,7 @@ def test_shares_fill_the_batch_also_of_the_permissive_sets_alone() -> None:
     for sets in (SETS, train_tiny.permissive(SETS)):
         assert sum(s.share for s in sets) == train_tiny.BATCH
         assert sum(s.finish for s in sets) == train_tiny.BATCH
+        assert sum(s.polish for s in sets) == train_tiny.BATCH
     names = {s.name for s in train_tiny.permissive(SETS)}
     assert names.isdisjoint({"tiny-imagenet", "cifar10", "scenes", "trashnet"})
 
