@@ -18,6 +18,7 @@ else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits w
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 
 class AnnotateError(Exception):
@@ -92,3 +93,8 @@ def printable(path: object) -> str:
     """A path on one line of a terminal, whatever characters it holds."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list that may be long, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -26,13 +26,8 @@ def photos(pixels: Tensor, side: int, *, mirror: bool, smallest: float, rng: tor
     return cover(recolour(images, rng), rng)
 
 
-def drawings(pixels: Tensor, side: int, *, smallest: float, rng: torch.Generator) -> Tensor:
-    """The same for drawn pictures, which keep their colours."""
-    return crop(pixels, side, mirror=False, smallest=smallest, rng=rng)
-
-
 def crop(pixels: Tensor, side: int, *, mirror: bool, smallest: float, rng: torch.Generator) -> Tensor:
-    """A part of each image, turned a little, perhaps mirrored, perhaps coarsened."""
+    """A part of each image, turned a little, perhaps mirrored, perhaps coarsened; colours stay, as drawings need."""
     b = len(pixels)
     images = pixels.permute(0, 3, 1, 2).float().div_(255)
     area = uniform(b, smallest, 1.0, rng)

@@ -9,13 +9,14 @@ in `words.py`.
 import numpy as np
 from words import BROADER, COLOURS, COMPATIBLE, SHAPES, SOMETIMES, SYNONYMS, is_plural, other_number
 
+from annotate import prompts
 from annotate.prompts import CLIP7, article_for
 
 __all__ = ["BROADER", "NUMBER_WORDS", "SECOND_MEANINGS", "Concepts", "canonical"]
 
 SECOND_MEANINGS = {"orange": "orange color"}  # a bare word that may be asked for either way: the fruit, the colour
 ALIKE = 0.4  # cosine of two base vectors above which the names may mean one image
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NUMBER_WORDS = prompts.NUMBER_WORDS[:10]
 
 DIGIT_PROMPTS = (
     "the digit {word}",

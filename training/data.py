@@ -9,6 +9,7 @@ training file in fifty is kept aside, not trained on, to fit the logit scale.
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import render
 from concepts import canonical
-from PIL import Image, ImageOps
+from PIL import Image
+
+from annotate.images import exif_orientation, rgb_on_white, square, upright
 
 EARLY_RESOLUTION = 64  # pixels, the input while most of the training goes on
 RESOLUTION = 96  # pixels, the input of the finishing steps and of the encoder that ships
@@ -70,17 +73,9 @@ def split_of(path: str) -> int:
     return HELD_IN if number % 50 == 1 else TRAIN
 
 
-def fit(image: Image.Image, side: int) -> Image.Image:
-    """CLIP's preprocessing up to the pixels: bicubic to the short side, then the centre."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("RGBA", "LA", "P", "PA"):
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    image = image.convert("RGB")
-    short = min(image.size)
-    width, height = (int(side * length / short) for length in image.size)
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    return image.crop((left, top, left + side, top + side))
+def fit(image: Image.Image, side: int) -> np.ndarray:
+    """The crop that the encoder sees, (side, side, 3) uint8: `annotate`'s own preprocessing."""
+    return square(upright(rgb_on_white(image), exif_orientation(image)), side)
 
 
 def members(data: Path, name: str) -> list[tuple[str, str, int]]:
@@ -98,7 +93,7 @@ def decode(data: Path, name: str, paths: list[str], side: int) -> np.ndarray:
         with zipfile.ZipFile(data / f"{name}.zip") as archive:
             for row in rows:
                 with Image.open(io.BytesIO(archive.read(paths[row]))) as image:
-                    pixels[row] = np.asarray(fit(image, side))
+                    pixels[row] = fit(image, side)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(fill, [range(i, min(i + 500, len(paths))) for i in range(0, len(paths), 500)]))
@@ -111,29 +106,26 @@ def load(data: Path, cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list
     Decoded or drawn once into the cache.
     """
     if image_set.draw:
-        return drawn(cache, image_set)
+        names = [name for name in render.class_names(image_set.kind) for _ in range(image_set.draw)]
+        splits = np.where(np.arange(len(names)) % 50 == 1, HELD_IN, TRAIN)
+        file = cache / f"{image_set.name.replace(' ', '-')}-{image_set.draw}.npy"
+        fonts, seed = render.font_files, DRAWING_SEED
+        return cached(file, lambda: render.draw_all(image_set.draw, fonts(), seed, image_set.kind)[0]), names, splits
     rows = [row for row in members(data, image_set.name) if row[2] != HELD_OUT]
-    file = cache / f"{image_set.name}-{image_set.side}.npy"
-    if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial.npy")
-        np.save(partial, decode(data, image_set.name, [path for path, _, _ in rows], image_set.side))
-        partial.replace(file)
-    return np.load(file), [name for _, name, _ in rows], np.array([split for _, _, split in rows])
+    paths, side = [path for path, _, _ in rows], image_set.side
+    pixels = cached(cache / f"{image_set.name}-{side}.npy", lambda: decode(data, image_set.name, paths, side))
+    return pixels, [name for _, name, _ in rows], np.array([split for _, _, split in rows])
 
 
-def drawn(cache: Path, image_set: ImageSet) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """The same for a set that render.py draws; the names are kept beside the pixels."""
-    file, words = (cache / f"{image_set.name.replace(' ', '-')}.{suffix}" for suffix in ("npy", "txt"))
+def cached(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array in a file, made and kept there the first time."""
     if not file.exists():
-        pixels, names = render.draw_all(image_set.draw, render.font_files(), DRAWING_SEED, image_set.kind)
-        cache.mkdir(parents=True, exist_ok=True)
-        words.write_text("\n".join(names), encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial.npy")
-        np.save(partial, pixels)
+        np.save(partial, make())
         partial.replace(file)
-    names = words.read_text("utf-8").split("\n")
-    return np.load(file), names, np.where(np.arange(len(names)) % 50 == 1, HELD_IN, TRAIN)
+    kept: np.ndarray = np.load(file)
+    return kept
 
 
 def text_bank(data: Path) -> dict[str, np.ndarray]:

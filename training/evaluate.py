@@ -24,7 +24,9 @@ from PIL import Image
 import annotate
 from annotate.encoders.openai import OpenAIClip, build, read_checkpoint
 from annotate.kernels.calibration import reliability
+from annotate.kernels.zeroshot import probabilities, similarities
 from annotate.prompts import NUMBER_WORDS, prompts_for
+from annotate.stages.text import mean_of_prompts
 
 TINY = Path(__file__).parents[1] / "annotate/encoders/tiny"
 PERMISSIVE = Path(__file__).parent / "permissive.safetensors"
@@ -81,7 +83,7 @@ def scikit_digits(side: int) -> HeldOut:
 
     digits = load_digits()
     grey = np.clip(digits.images * 16, 0, 255).astype(np.uint8)
-    pixels = np.stack([np.asarray(fit(Image.fromarray(image), side)) for image in grey])
+    pixels = np.stack([fit(Image.fromarray(image), side) for image in grey])
     return HeldOut("scikit-learn digits", pixels, [str(d) for d in range(10)], digits.target)
 
 
@@ -91,15 +93,13 @@ def drawings(side: int) -> HeldOut:
     kept = [row for row, name in enumerate(names) if not name.startswith("digit ")]
     words = [names[row].removeprefix("letter ") for row in kept]
     classes = list(dict.fromkeys(words))
-    resized = np.stack([np.asarray(fit(Image.fromarray(pixels[row]), side)) for row in kept])
+    resized = np.stack([fit(Image.fromarray(pixels[row]), side) for row in kept])
     return HeldOut("drawn", resized, classes, np.array([classes.index(word) for word in words]))
 
 
 def class_embeddings(encoder: OpenAIClip, classes: list[str], prompts: str) -> np.ndarray:
     """(K, D) unit rows: the mean of each class's prompt embeddings, normalised again."""
-    means = np.stack([encoder.encode_text(texts).mean(axis=0) for texts in prompts_for(classes, prompts).values()])
-    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
+    return np.stack([mean_of_prompts(encoder.encode_text(p)) for p in prompts_for(classes, prompts).values()])
 
 
 def embed(encoder: OpenAIClip, pixels: np.ndarray) -> np.ndarray:
@@ -123,10 +123,9 @@ def score_of(confidences: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> 
 
 def zero_shot(encoder: OpenAIClip, held_out: HeldOut, embeddings: np.ndarray, prompts: str = "auto") -> Score:
     """The nearest prompt, with the probability that the logit scale gives it."""
-    logits = encoder.logit_scale * embeddings @ class_embeddings(encoder, held_out.classes, prompts).T
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return score_of(probabilities.max(axis=1), probabilities.argmax(axis=1), held_out.truth)
+    similarity = similarities(embeddings, class_embeddings(encoder, held_out.classes, prompts))
+    chances = probabilities(similarity, 1 / encoder.logit_scale)
+    return score_of(chances.max(axis=1), chances.argmax(axis=1), held_out.truth)
 
 
 def refined(encoder: OpenAIClip, held_out: HeldOut, embeddings: np.ndarray, method: str) -> Score:

@@ -36,6 +36,7 @@ from data import EARLY_RESOLUTION, HELD_IN, RESOLUTION, SETS, TRAIN, ImageSet, l
 from muon import Muon
 from torch import Tensor, nn
 from torch.nn import functional
+from words import COLOURS
 
 from annotate.encoders.openai import MEAN, STD, Tokenizer, clip_file
 
@@ -114,11 +115,9 @@ class Pictures:
             pixels = self.pixels[i][rows]
             if image_set.name == "mnist":
                 images.append(augment.digits(pixels, side, rng))
-            elif image_set.draw:
-                images.append(augment.drawings(pixels, side, smallest=image_set.smallest, rng=rng))
             else:
-                views = augment.photos(pixels, side, mirror=image_set.mirror, smallest=image_set.smallest, rng=rng)
-                images.append(views)
+                views = augment.crop if image_set.draw else augment.photos
+                images.append(views(pixels, side, mirror=image_set.mirror, smallest=image_set.smallest, rng=rng))
             labels.append(self.labels[i][rows])
             sets.append(torch.full((len(rows),), i))
         return normalised(torch.cat(images)), torch.cat(labels), torch.cat(sets)
@@ -132,8 +131,8 @@ def concept_name(set_name: str, name: str) -> str:
         return f"sign {NUMBER_WORDS[int(name)]}"
     if set_name == "emoji":
         return canonical(name).removesuffix(" face")
-    if set_name in ("drawn simple", "drawn colours of things") and name == "orange":
-        return "orange color"  # the bare word is the fruit
+    if set_name.startswith("drawn "):
+        return next((concept for concept, spoken in COLOURS.items() if spoken[0] == name), name)
     return canonical(name)
 
 
@@ -458,11 +457,8 @@ def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
     rounded = [(rows / scale[:, None]).round().clamp(-127, 127) for scale in tried]
     errors = [(r * scale[:, None] - rows).square().sum(dim=1) for r, scale in zip(rounded, tried, strict=True)]
     best = torch.stack(errors).argmin(dim=0)
-    scale, whole = (
-        torch.stack(tried)[best, torch.arange(len(best))],
-        torch.stack(rounded)[best, torch.arange(len(best))],
-    )
-    return whole.to(torch.int8).view_as(weight).contiguous(), scale
+    chosen = best, torch.arange(len(best))
+    return torch.stack(rounded)[chosen].to(torch.int8).view_as(weight), torch.stack(tried)[chosen]
 
 
 def main() -> None:

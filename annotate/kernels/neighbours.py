@@ -5,7 +5,6 @@ N images, D dimensions, k neighbours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,11 @@ Neighbours = npt.NDArray[np.int32]
 BLOCK = 1 << 26  # similarities held at a time, 256 MB
 
 
-@dataclass(frozen=True)
-class Graph:
-    """Who is near whom.
-
-    nearest   (N, k) the k most similar other images of each, nearest first
-    weights   (N, N) sparse, symmetric similarities of neighbours, rows divided by their sums
-    """
-
-    nearest: Neighbours
-    weights: Any  # scipy.sparse.csr_array
-
-
-def neighbour_graph(embeddings: Floats, k: int) -> Graph:
+def neighbour_graph(embeddings: Floats, k: int) -> Any:
     """The graph of k nearest neighbours by cosine: an edge where either is among the nearest of the other.
 
     embeddings  (N, D) unit rows
+    returns     (N, N) scipy.sparse.csr_array, symmetric similarities of neighbours, rows divided by their sums
     """
     from scipy.sparse import csr_array
 
@@ -45,7 +33,7 @@ def neighbour_graph(embeddings: Floats, k: int) -> Graph:
     both.sort_indices()
     sums = np.asarray(both.sum(axis=1)).ravel()
     both.data /= np.repeat(np.where(sums > 0, sums, 1), np.diff(both.indptr))
-    return Graph(nearest, both)
+    return both
 
 
 def nearest_neighbours(embeddings: Floats, k: int) -> tuple[Neighbours, Floats]:

@@ -27,11 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.neighbours import Graph
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.vectors import Floats, unit
 from annotate.kernels.zeroshot import assign, probabilities, similarities
@@ -77,13 +77,12 @@ def image_metric(embeddings: Floats) -> Metric:
     return Metric(centre, straight * np.sqrt(trace / length) if length > 0 else np.eye(d))
 
 
-def transduce(
-    embeddings: Floats, texts: Floats, graph: Graph, *, logit_scale: float, iterations: int
-) -> Iterator[Pass]:
+def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: float, iterations: int) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration until hardly an image moves; the last is the outcome.
 
     embeddings   (N, D) float32 unit rows
     texts        (K, D) float32 unit rows
+    graph        (N, N) sparse, of `neighbour_graph`
     logit_scale  s of the model
     A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ.
     """
@@ -99,8 +98,9 @@ def transduce(
     weight = 1.0
     for iteration in range(iterations):
         counts = chances.sum(axis=0, dtype=np.float64)
-        fit = class_fit(x, lengths, chances, counts, anchors(x, t, chances, counts))
-        evidence = SHARPNESS * fit + AGREEMENT * (graph.weights @ chances)
+        sums = chances.T.astype(np.float64) @ x
+        fit = class_fit(x, lengths, chances, counts, sums + ANCHOR * anchors(t, counts, sums))
+        evidence = SHARPNESS * fit + AGREEMENT * (graph @ chances)
         logits = weight * logit_scale * words + trust(counts / n, n) * evidence
         similarity = (logits / logit_scale).astype(np.float32)
         chances = probabilities(similarity, 1 / logit_scale)
@@ -115,19 +115,24 @@ def transduce(
             weight = float(np.sqrt(weight * np.clip(DISCOUNT * likeliest, LIGHTEST, HEAVIEST)))
 
 
-def anchors(x: Floats, t: Wide, chances: Floats, counts: Wide) -> Wide:
-    """The words among the images, (K, D): centred, times the gain that fits them to the class means."""
+def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
+    """The words among the images, (K, D): centred, times the gain that fits them to the class means.
+
+    sums   (K, D) of the images of each class
+    """
     centred = t - counts @ t / counts.sum()
-    sums = chances.T.astype(np.float64) @ x
     reached = float((sums * centred).sum())
     extent = float((counts[:, None] * centred**2).sum())
     moved: Wide = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
     return moved
 
 
-def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchor: Wide) -> Floats:
-    """How well each image fits each class mean that it had no part in, (N, K)."""
-    sums = (chances.T.astype(np.float64) @ x + ANCHOR * anchor).astype(np.float32)  # (K, D)
+def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchored: Wide) -> Floats:
+    """How well each image fits each class mean that it had no part in, (N, K).
+
+    anchored   (K, D) sums of the images of each class, its anchor among them ANCHOR times
+    """
+    sums = anchored.astype(np.float32)
     squares = np.einsum("kd,kd->k", sums, sums)
     along = x @ sums.T  # (N, K)
     own = chances * lengths

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from annotate.errors import printable
+from annotate.errors import first_few, printable
 
 WIDTH = 80
 NAME = 24  # columns for a class name
@@ -138,8 +138,8 @@ def left_out(scores: dict[str, Any]) -> list[str]:
     found, sentences = scores["left_out"], []
     if found["outside_the_classes"]:
         names = [f"'{printable(name)}'" for name in found["outside_names"]]
-        listed = ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)
-        sentences.append(f"truth outside the classes: {found['outside_the_classes']:,} images, not counted ({listed})")
+        outside = f"{found['outside_the_classes']:,} images, not counted ({first_few(names)})"
+        sentences.append(f"truth outside the classes: {outside}")
     if found["unknown"]:
         sentences.append(f"no truth known: {found['unknown']:,} images, not counted")
     if found["unused_entries"]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate.errors import first_few
 from annotate.kernels.calibration import reliability
 from annotate.kernels.scores import confusion, precision_recall
 from annotate.kernels.vectors import Floats, Ints
@@ -91,14 +92,13 @@ def cluster_counts(clusters: Clusters) -> dict[str, int]:
 
 def warnings_of(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
     """What refinement noticed, and classes that no image got."""
-    empty = [name for name, count in zip(names, counts, strict=True) if not count]
-    if not empty:
+    empty = [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]
+    if not empty or refinement.method == "transductive":  # which has told them
         return refinement.notes
-    listed = ", ".join(f"'{name}'" for name in empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
     return [
         *refinement.notes,
         {
-            "message": f"no image is labelled {listed}",
+            "message": f"no image is labelled {first_few(empty)}",
             "hint": "if the images show it, reword the class or give prompts: --prompts FILE.yaml",
         },
     ]

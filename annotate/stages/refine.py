@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from annotate.config import Config, RefineSettings
-from annotate.errors import StaleArtifact, printable
+from annotate.errors import StaleArtifact, first_few, printable
 from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
 from annotate.kernels.calibration import matching_temperature
 from annotate.kernels.neighbours import neighbour_graph
@@ -27,7 +27,6 @@ VERSION = 1
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
-NAMED = 5  # absent classes told by name
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
@@ -278,10 +277,9 @@ def absent_classes(counts: Ints, class_names: Sequence[str]) -> list[Note]:
     absent = [f"'{printable(class_names[k])}'" for k in np.flatnonzero(counts == 0).tolist()]
     if not absent:
         return []
-    shown = ", ".join(absent[:NAMED]) + (f" and {len(absent) - NAMED} more" if len(absent) > NAMED else "")
     return [
         {
-            "message": f"no image looks like {shown}",
+            "message": f"no image looks like {first_few(absent)}",
             "hint": "well if there are none; else reword these classes, or look at `annotate refine --method direct`",
         }
     ]

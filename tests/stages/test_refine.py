@@ -9,6 +9,7 @@ import pytest
 
 import annotate
 from annotate.kernels.vectors import unit
+from annotate.reports.summary import warnings_of
 from annotate.stages.refine import signs_of_collapse
 from annotate.workspace import Workspace
 
@@ -142,3 +143,5 @@ def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs
     made = annotate.refine(method="transductive")
     assert any(note["message"] == "no image looks like 'giraffe'" for note in made.notes)
     assert not any("collapse" in note["message"] for note in made.notes)
+    told = warnings_of(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
+    assert sum("giraffe" in note["message"] for note in told) == 1

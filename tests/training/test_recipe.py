@@ -14,7 +14,7 @@ from concepts import Concepts
 from data import SETS
 from muon import Muon, whitened
 from safetensors.torch import load_file
-from words import SYNONYMS, other_number
+from words import COLOURS, SHAPES, SYNONYMS, other_number
 
 from annotate.encoders.openai import clip_file, read_checkpoint
 from tests.conftest import small_clip
@@ -145,6 +145,12 @@ def test_a_plain_picture_is_of_its_colour(name: str) -> None:
     red, green, blue = pixels.reshape(-1, 3).astype(float).mean(axis=0)
     wide = {"red": red - max(green, blue), "blue": blue - max(red, green), "gray": 20 - abs(red - blue)}
     assert wide[name] > 0
+
+
+def test_what_is_drawn_has_words() -> None:
+    assert {names[0] for names in SHAPES} == set(render.SHAPES)
+    assert {spoken[0] for spoken in COLOURS.values()} == set(render.COLOURS)
+    assert train_tiny.concept_name("drawn simple", "orange") == "orange color"
 
 
 def test_a_picture_depends_on_its_own_number_alone() -> None:
