@@ -280,7 +280,7 @@ def absent_classes(counts: Ints, class_names: Sequence[str]) -> list[Note]:
     return [
         {
             "message": f"no image looks like {first_few(absent)}",
-            "hint": "well if there are none; else reword these classes, or look at `annotate refine --method direct`",
+            "hint": "if the images show one of them, reword it, give --prompts FILE.yaml, or try --method direct",
         }
     ]
 
