@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -549,6 +550,8 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its escape
             stream.reconfigure(errors="backslashreplace")
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = send_interrupts_again
     try:
         outcome = app(standalone_mode=False)
     except AnnotateError as error:
@@ -574,6 +577,20 @@ def main() -> NoReturn:
         display.fail(InputError(error.format_message().rstrip("."), hint=f"see `{command} --help`"))
         sys.exit(2)
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def send_interrupts_again(unraisable: Any) -> None:
+    """A Ctrl-C that came while Python was in a destructor or the callback of a weak reference, where it is lost."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    import _thread
+    from threading import Timer
+
+    again = Timer(0.02, _thread.interrupt_main)  # seconds; by then Python is out of there
+    again.daemon = True
+    with suppress(RuntimeError):  # no new threads: Python is about to end anyway
+        again.start()
 
 
 def silence_stdout() -> None:

@@ -321,6 +321,30 @@ def test_ctrl_c_at_any_time_loses_nothing_and_the_next_run_finishes(photos: Path
     ]
 
 
+def test_ctrl_c_in_a_callback_of_python_is_not_lost() -> None:
+    code = """if True:
+        import time, weakref
+        from annotate import cli
+
+        class Thing: pass
+
+        def interrupted(_): raise KeyboardInterrupt
+
+        def busy(standalone_mode):
+            thing = Thing()
+            kept = weakref.ref(thing, interrupted)
+            del thing
+            for _ in range(1000):
+                time.sleep(0.01)
+
+        cli.app = busy
+        cli.main()
+    """
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 130
+    assert process.stderr.startswith("interrupted; ")
+
+
 def test_two_runs_at_once_are_refused_clearly(annotate: Command, photos: Path, checkpoint: Path) -> None:
     from annotate.workspace import Workspace
 
