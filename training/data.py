@@ -21,8 +21,7 @@ from PIL import Image
 
 from annotate.images import exif_orientation, rgb_on_white, square, upright
 
-EARLY_RESOLUTION = 64  # pixels, the input while most of the training goes on
-RESOLUTION = 96  # pixels, the input of the finishing steps and of the encoder that ships
+RESOLUTION = 96  # pixels, the input of the encoder that ships
 DRAWING_SEED = 7
 TRAIN, HELD_IN, HELD_OUT = 0, 1, 2
 
@@ -32,9 +31,7 @@ class ImageSet:
     """One zip or drawn set: its part of a batch, the side its images are kept at, and how they may be varied."""
 
     name: str
-    share: int  # images in a batch of 256
-    finish: int  # the same in the finishing steps, where the small sets get more
-    polish: int  # the same in the last steps, where digits and drawings get their due
+    shares: tuple[int, ...]  # images in a batch of 256, in each stage of the training
     side: int = 80  # pixels; more than the encoder's leaves room to crop
     mirror: bool = True  # whether a mirror image keeps its class
     smallest: float = 0.35  # least share of the area that a crop keeps
@@ -47,20 +44,21 @@ class ImageSet:
         return self.name.removeprefix("drawn ")
 
 
+# The small sets get more in the second stage of each cycle; digits and drawings, slow to learn, later in the training.
 SETS = (
-    ImageSet("tiny-imagenet", 108, 88, 50, side=64),
-    ImageSet("cifar10", 56, 50, 44, side=64),
-    ImageSet("mnist", 14, 24, 44, side=28, mirror=False, permissive=True),
-    ImageSet("sign-language-digits", 8, 12, 8, side=100, permissive=True),
-    ImageSet("groceries", 14, 18, 12, side=112, permissive=True),
-    ImageSet("vehicles", 13, 14, 8, side=100, permissive=True),
-    ImageSet("clothing", 13, 14, 12, permissive=True),
-    ImageSet("trashnet", 6, 8, 12),
-    ImageSet("scenes", 6, 10, 8),
-    ImageSet("emoji", 2, 2, 1, permissive=True),
-    ImageSet("drawn simple", 11, 11, 48, mirror=False, smallest=0.75, permissive=True, draw=120),
-    ImageSet("drawn coloured shapes", 3, 3, 6, mirror=False, smallest=0.75, permissive=True, draw=14),
-    ImageSet("drawn colours of things", 2, 2, 3, mirror=False, smallest=0.75, permissive=True, draw=160),
+    ImageSet("tiny-imagenet", (108, 88, 50, 88, 70), side=64),
+    ImageSet("cifar10", (56, 50, 44, 54, 48), side=64),
+    ImageSet("mnist", (14, 24, 44, 20, 36), side=28, mirror=False, permissive=True),
+    ImageSet("sign-language-digits", (8, 12, 8, 4, 4), side=100, permissive=True),
+    ImageSet("groceries", (14, 18, 12, 8, 8), side=112, permissive=True),
+    ImageSet("vehicles", (13, 14, 8, 7, 6), side=100, permissive=True),
+    ImageSet("clothing", (13, 14, 12, 12, 12), permissive=True),
+    ImageSet("trashnet", (6, 8, 12, 8, 10)),
+    ImageSet("scenes", (6, 10, 8, 6, 7)),
+    ImageSet("emoji", (2, 2, 1, 1, 1), permissive=True),
+    ImageSet("drawn simple", (11, 11, 48, 40, 46), mirror=False, smallest=0.75, permissive=True, draw=320),
+    ImageSet("drawn coloured shapes", (3, 3, 6, 5, 5), mirror=False, smallest=0.75, permissive=True, draw=14),
+    ImageSet("drawn colours of things", (2, 2, 3, 3, 3), mirror=False, smallest=0.75, permissive=True, draw=160),
 )
 
 

@@ -10,8 +10,8 @@
        L = CE(s * z @ W_set.T) + 0.5 * CE(s * z @ W_all.T)
 
    Now and then the target is a broader word: a Labrador retriever is a dog. Weights are averaged over
-   time (EMA). Finishing steps are taken at full resolution, with more of the small sets, at fixed targets;
-   polishing steps after them, with more digits and drawings.
+   time (EMA). The stages (STAGES) make three cycles of the rate, up and down to nothing (Loshchilov and Hutter,
+   "SGDR", 2017); targets move only at the lower resolution.
 2. Words. The text side learns to send every prompt of a concept to its target, trained or only in the bank.
 3. Scale. The logit scale is fitted on training images kept aside, so that confidence means something.
 
@@ -19,12 +19,13 @@ Fixed steps, seeded; each step draws from its own generator, so `--resume` goes 
 """
 
 import argparse
+import bisect
 import copy
 import itertools
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import augment
 import numpy as np
 import torch
 from concepts import BROADER, NUMBER_WORDS, SECOND_MEANINGS, Concepts, canonical
-from data import EARLY_RESOLUTION, HELD_IN, RESOLUTION, SETS, TRAIN, ImageSet, load, text_bank
+from data import HELD_IN, RESOLUTION, SETS, TRAIN, ImageSet, load, text_bank
 from muon import Muon
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,14 +53,9 @@ ARCHITECTURE: dict[str, Any] = {
     "transformer_layers": 2,
 }
 SEED = 7
-STEPS = 3000
-FINISH_STEPS = 460
-POLISH_STEPS = 300
 BATCH = 256  # images; the shares of the sets add up to it
-RATE = 2e-3  # peak learning rate of AdamW
 CONVOLUTIONS = 2.5  # times the rate: Muon's, for the convolutions
-POLISH_RATE = 6e-4  # the peak in the last steps
-WARMUP = 0.04  # share of the steps
+WARMUP = 0.04  # share of the steps of a cycle
 DECAY = 0.05  # weight decay of matrices
 SMOOTHING = 0.05  # label smoothing
 SCALE = 16.0  # logit scale while training
@@ -67,8 +63,56 @@ BROAD = 0.25  # share of images with a broader word that are taught it
 RESIDUAL = 0.02  # weight of the squared residual of a concept's target
 AVERAGE = 0.998  # EMA per step
 TEXT_BATCH = 256  # prompts
+TEXT_RATE = 2e-3  # peak learning rate
 CHECKPOINT = 500  # steps between checkpoints
 FEW = 10_000  # weights; smaller tensors are not worth rounding to int8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps at one resolution, with one mixture of the sets.
+
+    side   pixels
+    peak   of AdamW's learning rate, where a cycle begins; None goes on with the cycle before
+    """
+
+    steps: int
+    side: int
+    peak: float | None
+
+
+STAGES = (
+    Stage(3000, 64, 2e-3),
+    Stage(460, RESOLUTION, None),
+    Stage(300, RESOLUTION, 6e-4),
+    Stage(2600, 64, 1.4e-3),
+    Stage(900, RESOLUTION, None),
+)
+
+
+class Schedule:
+    """Which stage a step belongs to, and its learning rate."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = stages
+        self.ends = list(itertools.accumulate(stage.steps for stage in stages))
+        self.last = self.ends[-1]
+
+    def at(self, step: int) -> tuple[int, int]:
+        """The stage of a step, and how many steps of it lie behind."""
+        number = bisect.bisect_right(self.ends, step)
+        return number, step - (self.ends[number] - self.stages[number].steps)
+
+    def rate(self, step: int) -> float:
+        """Up in a straight line from the start of the cycle, then down to nothing at its end in another."""
+        number, behind = self.at(step)
+        while (peak := self.stages[number].peak) is None:
+            number -= 1
+            behind += self.stages[number].steps
+        cycle = self.stages[number].steps
+        for stage in itertools.takewhile(lambda stage: stage.peak is None, self.stages[number + 1 :]):
+            cycle += stage.steps
+        return peak * min((behind + 1) / (WARMUP * cycle), (cycle - behind) / ((1 - WARMUP) * cycle))
 
 
 class Pictures:
@@ -98,20 +142,16 @@ class Pictures:
             for splits, labels in zip(self.splits, self.labels, strict=True)
         ]
 
-    def batch(self, step: int, ends: tuple[int, int], rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, R, R) normalised, concepts (B,), sets (B,) of a step.
+    def batch(self, stage: int, behind: int, side: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, R, R) normalised, concepts (B,), sets (B,) of a step of a stage.
 
-        ends   the first finishing step, the first polishing step
+        behind   steps of the stage so far
+        side     R, pixels
         """
-        side = EARLY_RESOLUTION if step < ends[0] else RESOLUTION
         images, labels, sets = [], [], []
         for i, image_set in enumerate(self.sets):
-            count, turn, seed = image_set.share, step, SEED + 1000 * i
-            if step >= ends[1]:
-                count, turn, seed = image_set.polish, step - ends[1], seed + 700
-            elif step >= ends[0]:
-                count, turn, seed = image_set.finish, step - ends[0], seed + 500
-            rows = self.rows[i][draw(len(self.rows[i]), count, turn, seed)]
+            seed = SEED + 1000 * i + 100 * stage
+            rows = self.rows[i][draw(len(self.rows[i]), image_set.shares[stage], behind, seed)]
             pixels = self.pixels[i][rows]
             if image_set.name == "mnist":
                 images.append(augment.digits(pixels, side, rng))
@@ -139,12 +179,12 @@ def concept_name(set_name: str, name: str) -> str:
 def permissive(sets: Sequence[ImageSet]) -> list[ImageSet]:
     """The sets under licences that allow any use, their shares enlarged to fill the batch."""
     kept = [s for s in sets if s.permissive]
-    fields = ("share", "finish", "polish")
-    filled = zip(*(fill_batch([getattr(s, field) for s in kept]) for field in fields), strict=True)
-    return [replace(s, **dict(zip(fields, counts, strict=True))) for s, counts in zip(kept, filled, strict=True)]
+    stages = zip(*(s.shares for s in kept), strict=True)
+    filled = zip(*(fill_batch(shares) for shares in stages), strict=True)
+    return [replace(s, shares=shares) for s, shares in zip(kept, filled, strict=True)]
 
 
-def fill_batch(shares: list[int]) -> list[int]:
+def fill_batch(shares: Sequence[int]) -> list[int]:
     """Whole numbers in these proportions that add up to BATCH."""
     ends = [round(end * BATCH / sum(shares)) for end in itertools.accumulate(shares)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
@@ -218,12 +258,6 @@ def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     return -((1 - SMOOTHING) * hit + SMOOTHING * spread).mean()
 
 
-def rate_at(step: int, steps: int, peak: float = RATE) -> float:
-    """Up in a straight line, then down to nothing in another."""
-    warmup = WARMUP * steps
-    return peak * min((step + 1) / warmup, (steps - step) / (steps - warmup))
-
-
 class Optimisers:
     """Muon for convolutions, AdamW for the rest; vectors, and what is named free, do not decay."""
 
@@ -233,9 +267,9 @@ class Optimisers:
             {"params": [p for p in parameters if p.ndim in (2, 3)], "weight_decay": DECAY},
             {"params": [*(p for p in parameters if p.ndim == 1), *free], "weight_decay": 0.0},
         ]
-        self.adam = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), fused=True)
+        self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)  # step sets the rate
         convolutions = [p for p in parameters if p.ndim == 4]
-        self.muon = Muon(convolutions, lr=CONVOLUTIONS * RATE, weight_decay=DECAY) if convolutions else None
+        self.muon = Muon(convolutions, lr=0.0, weight_decay=DECAY) if convolutions else None
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step down the gradient of the loss, clipped to length 1 where AdamW takes it."""
@@ -267,51 +301,52 @@ def blend(average: nn.Module, current: nn.Module, keep: float) -> None:
                 mine.lerp_(theirs[name], 1 - keep)
 
 
-def sharpen(visual: Any) -> None:
-    """Let the image side take RESOLUTION pixels: its 2x2 positions of the last stage become 3x3."""
-    pool, side = visual.attnpool, RESOLUTION // 32
+def resize(visual: Any, side: int) -> None:
+    """Let the image side take images of another side: its k x k positions become (side / 32) x (side / 32)."""
+    if side == visual.input_resolution:
+        return
+    pool, cells = visual.attnpool, side // 32
     table = pool.positional_embedding.detach()  # (1 + k * k, E), the mean's position first
     k = round((len(table) - 1) ** 0.5)
     grid = table[1:].T.reshape(1, -1, k, k)
-    grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=True)
+    grid = functional.interpolate(grid, size=(cells, cells), mode="bilinear", align_corners=True)
     pool.positional_embedding = nn.Parameter(torch.cat([table[:1], grid.flatten(2)[0].T]))
-    visual.input_resolution = RESOLUTION
+    visual.input_resolution = side
 
 
 def train_images(
-    visual: Any, base: Tensor, pictures: Pictures, lessons: Lessons, args: argparse.Namespace
+    visual: Any, base: Tensor, pictures: Pictures, lessons: Lessons, schedule: Schedule, args: argparse.Namespace
 ) -> tuple[Any, Tensor]:
     """Teach the image side; returns its averaged weights and the targets (C, D)."""
     residual = nn.Embedding.from_pretrained(torch.zeros_like(base), freeze=False)  # (C, D)
     both = nn.ModuleList([visual, residual])
     average = copy.deepcopy(both)
-    optimiser = Optimisers([visual], free=[residual.weight])
-    ends = (args.steps, args.steps + args.finish_steps)
-    first, last = 0, ends[1] + args.polish_steps
-    checkpoint = args.cache / f"checkpoint-{args.steps}{'-permissive' if args.permissive else ''}.pt"
+    counts = "-".join(str(stage.steps) for stage in schedule.stages)
+    checkpoint = args.cache / f"checkpoint-{counts}{'-permissive' if args.permissive else ''}.pt"
+    first, kept = 0, None
     if args.resume and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        first = saved["step"]
-        if first > args.steps:
-            sharpen(visual)
-            sharpen(average[0])
-            optimiser = Optimisers([visual])
+        first, kept = saved["step"], saved["optimiser"]
+        for part in (visual, average[0]):
+            resize(part, schedule.stages[schedule.at(first - 1)[0]].side)
         both.load_state_dict(saved["both"])
         average.load_state_dict(saved["average"])
-        if first not in ends:
-            optimiser.load_state_dict(saved["optimiser"])
     both.to(memory_format=torch.channels_last)
     forward = torch.compile(visual, dynamic=False) if args.compile else visual
     began, shown = time.time(), torch.zeros(4)
-    for step in range(first, last):
-        residual.weight.requires_grad_(step < args.steps)  # then targets stay, only the image side goes on
-        if step == args.steps:
-            sharpen(visual)
-            sharpen(average[0])
-        if step in ends:
-            optimiser = Optimisers([visual])
+    for step in range(first, schedule.last):
+        number, behind = schedule.at(step)
+        side = schedule.stages[number].side
+        if step == first or not behind:
+            moving = side < RESOLUTION  # at full resolution targets stay, only the image side goes on
+            residual.weight.requires_grad_(moving)
+            for part in (visual, average[0]):
+                resize(part, side)
+            optimiser = Optimisers([visual], free=[residual.weight] if moving else [])
+            if kept and behind:
+                optimiser.load_state_dict(kept)
         rng = torch.Generator().manual_seed(SEED * 1_000_003 + step)
-        images, labels, sets = pictures.batch(step, ends, rng)
+        images, labels, sets = pictures.batch(number, behind, side, rng)
         wanted, within, among = lessons.of(labels, sets, rng)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = forward(images)
@@ -319,11 +354,7 @@ def train_images(
         logits = SCALE * functional.normalize(embeddings.float(), dim=1) @ targets.T  # (B, C)
         near, far = cross_entropy(logits, wanted, within), cross_entropy(logits, wanted, among)
         loss = near + 0.5 * far + RESIDUAL * residual.weight[labels.unique()].square().sum(dim=1).mean()
-        polishing = step - ends[1]
-        optimiser.step(
-            loss, rate_at(step, ends[1]) if polishing < 0 else rate_at(polishing, last - ends[1], POLISH_RATE)
-        )
-        behind = step - max(end for end in (0, *ends) if end <= step)  # steps in the average so far
+        optimiser.step(loss, schedule.rate(step))
         blend(average, both, min(AVERAGE, (behind + 1) / (behind + 10)))
         with torch.no_grad():
             right = (logits.masked_fill(~within, -torch.inf).argmax(1) == wanted).float().mean()
@@ -332,14 +363,13 @@ def train_images(
             mean, shown = shown / shown[3], torch.zeros(4)
             pace = (step + 1 - first) * BATCH / (time.time() - began)
             losses = f"within {mean[0]:.3f}  among {mean[1]:.3f}  right {mean[2]:.3f}"
-            print(f"step {step + 1}/{last}  {losses}  {pace:.0f} images/s", flush=True)
-        if (step + 1) % CHECKPOINT == 0 or step + 1 in (*ends, last):
+            print(f"step {step + 1}/{schedule.last}  {losses}  {pace:.0f} images/s", flush=True)
+        if (step + 1) % CHECKPOINT == 0 or step + 1 in schedule.ends:
             state = {"both": both.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
             torch.save(state | {"step": step + 1}, checkpoint.with_suffix(".partial"))
             checkpoint.with_suffix(".partial").replace(checkpoint)
     visual, residual = average
-    if visual.input_resolution != RESOLUTION:  # no finishing steps
-        sharpen(visual)
+    resize(visual, RESOLUTION)
     return visual, functional.normalize(base + residual.weight, dim=1).detach()
 
 
@@ -377,6 +407,7 @@ def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, st
     parts = [model.transformer, model.token_embedding, model.ln_final]
     optimiser = Optimisers(parts, free=[model.text_projection, model.positional_embedding])
     known = (goals.norm(dim=1) > 0).nonzero().flatten()
+    schedule = Schedule([Stage(steps, 0, TEXT_RATE)])
     began, shown = time.time(), torch.zeros(2)
     for step in range(steps):
         rng = torch.Generator().manual_seed(SEED * 2_000_003 + step)
@@ -390,7 +421,7 @@ def train_text(model: Any, goals: Tensor, concepts: Concepts, taught: Tensor, st
         embeddings = functional.normalize(embeddings.float(), dim=1)
         cosine = (embeddings * goals[rows]).sum(dim=1).mean()
         loss = functional.cross_entropy(SCALE * embeddings @ goals.T, rows) + 4 * (1 - cosine)
-        optimiser.step(loss, rate_at(step, steps))
+        optimiser.step(loss, schedule.rate(step))
         shown += torch.stack([cosine.detach(), torch.ones(())])
         if (step + 1) % 200 == 0:
             mean, shown = shown / shown[1], torch.zeros(2)
@@ -466,9 +497,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the zip files and the text bank")
     parser.add_argument("--cache", type=Path, required=True, help="folder for decoded images and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="weights.safetensors to write")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps of the image side, 256 images each")
-    parser.add_argument("--finish-steps", type=int, default=FINISH_STEPS, help="steps after those, at full resolution")
-    parser.add_argument("--polish-steps", type=int, default=POLISH_STEPS, help="steps after those, with more digits")
+    default = [stage.steps for stage in STAGES]
+    parser.add_argument(
+        "--steps", type=int, nargs=len(STAGES), default=default, help="steps of each stage, 256 images each"
+    )
     parser.add_argument("--text-steps", type=int, default=1000, help="steps of the text side, 256 prompts each")
     parser.add_argument("--permissive", action="store_true", help="train on the permissively licensed sets alone")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the cache")
@@ -481,13 +513,14 @@ def main() -> None:
     bank = text_bank(args.data)
     concepts = Concepts(pictures.class_names(), bank, dimensions=ARCHITECTURE["embed_dim"])
     pictures.number(concepts)
-    model: Any = clip_file("model").CLIP(**ARCHITECTURE, image_resolution=EARLY_RESOLUTION)
+    stages = [replace(stage, steps=steps) for stage, steps in zip(STAGES, args.steps, strict=True)]
+    model: Any = clip_file("model").CLIP(**ARCHITECTURE, image_resolution=stages[0].side)
     model.visual.to(memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(concepts)} concepts", flush=True)
     print("  ".join(f"{s.name} {len(rows)}" for s, rows in zip(sets, pictures.rows, strict=True)), flush=True)
 
     lessons = Lessons(concepts, pictures)
-    visual, goals = train_images(model.visual, starting_targets(concepts), pictures, lessons, args)
+    visual, goals = train_images(model.visual, starting_targets(concepts), pictures, lessons, Schedule(stages), args)
     model.visual = visual
     taught = torch.cat([labels[labels >= 0].unique() for labels in pictures.labels]).unique()
     train_text(model, with_second_meanings(goals, concepts), concepts, taught, args.text_steps)

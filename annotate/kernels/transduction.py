@@ -2,23 +2,27 @@
 
 An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
 
-    z_ik ∝ exp( λ s x_i·t_k + ρ (κ d_ik + ℓ Σ_j w_ij z_jk) )            words; class means and neighbours
+    z_ik ∝ exp( λ s x_i·t_k + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) )         words; class means and neighbours
     d_ik = x_i·m_k - |m_k|²/2       m_k without x_i's own share of it
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
                                     to the class means by least squares; π_k = n_k / N
-    ρ    = n̄ / (n̄ + 10)             n̄ = N / exp(entropy of π): images of a class that is in use; with few of
-                                    them neither their mean nor five neighbours say much
-    λ    ← √(λ · 0.7 λ*),   λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k), from λ = 1 and the second pass on
+    κ    = 0.3 tr(S) / tr(S²)       S the covariance of the images in the metric: one over the variance of a typical
+                                    direction, less because images differ along fewer directions than a Gaussian
+    p    = Σ z_i·(W z)_i / Σ z_i·z_i      purity: how far neighbours agree
+    τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / exp(entropy of π), images of a
+                                    class that is in use. With few, or where neighbours differ, words decide
+    λ    ← √(λ (1 - 0.4 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k), from the second pass on; λ = 1
+                                    before
 
 x and t are raw in the words' term; in the others they are seen in the metric, images from their mean. The metric is
 Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled to keep the mean
 squared length. w are the rows of the graph of 5 nearest neighbours.
 
 The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
-graph, means drawn to the text. Moving the anchors among the images, leaving one out and fitting λ are ours. λ is
-the likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
-words that contradict what the images agree on lose weight.
+graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
+likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
+words that contradict what the images agree on lose weight. What each part is worth: docs/refinement.md.
 
 N images, K classes, D dimensions.
 """
@@ -37,11 +41,11 @@ from annotate.kernels.vectors import Floats, unit
 from annotate.kernels.zeroshot import assign, probabilities, similarities
 
 NEIGHBOURS = 5
-SHARPNESS = 200.0  # κ
-AGREEMENT = 4.0  # ℓ
-ANCHOR = 4.0  # α, images that the words of a class count for
-FEW = 10.0  # images of a class at which they are trusted by half
-DISCOUNT = 0.7  # of the likeliest weight of the words
+SHARPNESS = 0.3  # κ in units of one over the variance of a typical direction
+AGREEMENT = 8.0  # ℓ
+ANCHOR = 6.0  # α, images that the words of a class count for
+FEW = 5.0  # images of a class at which they are trusted by half
+DISCOUNT = 0.4  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 SETTLED = 0.001  # share of images that move in the last pass
 FEWEST_PASSES = 4  # λ needs these to leave its start
@@ -55,10 +59,12 @@ class Metric:
 
     centre   (D,) mean of the images
     map      (D, D) symmetric; x = (embedding - centre) @ map
+    typical  tr(S²) / tr(S) for the covariance S of x: the variance along a direction, weighted by itself
     """
 
     centre: Wide
     map: Wide
+    typical: float
 
 
 def image_metric(embeddings: Floats) -> Metric:
@@ -73,8 +79,11 @@ def image_metric(embeddings: Floats) -> Metric:
     values, axes = np.linalg.eigh(shrunk)
     values = np.maximum(values, 1e-12 * max(float(values[-1]), 1e-12))
     straight = (axes * values**-0.25) @ axes.T
-    length = float(np.einsum("ij,jk,ki->", straight, moments, straight))
-    return Metric(centre, straight * np.sqrt(trace / length) if length > 0 else np.eye(d))
+    seen = straight @ moments @ straight
+    length = float(np.trace(seen))
+    if length <= 0:  # all images are one
+        return Metric(centre, np.eye(d), 1.0)
+    return Metric(centre, straight * np.sqrt(trace / length), trace / length**2 * float((seen**2).sum()))
 
 
 def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: float, iterations: int) -> Iterator[Pass]:
@@ -100,8 +109,11 @@ def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: flo
         counts = chances.sum(axis=0, dtype=np.float64)
         sums = chances.T.astype(np.float64) @ x
         fit = class_fit(x, lengths, chances, counts, sums + ANCHOR * anchors(t, counts, sums))
-        evidence = SHARPNESS * fit + AGREEMENT * (graph @ chances)
-        logits = weight * logit_scale * words + trust(counts / n, n) * evidence
+        around = graph @ chances
+        pure = purity(chances, around)
+        trusted = pure * trust(counts / n, n)
+        evidence = SHARPNESS / metric.typical * fit + AGREEMENT * pure**3 * around
+        logits = weight * logit_scale * words + trusted * evidence
         similarity = (logits / logit_scale).astype(np.float32)
         chances = probabilities(similarity, 1 / logit_scale)
         labels = assign(similarity)
@@ -112,7 +124,7 @@ def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: flo
             return
         if iteration:
             likeliest = word_weight(logit_scale * words, chances, start=weight)
-            weight = float(np.sqrt(weight * np.clip(DISCOUNT * likeliest, LIGHTEST, HEAVIEST)))
+            weight = float(np.sqrt(weight * np.clip((1 - DISCOUNT * trusted) * likeliest, LIGHTEST, HEAVIEST)))
 
 
 def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
@@ -141,8 +153,13 @@ def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchore
     return fit
 
 
+def purity(chances: Floats, around: Floats) -> float:
+    """p: how far an image's neighbours share its classes, from 0 to 1; around are the neighbours' mean chances."""
+    return min(1.0, float(np.einsum("ij,ij->", chances, around)) / float(np.einsum("ij,ij->", chances, chances)))
+
+
 def trust(shares: Wide, n: int) -> float:
-    """ρ: how much images say of each other, by the images of a class that is in use."""
+    """n̄ / (n̄ + 5), n̄ the images of a class that is in use."""
     entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
     images = n / np.exp(entropy)
     return float(images / (images + FEW))
@@ -159,7 +176,7 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
         if spread <= 1e-12:
             return weight
         step = (target - float(mean.mean())) / spread
-        weight = float(np.clip(weight + np.clip(step, -weight / 2, weight), LIGHTEST, 2 * HEAVIEST / DISCOUNT))
+        weight = float(np.clip(weight + np.clip(step, -weight / 2, weight), LIGHTEST, 2 * HEAVIEST / (1 - DISCOUNT)))
     return weight
 
 

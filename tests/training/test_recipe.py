@@ -103,18 +103,30 @@ def test_muon_finds_the_least_of_a_bowl() -> None:
 
 def test_shares_fill_the_batch_also_of_the_permissive_sets_alone() -> None:
     for sets in (SETS, train_tiny.permissive(SETS)):
-        assert sum(s.share for s in sets) == train_tiny.BATCH
-        assert sum(s.finish for s in sets) == train_tiny.BATCH
-        assert sum(s.polish for s in sets) == train_tiny.BATCH
+        assert [sum(shares) for shares in zip(*(s.shares for s in sets), strict=True)] == [train_tiny.BATCH] * len(
+            train_tiny.STAGES
+        )
     names = {s.name for s in train_tiny.permissive(SETS)}
     assert names.isdisjoint({"tiny-imagenet", "cifar10", "scenes", "trashnet"})
 
 
-def test_the_rate_rises_and_falls_to_nothing() -> None:
-    rates = [train_tiny.rate_at(step, 100) for step in range(100)]
-    assert max(rates) == pytest.approx(train_tiny.RATE, rel=0.02)
-    assert rates[0] < max(rates) / 2
-    assert rates[-1] < train_tiny.RATE / 90
+def test_the_rate_rises_and_falls_to_nothing_in_every_cycle() -> None:
+    stages = [train_tiny.Stage(60, 64, 2e-3), train_tiny.Stage(40, 96, None), train_tiny.Stage(50, 96, 5e-4)]
+    schedule = train_tiny.Schedule(stages)
+    rates = np.array([schedule.rate(step) for step in range(schedule.last)])
+    assert rates[:100].max() == pytest.approx(2e-3, rel=0.02)
+    assert (np.diff(rates[5:100]) < 0).all()
+    assert rates[99] < 2e-3 / 90
+    assert rates[100:].max() == pytest.approx(5e-4, rel=0.02)
+    assert rates[-1] < 5e-4 / 45
+    assert [schedule.at(step) for step in (0, 59, 60, 99, 100, 149)] == [
+        (0, 0),
+        (0, 59),
+        (1, 0),
+        (1, 39),
+        (2, 0),
+        (2, 49),
+    ]
 
 
 def test_rounded_weights_come_back_near_what_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,12 +142,12 @@ def test_rounded_weights_come_back_near_what_they_were(tmp_path: Path, monkeypat
         assert float(error) < 0.02, name
 
 
-def test_positions_grow_with_the_resolution() -> None:
+def test_positions_grow_and_shrink_with_the_resolution() -> None:
     visual = clip_file("model").ModifiedResNet((1, 1, 1, 1), 16, 4, 64, 8)
-    images = torch.zeros(2, 3, 96, 96)
-    train_tiny.sharpen(visual)
-    assert visual(images).shape == (2, 16)
-    assert len(visual.attnpool.positional_embedding) == 1 + 9
+    for side in (96, 64):
+        train_tiny.resize(visual, side)
+        assert visual(torch.zeros(2, 3, side, side)).shape == (2, 16)
+        assert len(visual.attnpool.positional_embedding) == 1 + (side // 32) ** 2
 
 
 @pytest.mark.parametrize("name", ["red", "blue", "gray"])
