@@ -5,6 +5,7 @@ N images, D dimensions, k neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,15 @@ Neighbours = npt.NDArray[np.int32]
 BLOCK = 1 << 26  # similarities held at a time, 256 MB
 
 
-def neighbour_graph(embeddings: Floats, k: int) -> Any:
-    """The graph of k nearest neighbours by cosine: an edge where either is among the nearest of the other.
+def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
+    """The graph of nearest neighbours: an edge where either is among the nearest of the other.
 
-    embeddings  (N, D) unit rows
-    returns     (N, N) scipy.sparse.csr_array, symmetric similarities of neighbours, rows divided by their sums
+    nearest  (N, k) of `nearest_neighbours`, and their cosines (N, k)
+    returns  (N, N) scipy.sparse.csr_array, symmetric similarities of neighbours, rows divided by their sums
     """
     from scipy.sparse import csr_array
 
-    n = len(embeddings)
-    nearest, cosines = nearest_neighbours(embeddings, k)
+    n = len(nearest)
     edges = np.maximum(cosines, 0).ravel(), (np.repeat(np.arange(n), nearest.shape[1]), nearest.ravel())
     one_way = csr_array(edges, shape=(n, n))
     both = csr_array(one_way.maximum(one_way.T))
@@ -36,9 +36,13 @@ def neighbour_graph(embeddings: Floats, k: int) -> Any:
     return both
 
 
-def nearest_neighbours(embeddings: Floats, k: int) -> tuple[Neighbours, Floats]:
+def nearest_neighbours(
+    embeddings: Floats, k: int, advance: Callable[[int], None] = lambda count: None
+) -> tuple[Neighbours, Floats]:
     """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first. Exact.
 
+    embeddings  (N, D) unit rows
+    advance     told how many more rows are done
     k is at most N - 1; the work grows with N². Of equally similar rows any may be taken.
     """
     n = len(embeddings)
@@ -56,4 +60,5 @@ def nearest_neighbours(embeddings: Floats, k: int) -> tuple[Neighbours, Floats]:
         order = np.argsort(-values, axis=1, kind="stable")
         nearest[rows] = np.take_along_axis(best, order, axis=1)
         cosines[rows] = np.take_along_axis(values, order, axis=1)
+        advance(len(itself))
     return nearest, cosines

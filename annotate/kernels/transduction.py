@@ -22,7 +22,7 @@ squared length. w are the rows of the graph of 5 nearest neighbours.
 The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
 graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
 likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
-words that contradict what the images agree on lose weight. What each part is worth: docs/refinement.md.
+words that contradict what the images agree on lose weight.
 
 N images, K classes, D dimensions.
 """

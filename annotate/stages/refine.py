@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +12,14 @@ from annotate.config import Config, RefineSettings
 from annotate.errors import StaleArtifact, first_few, printable
 from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
 from annotate.kernels.calibration import matching_temperature
-from annotate.kernels.neighbours import neighbour_graph
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass, assigned, refine_dynamic
 from annotate.kernels.transduction import NEIGHBOURS, transduce
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, Iteration, Note, Refinement, Texts
-from annotate.stages import run_stage
+from annotate.stages import cache, run_stage
 from annotate.stages.cluster import cluster
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
@@ -27,6 +28,7 @@ VERSION = 1
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
+WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
@@ -68,7 +70,8 @@ def refine(
         plan = Plan("refine", VERSION, knobs, inputs)
 
         def make() -> Refinement:
-            return label(images, texts, clusters, settings, iterations, progress)
+            graph = own_graph(workspace, images, progress) if method == "transductive" else None
+            return label(images, texts, clusters, graph, settings, iterations, progress)
 
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)
         for note in record.notes:
@@ -95,6 +98,24 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
     return workspace.read(Clusters)
 
 
+def own_graph(workspace: Workspace, images: Embeddings, progress: Progress) -> Any:
+    """The graph of the workspace's embeddings; neighbours that took a while to find are kept."""
+    n = len(images.embeddings)
+    if n < WORTH_KEEPING:
+        return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS))
+    digest = workspace.digests("embed", "embeddings.npy")["embed/embeddings.npy"]
+    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-{digest[:16]}.npz"
+    stored = cache.read(kept)
+    if not {"nearest", "cosines"} <= stored.keys() or len(stored["nearest"]) != n:
+        with progress.steps("finding neighbours", n, "images") as advance:
+            nearest, cosines = nearest_neighbours(images.embeddings, NEIGHBOURS, advance)
+        stored = {"nearest": nearest, "cosines": cosines}
+        for older in kept.parent.glob("neighbours-*.npz"):
+            older.unlink()
+        cache.write(kept, stored)
+    return neighbour_graph(stored["nearest"], stored["cosines"])
+
+
 def check_dimensions(images: Embeddings, texts: Texts) -> None:
     d, expected = texts.text_embeddings.shape[1], images.embeddings.shape[1]
     if d != expected:
@@ -108,6 +129,7 @@ def label(
     images: Embeddings,
     texts: Texts,
     clusters: Clusters | None,
+    graph: Any,
     settings: RefineSettings,
     iterations: int,
     progress: Progress,
@@ -118,7 +140,7 @@ def label(
     history: list[Iteration] = []
     before: Ints | None = None
     with progress.iterations() as show:
-        for last in passes(images, texts, clusters, settings, iterations, temperature):
+        for last in passes(images, texts, clusters, graph, settings, iterations, temperature):
             if before is None:
                 zero_shot = last.labels
                 expected = mean_confidence(last.similarity, own_temperature)
@@ -161,6 +183,7 @@ def passes(
     images: Embeddings,
     texts: Texts,
     clusters: Clusters | None,
+    graph: Any,
     settings: RefineSettings,
     iterations: int,
     temperature: float,
@@ -171,7 +194,6 @@ def passes(
         start, end = settings.text_weight_start, settings.text_weight_end
         yield from refine_dynamic(x, t, iterations=iterations, start=start, end=end)
     elif settings.method == "transductive":
-        graph = neighbour_graph(x, NEIGHBOURS)
         yield from transduce(x, t, graph, logit_scale=images.model["logit_scale"], iterations=iterations)
     elif clusters:
         levels = levels_of(x, clusters, settings.cluster_weights)

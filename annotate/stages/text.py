@@ -6,8 +6,6 @@ else, so that a class has the same embedding whatever was encoded before it or b
 
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress, Silent
 from annotate.prompts import SETS, automatic, prompts_for
 from annotate.records import IMPORTED, Model, Texts
-from annotate.stages import run_stage
+from annotate.stages import cache, run_stage
 from annotate.workspace import Plan, Workspace
 
 VERSION = 1
@@ -102,8 +100,8 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
 
 def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], progress: Progress) -> Floats:
     """The classes' embeddings (K, D), encoding those that the cache does not hold."""
-    cache = workspace.root / ".cache" / f"text-{model['digest'][:16]}.npz"
-    known = read_cache(cache)
+    kept = workspace.root / ".cache" / f"text-{model['digest'][:16]}.npz"
+    known = read_cache(kept)
     keys = {name: content_digest(list(wording)) for name, wording in prompts.items()}
     new = [name for name, key in keys.items() if key not in known]
     if new:
@@ -120,7 +118,7 @@ def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequenc
             for name in new:
                 known[keys[name]] = mean_of_prompts(encoder.encode_text(list(prompts[name])))
                 advance(1)
-        write_cache(cache, known)
+        cache.write(kept, {"keys": np.array(list(known)), "rows": np.stack(list(known.values()))})
     return np.stack([known[key] for key in keys.values()])
 
 
@@ -130,17 +128,8 @@ def mean_of_prompts(rows: Floats) -> Floats:
 
 
 def read_cache(path: Path) -> dict[str, Floats]:
-    """Class embeddings by the digest of their prompts; a cache that cannot be read is an empty one."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(zip(stored["keys"].tolist(), stored["rows"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    """Class embeddings by the digest of their prompts."""
+    stored = cache.read(path)
+    if not {"keys", "rows"} <= stored.keys() or len(stored["keys"]) != len(stored["rows"]):
         return {}
-
-
-def write_cache(path: Path, known: Mapping[str, Floats]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with open(part, "wb") as file:
-        np.savez(file, keys=np.array(list(known)), rows=np.stack(list(known.values())))
-    os.replace(part, path)
+    return dict(zip(stored["keys"].tolist(), stored["rows"], strict=True))

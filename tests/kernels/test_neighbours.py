@@ -28,11 +28,11 @@ def test_neighbours_are_those_of_a_full_sort(rows: Floats, block: int, monkeypat
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_fewer_images_than_neighbours_are_all_neighbours(rows: Floats, n: int) -> None:
     assert nearest_neighbours(rows[:n], 5)[0].shape == (n, n - 1)
-    assert neighbour_graph(rows[:n], 5).shape == (n, n)
+    assert neighbour_graph(*nearest_neighbours(rows[:n], 5)).shape == (n, n)
 
 
 def test_the_graph_goes_both_ways_and_its_rows_add_up_to_one(rows: Floats) -> None:
-    graph = neighbour_graph(rows, 4)
+    graph = neighbour_graph(*nearest_neighbours(rows, 4))
     dense = graph.toarray()
     np.testing.assert_array_equal(dense > 0, (dense > 0).T)
     np.testing.assert_allclose(dense.sum(axis=1), 1, atol=1e-6)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from annotate.kernels import transduction
-from annotate.kernels.neighbours import neighbour_graph
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import (
     ANCHOR,
@@ -40,7 +40,7 @@ def planted(
 
 
 def outcome(images: Floats, texts: Floats, iterations: int = 15) -> list[Pass]:
-    graph = neighbour_graph(images, 5)
+    graph = neighbour_graph(*nearest_neighbours(images, 5))
     return list(transduce(images, texts, graph, logit_scale=30.0, iterations=iterations))
 
 

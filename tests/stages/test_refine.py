@@ -10,6 +10,7 @@ import pytest
 import annotate
 from annotate.kernels.vectors import unit
 from annotate.reports.summary import warnings_of
+from annotate.stages import refine as stage
 from annotate.stages.refine import signs_of_collapse
 from annotate.workspace import Workspace
 
@@ -57,9 +58,26 @@ def test_without_one_the_mean_confidence_is_that_of_zero_shot(plant: Plant, blob
 
 def test_the_preset_follows_the_number_of_images(plant: Plant, blobs: Blobs) -> None:
     plant(*blobs(n=60)[:2])
-    assert annotate.refine().method == "direct"
-    plant(*blobs(n=160)[:2])
-    assert annotate.refine().method == "dynamic"
+    assert annotate.refine().method == "transductive"
+    assert annotate.refine(preset="large").method == "dynamic"
+
+
+def test_neighbours_are_found_once(plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "WORTH_KEEPING", 100)
+    x, t, _ = blobs(n=160)
+    plant(x, t)
+    first = annotate.refine()
+    kept = list(Path("artifacts/.cache").glob("neighbours-*.npz"))
+    assert len(kept) == 1
+    written = kept[0].stat().st_mtime_ns
+    again = annotate.refine(force=True)
+    assert kept[0].stat().st_mtime_ns == written
+    np.testing.assert_array_equal(first.probabilities, again.probabilities)
+    kept[0].write_bytes(b"half a file")
+    np.testing.assert_array_equal(annotate.refine(force=True).probabilities, first.probabilities)
+    plant(x[::-1].copy(), t)
+    annotate.refine()
+    assert [path.name for path in Path("artifacts/.cache").glob("neighbours-*.npz")] != [kept[0].name]
 
 
 def test_direct_takes_one_pass_and_ignores_iterations(plant: Plant, blobs: Blobs) -> None:
