@@ -311,6 +311,9 @@ def refine(
     iterations: Iterations = None,
     text_weight_start: TextWeightStart = None,
     text_weight_end: TextWeightEnd = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Classes are known to have about as many images each (transductive).")
+    ] = False,
     prompts: Prompts = None,
     workspace: Place = None,
     config: ConfigFile = None,
@@ -338,6 +341,7 @@ def refine(
                 "refine.iterations": iterations,
                 "refine.text_weight_start": text_weight_start,
                 "refine.text_weight_end": text_weight_end,
+                "refine.class_sizes": "balanced" if balanced else None,
             },
         ),
     )

@@ -79,6 +79,9 @@ class RefineSettings:
     )
     text_weight_start: float = knob(0.95, "weight of the words in a prototype at the first iteration", low=0, high=1)
     text_weight_end: float = knob(0.60, "weight of the words that the schedule runs toward", low=0, high=1)
+    class_sizes: str = knob(
+        "free", "transductive: what is known of how many images a class has", choices=("free", "balanced")
+    )
     cluster_weights: str = knob(
         "equal", "soft: clusters count all the same, or by their images", choices=("equal", "size")
     )

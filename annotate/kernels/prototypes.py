@@ -28,12 +28,14 @@ class Pass:
     similarity   (N, K) cosines; in transduction log-probabilities over the logit scale
     labels       (N,)
     text_weight  w that made the prototypes; 1 at the start, None where a method has none
+    trust        in what images say of each other, from 0 to 1, where a method weighs that
     """
 
     prototypes: Floats
     similarity: Floats
     labels: Ints
     text_weight: float | None
+    trust: float = 0.0
 
 
 def refine_dynamic(embeddings: Floats, texts: Floats, *, iterations: int, start: float, end: float) -> Iterator[Pass]:

@@ -86,14 +86,19 @@ def image_metric(embeddings: Floats) -> Metric:
     return Metric(centre, straight * np.sqrt(trace / length), trace / length**2 * float((seen**2).sum()))
 
 
-def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: float, iterations: int) -> Iterator[Pass]:
+def transduce(
+    embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: float, iterations: int, balanced: bool = False
+) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration until hardly an image moves; the last is the outcome.
 
     embeddings   (N, D) float32 unit rows
     texts        (K, D) float32 unit rows
     graph        (N, N) sparse, of `neighbour_graph`
     logit_scale  s of the model
-    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ.
+    balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
+                 its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
+    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ, its
+    trust τ.
     """
     n = len(embeddings)
     metric = image_metric(embeddings)
@@ -114,11 +119,13 @@ def transduce(embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: flo
         trusted = pure * trust(counts / n, n)
         evidence = SHARPNESS / metric.typical * fit + AGREEMENT * pure**3 * around
         logits = weight * logit_scale * words + trusted * evidence
+        if balanced:
+            logits += evening(logits)
         similarity = (logits / logit_scale).astype(np.float32)
         chances = probabilities(similarity, 1 / logit_scale)
         labels = assign(similarity)
         settled = (labels != last.labels).mean() < SETTLED
-        last = Pass(class_means(embeddings, chances, texts), similarity, labels, weight)
+        last = Pass(class_means(embeddings, chances, texts), similarity, labels, weight, trusted)
         yield last
         if settled and iteration >= FEWEST_PASSES:
             return
@@ -153,6 +160,15 @@ def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchore
     return fit
 
 
+def evening(logits: Floats, sweeps: int = 10) -> Floats:
+    """What to add to the logits of each class, (K,), for all to have the same share of the images."""
+    offsets = np.zeros(logits.shape[1], np.float32)
+    for _ in range(sweeps):
+        shares = probabilities(logits + offsets, 1.0).mean(axis=0, dtype=np.float64)
+        offsets -= np.log(np.maximum(shares * len(shares), 1e-6)).astype(np.float32)
+    return offsets
+
+
 def purity(chances: Floats, around: Floats) -> float:
     """p: how far an image's neighbours share its classes, from 0 to 1; around are the neighbours' mean chances."""
     return min(1.0, float(np.einsum("ij,ij->", chances, around)) / float(np.einsum("ij,ij->", chances, chances)))
@@ -178,6 +194,30 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
         step = (target - float(mean.mean())) / spread
         weight = float(np.clip(weight + np.clip(step, -weight / 2, weight), LIGHTEST, 2 * HEAVIEST / (1 - DISCOUNT)))
     return weight
+
+
+def expected_accuracy(zero_shot: float, confidence: float, last: Pass) -> float:
+    """What share of the labels of the last pass is right, as far as can be told without labels.
+
+        log-odds = -0.44 + 1.45 log-odds(zero-shot confidence)
+                   + τ (0.38 (log-odds(confidence) - log-odds(zero-shot confidence)) + 1.5 log min(λ, 1))
+
+    Zero-shot confidence is nearly calibrated; z's own is too high, since neighbours and class means say the same thing
+    twice; words that images contradict make mistakes that images cannot see. The four numbers are least squares
+    over the cases of `benchmarks/cases.py` and `tiny`'s sets (benchmarks/refinement.py measures what comes of them).
+
+    zero_shot   mean probability of the labels of the words alone
+    confidence  mean probability z of the labels
+    """
+    words, own = log_odds(zero_shot), log_odds(confidence)
+    weight = 1.0 if last.text_weight is None else last.text_weight
+    images = last.trust * (0.38 * (own - words) + 1.5 * np.log(min(weight, 1.0)))
+    return float(1 / (1 + np.exp(0.44 - 1.45 * words - images)))
+
+
+def log_odds(share: float) -> float:
+    bounded = np.clip(share, 0.005, 0.995)
+    return float(np.log(bounded / (1 - bounded)))
 
 
 def class_means(embeddings: Floats, chances: Floats, texts: Floats) -> Floats:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from annotate.config import Config, RefineSettings
-from annotate.errors import StaleArtifact, first_few, printable
+from annotate.errors import ConfigError, StaleArtifact, first_few, printable
 from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
 from annotate.kernels.calibration import matching_temperature
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass, assigned, refine_dynamic
-from annotate.kernels.transduction import NEIGHBOURS, transduce
+from annotate.kernels.transduction import NEIGHBOURS, expected_accuracy, transduce
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress, Silent
@@ -52,6 +52,10 @@ def refine(
         settings = config.resolve(len(images.embeddings)).refine
         method = settings.method
         iterations = settings.iterations or ITERATIONS[method]
+        if settings.class_sizes == "balanced" and method != "transductive":
+            raise ConfigError(
+                f"'{method}' cannot use that classes are balanced", hint="add --method transductive, or leave it out"
+            )
         knobs: dict[str, object] = {"method": method, "temperature": settings.temperature}
         inputs = {
             **workspace.digests("embed", "embeddings.npy"),
@@ -63,6 +67,8 @@ def refine(
             knobs["iterations"] = iterations
         if method == "dynamic":
             knobs |= {"text_weight_start": settings.text_weight_start, "text_weight_end": settings.text_weight_end}
+        if method == "transductive":
+            knobs["class_sizes"] = settings.class_sizes
         if method == "soft":
             knobs["cluster_weights"] = settings.cluster_weights
             clusters = own_clusters(workspace, config, progress)
@@ -142,17 +148,14 @@ def label(
     with progress.iterations() as show:
         for last in passes(images, texts, clusters, graph, settings, iterations, temperature):
             if before is None:
-                zero_shot = last.labels
                 expected = mean_confidence(last.similarity, own_temperature)
             moved = 0 if before is None else int((last.labels != before).sum())
             before = last.labels
             history.append(row_of(len(history), last, moved, temperature))
             show(history[-1])
     if settings.method == "transductive":
-        # The share of images that the words alone label alike is near the accuracy; never all (Laplace), nor chance.
-        expected = max(
-            (int((last.labels == zero_shot).sum()) + 1) / (len(zero_shot) + 2), 1.2 / last.similarity.shape[1]
-        )
+        own = mean_confidence(last.similarity, own_temperature)
+        expected = max(expected_accuracy(expected, own, last), 1.2 / last.similarity.shape[1])
     if settings.temperature is None and settings.method != "direct" and last.similarity.shape[1] > 1:
         temperature = matching_temperature(last.similarity, expected)
     chances = probabilities(last.similarity, temperature)
@@ -194,7 +197,9 @@ def passes(
         start, end = settings.text_weight_start, settings.text_weight_end
         yield from refine_dynamic(x, t, iterations=iterations, start=start, end=end)
     elif settings.method == "transductive":
-        yield from transduce(x, t, graph, logit_scale=images.model["logit_scale"], iterations=iterations)
+        balanced = settings.class_sizes == "balanced"
+        scale = images.model["logit_scale"]
+        yield from transduce(x, t, graph, logit_scale=scale, iterations=iterations, balanced=balanced)
     elif clusters:
         levels = levels_of(x, clusters, settings.cluster_weights)
         yield from refine_soft(x, t, levels, iterations=iterations, temperature=temperature)

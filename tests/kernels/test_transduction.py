@@ -13,6 +13,7 @@ from annotate.kernels.transduction import (
     ANCHOR,
     anchors,
     class_fit,
+    expected_accuracy,
     image_metric,
     purity,
     transduce,
@@ -136,11 +137,33 @@ def test_right_words_stay_right_where_classes_are_uneven_or_absent() -> None:
     assert after > 0.95
 
 
+def test_knowing_that_classes_are_balanced_mends_more() -> None:
+    images, texts, labels = planted([60] * 5, wrong=1.6, spread=0.7, d=24, seed=3)
+    graph = neighbour_graph(*nearest_neighbours(images, 5))
+    free, even = (
+        list(transduce(images, texts, graph, logit_scale=30.0, iterations=15, balanced=balanced))[-1]
+        for balanced in (False, True)
+    )
+    assert (free.labels == labels).mean() < 0.85
+    assert (even.labels == labels).mean() > 0.95
+    np.testing.assert_allclose(np.bincount(even.labels, minlength=5) / len(labels), 0.2, atol=0.02)
+
+
 def test_wrong_words_lose_weight() -> None:
     right, wrong = (outcome(*planted([60] * 5, wrong=w, seed=1)[:2])[-1].text_weight for w in (0.2, 1.4))
     assert right is not None
     assert wrong is not None
     assert wrong < right
+
+
+@pytest.mark.parametrize("confidence", [0.3, 0.8, 0.97])
+def test_doubted_words_and_untrusted_images_are_expected_to_be_wrong(confidence: float) -> None:
+    def expected(weight: float, trust: float) -> float:
+        nothing = np.zeros((1, 1), np.float32)
+        return expected_accuracy(confidence, 0.99, Pass(nothing, nothing, np.zeros(1, np.int64), weight, trust))
+
+    assert expected(0.4, 0.9) < expected(0.8, 0.9) < expected(1.0, 0.9) == expected(1.4, 0.9) < 1
+    assert expected(0.4, 0.0) == expected(1.0, 0.0) < expected(1.0, 0.5)
 
 
 def test_the_order_of_the_images_does_not_matter() -> None:

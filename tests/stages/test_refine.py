@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import annotate
+from annotate.errors import ConfigError
 from annotate.kernels.vectors import unit
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
@@ -60,6 +61,15 @@ def test_the_preset_follows_the_number_of_images(plant: Plant, blobs: Blobs) -> 
     plant(*blobs(n=60)[:2])
     assert annotate.refine().method == "transductive"
     assert annotate.refine(preset="large").method == "dynamic"
+
+
+def test_balanced_classes_are_for_transduction(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(n=200, k=5, spread=0.4, blur=0.5)[:2])
+    even = annotate.refine(class_sizes="balanced")
+    free = annotate.refine()
+    assert np.bincount(even.labels, minlength=5).std() < np.bincount(free.labels, minlength=5).std()
+    with pytest.raises(ConfigError, match="'dynamic' cannot"):
+        annotate.refine(method="dynamic", class_sizes="balanced")
 
 
 def test_neighbours_are_found_once(plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
