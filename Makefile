@@ -10,7 +10,7 @@ BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
 
-.PHONY: help setup demo test check lint types licences bench bench-tiny docs dataset wheel clean
+.PHONY: help setup demo test check lint types licences bench bench-tiny bench-refinement docs dataset wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,13 +49,18 @@ licences: setup
 bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embed
-	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.refinement
 
-# The image sets that `tiny` is trained and measured on: see training/README.md.
+# The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
+# (benchmarks/cases.py).
 DATA ?= ../shared/data
 
 bench-tiny: setup
 	$(BIN)/python training/evaluate.py --data "$(DATA)" --write
+
+bench-refinement: setup
+	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
+	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --sensitivity --write
 
 docs: setup
 	$(BIN)/python docs/reference.py
