@@ -65,7 +65,7 @@ AVERAGE = 0.998  # EMA per step
 TEXT_BATCH = 256  # prompts
 TEXT_RATE = 2e-3  # peak learning rate
 CHECKPOINT = 500  # steps between checkpoints
-FEW = 10_000  # weights; smaller tensors are not worth rounding to int8
+FEW = 100_000  # weights; smaller tensors are not worth rounding to int8
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,9 @@ class Lessons:
         self.negative = torch.from_numpy(~(concepts.related | concepts.alike))
         self.unrelated = torch.from_numpy(~concepts.related)
         taught = torch.cat(pictures.labels).unique()
-        covered = concepts.covers[:, taught[taught >= 0]].sum(axis=1)  # the fewer, the more often a word is taught
+        covered = (
+            concepts.covers[:, taught[taught >= 0]].sum(axis=1).clip(min=1)
+        )  # the fewer, the more often it is taught
         self.broader = [concepts.broader(i) for i in range(c)]
         self.weights = [torch.from_numpy(covered[words] ** -0.5) for words in self.broader]
 
@@ -461,7 +463,8 @@ def mean_prompt(model: Any, tokenizer: Tokenizer, prompts: list[str]) -> Tensor:
 def save(model: nn.Module, out: Path, *, small: bool) -> None:
     """The state dict of clip.model.CLIP, without the counters that build_model does not need.
 
-    small   matrices as int8 with one scale per row, the rest as float16; else all as float32
+    small   matrices as int8 with one scale per row, the rest as float16; else all as float32. Shortcuts
+            (downsample) stay float16: rounded, they did two thirds of the harm to embeddings of training images
     """
     from safetensors.torch import save_file
 
@@ -469,7 +472,7 @@ def save(model: nn.Module, out: Path, *, small: bool) -> None:
     kept = {n: t.contiguous() for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
     state = {}
     for name, weight in kept.items():
-        if small and weight.ndim > 1 and weight.numel() > FEW:
+        if small and weight.ndim > 1 and weight.numel() > FEW and "downsample" not in name:
             state[name], state[f"{name}.scale"] = quantised(weight)
         else:
             state[name] = weight.half() if small else weight

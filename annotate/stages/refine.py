@@ -24,7 +24,7 @@ from annotate.stages.cluster import cluster
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
-VERSION = 1
+VERSION = 2
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
