@@ -60,7 +60,7 @@ bench-tiny: setup
 
 bench-refinement: setup
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
-	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --sensitivity --write
+	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --seeds 2 --sensitivity --write
 
 docs: setup
 	$(BIN)/python docs/reference.py

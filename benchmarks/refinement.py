@@ -177,9 +177,12 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, help="FILE.npz of embeddings, names and labels")
     parser.add_argument("--data", type=Path, help="folder of the files that the cases are cut from")
     parser.add_argument("--seeds", type=int, default=5, help="draws of each published case; two of each further one")
+    parser.add_argument("--balanced", action="store_true", help="`auto --balanced` as well")
     parser.add_argument("--sensitivity", action="store_true", help="halve and double each constant")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/refinement.md")
     args = parser.parse_args()
+    if args.balanced:
+        OURS["auto, balanced"] = {"method": "auto", "class_sizes": "balanced"}
     if args.data is None:
         print(tables([read(file) for file in args.files] or [digits()]))
         return

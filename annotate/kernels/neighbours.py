@@ -15,7 +15,7 @@ from annotate.kernels.vectors import Floats
 
 Neighbours = npt.NDArray[np.int32]
 
-BLOCK = 1 << 26  # similarities held at a time, 256 MB
+BLOCK = 1 << 26  # similarities held at a time, 256 MB, and their order, 512 MB
 
 
 def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
@@ -53,10 +53,11 @@ def nearest_neighbours(
         rows = slice(start, min(start + height, n))
         similarity = embeddings[rows] @ embeddings.T
         itself = np.arange(rows.stop - rows.start)
-        similarity[itself, itself + start] = -np.inf
+        distance = np.negative(similarity, out=similarity)
+        distance[itself, itself + start] = np.inf
         # argpartition finds the k best in linear time; sorting those puts equals in the order of the rows.
-        best = np.sort(np.argpartition(-similarity, max(k - 1, 0), axis=1)[:, :k], axis=1)
-        values = np.take_along_axis(similarity, best, axis=1)
+        best = np.sort(np.argpartition(distance, max(k - 1, 0), axis=1)[:, :k], axis=1)
+        values = -np.take_along_axis(distance, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         nearest[rows] = np.take_along_axis(best, order, axis=1)
         cosines[rows] = np.take_along_axis(values, order, axis=1)

@@ -116,7 +116,7 @@ def transduce(
         fit = class_fit(x, lengths, chances, counts, sums + ANCHOR * anchors(t, counts, sums))
         around = graph @ chances
         pure = purity(chances, around)
-        trusted = pure * trust(counts / n, n)
+        trusted = pure * abundance(counts / n, n)
         evidence = SHARPNESS / metric.typical * fit + AGREEMENT * pure**3 * around
         logits = weight * logit_scale * words + trusted * evidence
         if balanced:
@@ -174,7 +174,7 @@ def purity(chances: Floats, around: Floats) -> float:
     return min(1.0, float(np.einsum("ij,ij->", chances, around)) / float(np.einsum("ij,ij->", chances, chances)))
 
 
-def trust(shares: Wide, n: int) -> float:
+def abundance(shares: Wide, n: int) -> float:
     """n̄ / (n̄ + 5), n̄ the images of a class that is in use."""
     entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
     images = n / np.exp(entropy)

@@ -47,15 +47,16 @@ def refine(
     progress = progress or Silent()
     with workspace.lock():
         images = workspace.read(Embeddings)
-        texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
-        check_dimensions(images, texts)
         settings = config.resolve(len(images.embeddings)).refine
         method = settings.method
         iterations = settings.iterations or ITERATIONS[method]
         if settings.class_sizes == "balanced" and method != "transductive":
             raise ConfigError(
-                f"'{method}' cannot use that classes are balanced", hint="add --method transductive, or leave it out"
+                f"refine: class_sizes: 'balanced' needs the method transductive, not '{method}'",
+                hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
             )
+        texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
+        check_dimensions(images, texts)
         knobs: dict[str, object] = {"method": method, "temperature": settings.temperature}
         inputs = {
             **workspace.digests("embed", "embeddings.npy"),
@@ -110,15 +111,16 @@ def own_graph(workspace: Workspace, images: Embeddings, progress: Progress) -> A
     if n < WORTH_KEEPING:
         return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS))
     digest = workspace.digests("embed", "embeddings.npy")["embed/embeddings.npy"]
-    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-{digest[:16]}.npz"
+    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{VERSION}-{digest[:16]}.npz"
     stored = cache.read(kept)
-    if not {"nearest", "cosines"} <= stored.keys() or len(stored["nearest"]) != n:
+    if {name: rows.shape for name, rows in stored.items()} != dict.fromkeys(("nearest", "cosines"), (n, NEIGHBOURS)):
         with progress.steps("finding neighbours", n, "images") as advance:
             nearest, cosines = nearest_neighbours(images.embeddings, NEIGHBOURS, advance)
         stored = {"nearest": nearest, "cosines": cosines}
-        for older in kept.parent.glob("neighbours-*.npz"):
-            older.unlink()
         cache.write(kept, stored)
+        for older in kept.parent.glob("neighbours-*"):
+            if older != kept:
+                older.unlink()
     return neighbour_graph(stored["nearest"], stored["cosines"])
 
 

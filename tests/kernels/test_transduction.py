@@ -11,13 +11,13 @@ from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import (
     ANCHOR,
+    abundance,
     anchors,
     class_fit,
     expected_accuracy,
     image_metric,
     purity,
     transduce,
-    trust,
     word_weight,
 )
 from annotate.kernels.vectors import Floats, Ints, unit
@@ -102,8 +102,8 @@ def test_the_weight_of_the_words_is_the_likeliest() -> None:
 
 def test_few_images_of_a_class_are_trusted_little() -> None:
     even = np.full(4, 0.25)
-    assert trust(even, 20) == pytest.approx(0.5)
-    assert trust(even, 8) < 0.3 < 0.9 < trust(np.array([1.0, 0, 0, 0]), 400)
+    assert abundance(even, 20) == pytest.approx(0.5)
+    assert abundance(even, 8) < 0.3 < 0.9 < abundance(np.array([1.0, 0, 0, 0]), 400)
 
 
 def test_neighbours_of_other_classes_are_not_pure() -> None:
@@ -144,8 +144,7 @@ def test_knowing_that_classes_are_balanced_mends_more() -> None:
         list(transduce(images, texts, graph, logit_scale=30.0, iterations=15, balanced=balanced))[-1]
         for balanced in (False, True)
     )
-    assert (free.labels == labels).mean() < 0.85
-    assert (even.labels == labels).mean() > 0.95
+    assert (even.labels == labels).mean() > max(0.95, (free.labels == labels).mean())
     np.testing.assert_allclose(np.bincount(even.labels, minlength=5) / len(labels), 0.2, atol=0.02)
 
 

@@ -68,7 +68,7 @@ def test_balanced_classes_are_for_transduction(plant: Plant, blobs: Blobs) -> No
     even = annotate.refine(class_sizes="balanced")
     free = annotate.refine()
     assert np.bincount(even.labels, minlength=5).std() < np.bincount(free.labels, minlength=5).std()
-    with pytest.raises(ConfigError, match="'dynamic' cannot"):
+    with pytest.raises(ConfigError, match="needs the method transductive, not 'dynamic'"):
         annotate.refine(method="dynamic", class_sizes="balanced")
 
 
