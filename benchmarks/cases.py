@@ -63,6 +63,13 @@ def disturbed(case: Case, accuracy: float, words: Floats, rng: np.random.Generat
     return Case(case.name, case.seed, x, unit(t + push * away), y)
 
 
+def long_tail(classes: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """1, 1/2, 1/3 ... in random order: how many images each class has, relative to the largest."""
+    share = 1 / np.arange(1, classes + 1)
+    rng.shuffle(share)
+    return share
+
+
 def published(data: Path, seeds: int) -> Iterator[Case]:
     """Eleven kinds of cases, on which the methods were developed."""
     pets, caltech = read(data / "clip-vitb32-oxford-pets-25.npz"), read(data / "clip-vitb32-caltech101-sub.npz")
@@ -75,8 +82,7 @@ def published(data: Path, seeds: int) -> Iterator[Case]:
         rng = np.random.default_rng(seed)
         i = rng.choice(len(x), 50, replace=False)
         yield Case("pets N=50", seed, x[i], t, y[i])
-        share = 1 / np.arange(1, len(t) + 1)
-        rng.shuffle(share)
+        share = long_tail(len(t), rng)
         tail = [rows[: max(2, int(100 * s / share.max()))] for rows, s in zip(of, share, strict=True)]
         i = np.concatenate(tail)
         yield Case("pets, long tail", seed, x[i], t, y[i])
@@ -101,9 +107,8 @@ def further(data: Path, seeds: int) -> Iterator[Case]:
     words = bank(data)
     for seed in range(seeds):
         rng = np.random.default_rng(500 + seed)
-        for file in ("oxford-pets-25", "caltech101-sub"):
-            whole = read(data / f"clip-vitb32-{file}.npz")
-            yield from kinds(whole, file.partition("-")[0].replace("oxford", "pets"), seed, words, rng)
+        for name, file in (("pets", "oxford-pets-25"), ("Caltech", "caltech101-sub")):
+            yield from kinds(read(data / f"clip-vitb32-{file}.npz"), name, seed, words, rng)
 
 
 def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Generator) -> Iterator[Case]:
@@ -111,7 +116,7 @@ def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Gener
     of = [np.flatnonzero(y == k) for k in range(len(t))]
 
     def case(kind: str, rows: Ints, texts: Floats = t) -> Case:
-        return Case(f"{name.replace('caltech101', 'Caltech')}, {kind}", seed, x[rows], texts, y[rows])
+        return Case(f"{name}, {kind}", seed, x[rows], texts, y[rows])
 
     def present(count: int) -> Ints:
         return np.flatnonzero(np.isin(y, rng.choice(len(t), count, replace=False)))
@@ -136,8 +141,7 @@ def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Gener
     yield case("20 of 300 names present", present(20), among(300))
     five = np.sort(rng.choice(len(t), 5, replace=False))
     rows = np.flatnonzero(np.isin(y, five))
-    plain = case("5 names, all present", rows)
-    yield Case(plain.name, seed, x[rows], t[five], np.searchsorted(five, y[rows]))
+    yield Case(f"{name}, 5 names, all present", seed, x[rows], t[five], np.searchsorted(five, y[rows]))
     for count in (100, 200, 500):
         yield case(f"N={count}", sample(count))
     yield case("N=120, 300 names", sample(120), among(300))
@@ -145,6 +149,5 @@ def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Gener
     twelve = np.concatenate([rows[:12] for rows in of])
     yield disturbed(case("12 images a class, 60% text", twelve), 0.60, words, rng)
     yield disturbed(case("10 present, 60% text", present(10)), 0.60, words, rng)
-    share = 1 / np.arange(1, len(t) + 1)
-    rng.shuffle(share)
-    yield disturbed(case("long tail, 50% text", uneven(share, 2)), 0.50, words, rng)
+    tail = uneven(long_tail(len(t), rng), 2)
+    yield disturbed(case("long tail, 50% text", tail), 0.50, words, rng)

@@ -232,9 +232,8 @@ class Lessons:
         self.negative = torch.from_numpy(~(concepts.related | concepts.alike))
         self.unrelated = torch.from_numpy(~concepts.related)
         taught = torch.cat(pictures.labels).unique()
-        covered = (
-            concepts.covers[:, taught[taught >= 0]].sum(axis=1).clip(min=1)
-        )  # the fewer, the more often it is taught
+        # The fewer taught concepts a word covers, the more often it is taught.
+        covered = concepts.covers[:, taught[taught >= 0]].sum(axis=1).clip(min=1)
         self.broader = [concepts.broader(i) for i in range(c)]
         self.weights = [torch.from_numpy(covered[words] ** -0.5) for words in self.broader]
 
