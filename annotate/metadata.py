@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import printable
+from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
-from annotate.kernels.zeroshot import similarities
 from annotate.records import Embeddings, Refinement, Texts
 
 TOP_SIMILARITIES = 20  # where there are more classes
@@ -67,21 +67,22 @@ def statistics(confidences: np.ndarray) -> dict[str, float]:
 def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
     """One entry per image: where it was, where it is, its class, and its cosines to the likeliest prototypes."""
     names = texts.class_names
-    top = min(TOP_SIMILARITIES, len(names))
-    similarity = similarities(images.embeddings, labels.class_prototypes)
-    best = np.argsort(-labels.probabilities, axis=1, kind="stable")[:, :top]
-    for i, label in enumerate(labels.labels.tolist()):
-        fact = images.images[i]
-        yield {
-            "original_path": images.image_paths[i],
-            "organized_path": layout.places[i],
-            "split": SPLITS[layout.splits[i]],
-            "class_index": label,
-            "class_name": names[label],
-            "confidence": round(float(labels.confidences[i]), 6),
-            "similarities": {names[k]: round(float(similarity[i, k]), 6) for k in best[i].tolist()},
-            "sha256": fact["digest"] if fact else None,
-        }
+    for block in slices(len(images.embeddings), BLOCK):
+        similarity = products(single(images.embeddings[block]), labels.class_prototypes)
+        best, _ = labels.likeliest(block, TOP_SIMILARITIES)
+        shown = np.take_along_axis(similarity, best, axis=1)
+        for i, classes, cosines in zip(range(block.start, block.stop), best.tolist(), shown.tolist(), strict=True):
+            fact, label = images.images[i], int(labels.labels[i])
+            yield {
+                "original_path": images.image_paths[i],
+                "organized_path": layout.places[i],
+                "split": SPLITS[layout.splits[i]],
+                "class_index": label,
+                "class_name": names[label],
+                "confidence": round(float(labels.confidences[i]), 6),
+                "similarities": {names[k]: round(cosine, 6) for k, cosine in zip(classes, cosines, strict=True)},
+                "sha256": fact["digest"] if fact else None,
+            }
 
 
 def in_words(metadata: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.floating]  # float16 or float32
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,12 @@ class Artifact:
 
     file: str | None = None
     shape: str = ""
-    dtype: str = ""
+    dtype: str = ""  # several are separated by |
     rows: str = ""  # "unit": of length one; "probabilities": sum to one
     optional: bool = False
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype in [np.dtype(name) for name in self.dtype.split("|")]
 
 
 def artifact(
@@ -60,10 +64,9 @@ def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
 def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
     file = declared.file or ""
     if declared.dtype:
-        if not isinstance(value, np.ndarray) or value.dtype != np.dtype(declared.dtype):
-            raise ValueError(
-                f"{file}: expected {declared.dtype}, found {getattr(value, 'dtype', type(value).__name__)}"
-            )
+        if not isinstance(value, np.ndarray) or not declared.takes(value.dtype):
+            expected = declared.dtype.replace("|", " or ")
+            raise ValueError(f"{file}: expected {expected}, found {getattr(value, 'dtype', type(value).__name__)}")
         shape = value.shape
     else:
         shape = (len(value),) if declared.shape else ()
@@ -74,7 +77,8 @@ def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, st
         known, where = lengths.setdefault(letter, (length, file))
         if known != length:
             raise ValueError(f"{file}: {letter} is {length} here and {known} in {where}")
-    if declared.rows and len(value):
+    # A mapped file was checked when it was written, and has the size and time that its manifest recorded.
+    if declared.rows and len(value) and not isinstance(value, np.memmap):
         off = np.abs(
             (np.linalg.norm(value, axis=1) if declared.rows == "unit" else value.sum(axis=1, dtype=np.float64)) - 1
         )
@@ -120,15 +124,24 @@ class Model(TypedDict):
 
 
 @dataclass(frozen=True)
-class Embeddings(Record):
-    """The images as an encoder sees them."""
+class EmbeddingRows(Record):
+    """What most stages need of the images. Their paths, millions of them perhaps, stay on disk.
+
+    Small files are read, large ones mapped; of these float16 stays what it is.
+    """
 
     stage: ClassVar[str] = "embed"
-    embeddings: Floats = artifact("embeddings.npy", "N D", "float32", rows="unit")
+    embeddings: Rows = artifact("embeddings.npy", "N D", "float32|float16", rows="unit")
+    model: Model = artifact()
+
+
+@dataclass(frozen=True)
+class Embeddings(EmbeddingRows):
+    """The images as an encoder sees them."""
+
     image_paths: list[str] = artifact("image_paths.txt", "N")
     images: list[ImageFacts | None] = artifact("images.json", "N")
     skipped: list[SkippedFile] = artifact("skipped.json", "S")
-    model: Model = artifact()
     folder: str | None = artifact(optional=True)
 
 
@@ -180,23 +193,36 @@ class Note(TypedDict):
 
 @dataclass(frozen=True)
 class Refinement(Record):
-    """A label for every image, with the prototypes that gave it."""
+    """A label for every image, with the prototypes that gave it.
+
+    Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
+    first, and `top_classes` their classes; otherwise all of them (N, K).
+    """
 
     stage: ClassVar[str] = "refine"
     labels: Ints = artifact("labels.npy", "N", "int64")
-    probabilities: Floats = artifact("probabilities.npy", "N K", "float32", rows="probabilities")
+    probabilities: Floats = artifact("probabilities.npy", "N T", "float32")
     confidences: Floats = artifact("confidences.npy", "N", "float32")
     class_prototypes: Floats = artifact("class_prototypes.npy", "K D", "float32", rows="unit")
     history: list[Iteration] = artifact("history.json", "I")
     method: str = artifact()
     temperature: float = artifact()
     notes: list[Note] = artifact()
+    top_classes: npt.NDArray[np.int32] | None = artifact("top_classes.npy", "N T", "int32", optional=True)
     micro_cluster_alignment: Floats | None = artifact(
         "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
     )
     meta_cluster_alignment: Floats | None = artifact(
         "meta_cluster_alignment.npy", "M K", "float32", rows="probabilities", optional=True
     )
+
+    def likeliest(self, rows: Any, count: int) -> tuple[Ints, Floats]:
+        """The most probable classes of some images, (n, count or fewer), their label first, and the probabilities."""
+        chances = self.probabilities[rows]
+        if self.top_classes is not None:
+            return self.top_classes[rows][:, :count].astype(np.int64), chances[:, :count]
+        order = np.argsort(-chances, axis=1, kind="stable")[:, :count]
+        return order, np.take_along_axis(chances, order, axis=1)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from annotate.records import Artifact, Record, artifacts_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 MANIFEST = "manifest.json"
+LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
 SMALL_FILE = 1 << 20  # bytes; up to here a digest costs less than opening the file, so every read checks it
 
 REPAIR = {
@@ -357,9 +358,11 @@ class Sink:
 def load(path: Path, declared: Artifact) -> Any:
     if path.suffix == ".npy":
         try:
-            return np.load(path, allow_pickle=False)
+            array = np.load(path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise ValueError(f"{declared.file}: not a readable .npy file") from error
+        narrow = array.dtype == np.float16 and not isinstance(array, np.memmap)
+        return array.astype(np.float32) if narrow else array
     if path.suffix == ".txt":
         return read_path_lines(path.read_bytes())
     return json.loads(path.read_bytes())

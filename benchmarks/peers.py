@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate.kernels.blocks import products
 from annotate.kernels.neighbours import nearest_neighbours
 from annotate.kernels.vectors import Floats
-from annotate.kernels.zeroshot import similarities
 
 AFFINE = 3  # neighbours of an image in TransCLIP and StatA
 CONFIDENT = 8  # images that a class mean of TransCLIP starts from
@@ -106,7 +106,7 @@ def scene(
     from scipy.special import log_softmax
 
     x = embeddings.astype(np.float64)
-    words: Wide = log_softmax(logit_scale * similarities(embeddings, texts).astype(np.float64), axis=1)
+    words: Wide = log_softmax(logit_scale * products(embeddings, texts).astype(np.float64), axis=1)
     return x, words, affinities(embeddings), x.shape[1] ** -0.5 if likelihood is None else likelihood
 
 
@@ -174,7 +174,7 @@ def propagation_graph(embeddings: Floats, texts: Floats) -> Any:
 
     n, k = len(embeddings), len(texts)
     nearest, cosines = nearest_neighbours(embeddings, LINKS)
-    words = similarities(embeddings, texts)
+    words = products(embeddings, texts)
     links = min(LINKS, k)
     named = np.argsort(-words, axis=1, kind="stable")[:, :links]
     least, most = float(words.min()), float(words.max())

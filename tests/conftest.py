@@ -82,7 +82,7 @@ def plant(tmp_path: Path) -> Callable[..., Workspace]:
         model: Model = {"name": IMPORTED, "path": None, "digest": "0" * 64, "dimensions": d, "logit_scale": 100.0}
         paths = [str(tmp_path / "images" / f"{i:05}.png") for i in range(n)]
         workspace = Workspace(tmp_path / "artifacts")
-        images = Embeddings(unit(embeddings), paths, [None] * n, [], model, None)
+        images = Embeddings(embeddings=unit(embeddings), model=model, image_paths=paths, images=[None] * n, skipped=[])
         workspace.publish(Plan("embed", 1, {"source": IMPORTED}), images, ran_on={})
         wording = Texts(unit(texts), {name: [] for name in names}, IMPORTED)
         workspace.publish(

@@ -23,8 +23,9 @@ from PIL import Image
 
 import annotate
 from annotate.encoders.openai import OpenAIClip, build, read_checkpoint
+from annotate.kernels.blocks import products
 from annotate.kernels.calibration import reliability
-from annotate.kernels.zeroshot import probabilities, similarities
+from annotate.kernels.zeroshot import probabilities
 from annotate.prompts import NUMBER_WORDS, prompts_for
 from annotate.stages.text import mean_of_prompts
 
@@ -123,7 +124,7 @@ def score_of(confidences: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> 
 
 def zero_shot(encoder: OpenAIClip, held_out: HeldOut, embeddings: np.ndarray, prompts: str = "auto") -> Score:
     """The nearest prompt, with the probability that the logit scale gives it."""
-    similarity = similarities(embeddings, class_embeddings(encoder, held_out.classes, prompts))
+    similarity = products(embeddings, class_embeddings(encoder, held_out.classes, prompts))
     chances = probabilities(similarity, 1 / encoder.logit_scale)
     return score_of(chances.max(axis=1), chances.argmax(axis=1), held_out.truth)
 

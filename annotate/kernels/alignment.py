@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.prototypes import Pass, assigned
+from annotate.kernels.blocks import products
+from annotate.kernels.prototypes import Crew, Pass, assigned
 from annotate.kernels.vectors import Floats, unit
-from annotate.kernels.zeroshot import probabilities, similarities
+from annotate.kernels.zeroshot import probabilities
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,21 @@ class Groups:
 
 
 def refine_soft(
-    embeddings: Floats, texts: Floats, levels: Sequence[Groups], *, iterations: int, temperature: float
+    crew: Crew, texts: Floats, sample: Floats, levels: Sequence[Groups], *, iterations: int, temperature: float
 ) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration; the last is the outcome.
 
+    crew    has the images, (N, D)
+    sample  (S, D) some of them
     levels  meta-clusters, then micro-clusters; images themselves where there is but one cluster
     """
-    last = assigned(embeddings, texts, 1.0)
+    last = assigned(crew, texts, sample, 1.0)
     yield last
     for _ in range(iterations):
-        filled = np.bincount(last.labels, minlength=len(texts)) > 0
-        prototypes = np.where(filled[:, None], last.prototypes, texts)
+        prototypes = np.where(last.counts[:, None] > 0, last.prototypes, texts)
         for level in levels:
             prototypes = align(prototypes, level, temperature=temperature)
-        last = assigned(embeddings, prototypes, None)
+        last = assigned(crew, prototypes, sample, None)
         yield last
 
 
@@ -60,7 +62,7 @@ def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
 
 def alignment(prototypes: Floats, centroids: Floats, *, temperature: float) -> Floats:
     """γ (C, K): how far each class answers for each cluster; rows sum to one."""
-    return probabilities(similarities(centroids, prototypes), temperature)
+    return probabilities(products(centroids, prototypes), temperature)
 
 
 def mean_entropy(shares: Floats) -> float:

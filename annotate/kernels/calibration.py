@@ -11,7 +11,7 @@ from annotate.kernels.vectors import Floats
 from annotate.kernels.zeroshot import mean_confidence
 
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
-HALVINGS = 60
+HALVINGS = 30
 
 
 def matching_temperature(similarity: Floats, target: float) -> float:

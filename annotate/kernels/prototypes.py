@@ -6,18 +6,37 @@ For t = 0 … I-1:    y_i = argmax_k x_i · P_k                      every image
                     P_k = T_k                                     where class k has no image
 and a last assignment. With w₀ = 0.95, w₁ = 0.60 and I = 10 the last weight is 0.635.
 
+The labels are those of the plain loop, for a fraction of its work. An image is looked at again only where its label
+can have changed. With Δ_k the shift of prototype k since the pass before, u_l a direction near the images of class l
+and a = x_i · u_l, for every rival b of label l
+
+    x_i·Δ_b - x_i·Δ_l  ≤  a u_l·(Δ_b - Δ_l) + √(1 - a²) |(Δ_b - Δ_l) ⊥ u_l|
+
+(Cauchy and Schwarz, on what is left of x_i beside u_l). The image rests as long as the largest of these, summed over
+the passes, stays below its margin, best minus second similarity. This is the idea of Hamerly's k-means (2010), whose
+bound, twice the largest shift, lets hardly an image rest here: all prototypes shift together, toward the images. Sums
+of classes change by the images that moved, exactly (`exact_sums`).
+
 N images, K classes, D dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from annotate.kernels.vectors import Floats, Ints, group_means, unit
-from annotate.kernels.zeroshot import assign, similarities
+from annotate.kernels.blocks import CHUNK, across, cached, products, single, slices
+from annotate.kernels.chances import Chances, chances_of
+from annotate.kernels.vectors import Floats, Ints, Rows, exact_sums, group_means, unit
+from annotate.kernels.zeroshot import assign
+
+# Bounds of the bins of a; an image's bound is the worst of its bin.
+BINS = np.array([-1, 0, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1], np.float32)
+ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
 
 
 @dataclass(frozen=True)
@@ -25,47 +44,221 @@ class Pass:
     """One assignment of all images.
 
     prototypes   (K, D) unit rows that gave it; in transduction the class means that it leads to
-    similarity   (N, K) cosines; in transduction log-probabilities over the logit scale
-    labels       (N,)
+    sample       (S, K) similarities of a sample of the images; in transduction log-probabilities over the logit scale
+    counts       (K,) images of each class
+    moved        images whose label is not that of the pass before
     text_weight  w that made the prototypes; 1 at the start, None where a method has none
     trust        in what images say of each other, from 0 to 1, where a method weighs that
+    similarity   that of any images, where it is more than their cosines to the prototypes
     """
 
     prototypes: Floats
-    similarity: Floats
-    labels: Ints
+    sample: Floats
+    counts: Ints
+    moved: int
     text_weight: float | None
     trust: float = 0.0
+    similarity: Callable[[slice], Floats] | None = None
+
+    def labels(self, embeddings: Rows) -> Ints:
+        """The label of each image, (N,)."""
+
+        def of(block: slice) -> Ints:
+            if self.similarity is not None:
+                return assign(self.similarity(block))
+            return assign(products(single(embeddings[block]), self.prototypes))
+
+        return np.concatenate([*across(of, slices(len(embeddings), CHUNK))])
 
 
-def refine_dynamic(embeddings: Floats, texts: Floats, *, iterations: int, start: float, end: float) -> Iterator[Pass]:
+class Crew(Protocol):
+    """Who holds the images: all shards of them, in this process or in others."""
+
+    def ask(self, task: str, *args: Any) -> Iterator[Any]:
+        """Call this method of every `Shard`; the answers in the order of the shards."""
+        ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an assignment changed in a shard.
+
+    classes  (g,) classes that won or lost images, and what to add to their sums (g, D) and counts (g,)
+    moved    images that have another label now
+    """
+
+    classes: Ints
+    sums: npt.NDArray[np.float64]
+    counts: Ints
+    moved: int
+
+
+class Shard:
+    """Some of the images, and what is known of each: its label, its margin, its place along its class's direction.
+
+    rows  (n, D) float16 or float32 unit rows, in memory or mapped
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        n = len(rows)
+        self.labels = np.full(n, -1, np.int32)
+        self.margins = np.zeros(n, np.float32)
+        self.along = np.zeros(n, np.float32)
+
+    def start(self, prototypes: Floats, directions: Floats) -> Change:
+        """Assign every image; the change is that from no labels at all."""
+        return self._look(prototypes, directions, np.arange(len(self.rows)))
+
+    def step(self, prototypes: Floats, directions: Floats, bounds: Floats) -> Change:
+        """Assign again those whose label can have changed.
+
+        bounds  (K, bins) of `shift_bounds`
+        """
+        bins = np.searchsorted(BINS, self.along, side="right") - 1
+        self.margins -= bounds[self.labels, np.clip(bins, 0, len(BINS) - 2)]
+        return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
+
+    def place(self, prototypes: Floats) -> tuple[Ints, int]:
+        """Assign every image; the images of each class, and how many moved."""
+        moved = 0
+        for chunk in slices(len(self.rows), CHUNK):
+            labels = np.concatenate(
+                [assign(products(single(self.rows[part]), prototypes)) for part in cached(chunk, len(prototypes))]
+            )
+            moved += int((labels != self.labels[chunk]).sum())
+            self.labels[chunk] = labels
+        return np.bincount(self.labels, minlength=len(prototypes)), moved
+
+    def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
+        """What the outcome says of every image."""
+        parts = [
+            chances_of(products(single(self.rows[chunk]), prototypes), temperature, kept)
+            for chunk in cached(slice(0, len(self.rows)), len(prototypes))
+        ]
+        return Chances.joined(parts)
+
+    def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
+        changes = []
+        for part in slices(len(images), CHUNK):
+            here = images[part]
+            whole = len(images) == len(self.rows)
+            rows = single(self.rows[slice(here[0], here[-1] + 1) if whole else here])
+            before = self.labels[here]
+            for tile in cached(slice(0, len(rows)), len(prototypes)):
+                nearest, margins = nearest_and_margin(products(rows[tile], prototypes))
+                self.labels[here[tile]], self.margins[here[tile]] = nearest, margins
+            labels = self.labels[here]
+            self.along[here] = np.einsum("nd,nd->n", rows, directions[labels])
+            moved = np.flatnonzero(labels != before)
+            changes.append(change(rows[moved], before[moved], labels[moved]))
+        return together(changes, self.rows.shape[1])
+
+
+def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
+    """What classes win and lose when images go from one to another; -1 is none."""
+    won, sums = exact_sums(rows, after)
+    counts = np.bincount(np.searchsorted(won, after), minlength=len(won))
+    left = np.flatnonzero(before >= 0)
+    lost, taken = exact_sums(rows[left], before[left])
+    fewer = np.bincount(np.searchsorted(lost, before[left]), minlength=len(lost))
+    return Change(
+        np.concatenate([won, lost]), np.concatenate([sums, -taken]), np.concatenate([counts, -fewer]), len(rows)
+    )
+
+
+def together(changes: list[Change], d: int) -> Change:
+    """Several changes as one."""
+    if not changes:
+        return Change(np.empty(0, np.int64), np.empty((0, d)), np.empty(0, np.int64), 0)
+    classes, which = np.unique(np.concatenate([c.classes for c in changes]), return_inverse=True)
+    sums, counts = np.zeros((len(classes), d)), np.zeros(len(classes), np.int64)
+    np.add.at(counts, which, np.concatenate([c.counts for c in changes]))
+    start = 0
+    for c in changes:  # a class may stand in one change twice, having won and lost
+        for row, k in zip(c.sums, which[start : start + len(c.classes)].tolist(), strict=True):
+            sums[k] += row
+        start += len(c.classes)
+    return Change(classes, sums, counts, sum(c.moved for c in changes))
+
+
+def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
+    """The nearest class of each image and by how much it is nearer than the second; changes `similarity`."""
+    labels = assign(similarity)
+    each = np.arange(len(labels))
+    best = similarity[each, labels]
+    similarity[each, labels] = -np.inf
+    return labels, best - similarity.max(axis=1, initial=-np.inf)
+
+
+def refine_dynamic(
+    crew: Crew, texts: Floats, sample: Floats, *, iterations: int, start: float, end: float
+) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration; the last is the outcome.
 
-    embeddings   (N, D) float32 unit rows
+    crew         has the images, (N, D)
     texts        (K, D) float32 unit rows
+    sample       (S, D) float32 unit rows, some of the images: they say which directions classes lie in
     start, end   w₀ and w₁ in [0, 1]
     """
-    last = assigned(embeddings, texts, 1.0)
-    yield last
-    for t in range(iterations):
+    k, d = texts.shape
+    directions = class_directions(sample, texts)
+    sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+    prototypes, weight = texts, 1.0
+    answers = crew.ask("start", prototypes, directions)
+    for t in range(iterations + 1):
+        moved = 0
+        for answer in answers:
+            np.add.at(counts, answer.classes, answer.counts)
+            sums[answer.classes] += answer.sums
+            moved += answer.moved
+        yield Pass(prototypes, products(sample, prototypes), counts.copy(), moved if t else 0, weight)
+        if t == iterations:
+            return
         weight = start - (start - end) * t / iterations
-        means = class_means(embeddings, last.labels, texts)
-        last = assigned(embeddings, blend(texts, means, text_weight=weight), weight)
-        yield last
+        means = np.where(counts[:, None] > 0, unit(sums), texts)
+        before, prototypes = prototypes, blend(texts, means, text_weight=weight)
+        answers = crew.ask("step", prototypes, directions, shift_bounds(before, prototypes, directions))
 
 
-def assigned(embeddings: Floats, prototypes: Floats, text_weight: float | None) -> Pass:
+def assigned(crew: Crew, prototypes: Floats, sample: Floats, text_weight: float | None) -> Pass:
     """One assignment of all images to their nearest prototypes."""
-    similarity = similarities(embeddings, prototypes)
-    return Pass(prototypes, similarity, assign(similarity), text_weight)
+    counts, moved = np.zeros(len(prototypes), np.int64), 0
+    for more, others in crew.ask("place", prototypes):
+        counts += more
+        moved += others
+    return Pass(prototypes, products(sample, prototypes), counts, moved, text_weight)
 
 
-def class_means(embeddings: Floats, labels: Ints, texts: Floats) -> Floats:
-    """Unit mean of each class's images, (K, D); the text where a class has none."""
-    k = len(texts)
-    means = group_means(embeddings, labels, k)
-    filled = np.bincount(labels, minlength=k) > 0
-    return np.where(filled[:, None], means, texts)
+def class_directions(sample: Floats, texts: Floats) -> Floats:
+    """u (K, D): the unit mean of the sample's images of each class, of the whole sample where it has under three."""
+    labels = assign(products(sample, texts))
+    many = np.bincount(labels, minlength=len(texts)) >= 3
+    return np.where(many[:, None], group_means(sample, labels, len(texts)), group_means(sample, labels * 0, 1))
+
+
+def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
+    """How much a rival may have gained on a class's image, (K, bins): the bound above at its worst in each bin."""
+    shift = after.astype(np.float64) - before
+    length = (shift**2).sum(axis=1)
+    low, high = BINS[:-1].astype(np.float64), BINS[1:].astype(np.float64)
+    nearest = np.where(low * high <= 0, 0, np.minimum(np.abs(low), np.abs(high)))
+    beside = np.sqrt(1 - nearest**2)
+
+    def of(classes: slice) -> Floats:
+        u, own = directions[classes].astype(np.float64), shift[classes]
+        gain = u @ shift.T - np.einsum("kd,kd->k", u, own)[:, None]
+        apart = np.maximum(length + length[classes][:, None] - 2 * (own @ shift.T) - gain**2, 0) + 1e-12
+        rest = np.sqrt(apart)
+        itself = np.arange(len(own)), np.arange(classes.start, classes.stop)
+        worst = np.empty((len(own), len(low)), np.float32)
+        for j in range(len(low)):
+            rivals = np.maximum(low[j] * gain, high[j] * gain) + beside[j] * rest
+            rivals[itself] = -np.inf
+            worst[:, j] = rivals.max(axis=1)
+        return worst
+
+    return np.concatenate([*across(of, slices(len(after), 128))])
 
 
 def blend(texts: Floats, visual: Floats, *, text_weight: float) -> Floats:

@@ -29,16 +29,18 @@ N images, K classes, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from annotate.kernels.blocks import BLOCK, CHUNK, TILE, across, cached, products, single, slices
+from annotate.kernels.chances import WHOLE, Chances, chances_of
 from annotate.kernels.prototypes import Pass
-from annotate.kernels.vectors import Floats, unit
-from annotate.kernels.zeroshot import assign, probabilities, similarities
+from annotate.kernels.vectors import Floats, Ints, Rows, on_grid, unit
+from annotate.kernels.zeroshot import probabilities
 
 NEIGHBOURS = 5
 SHARPNESS = 0.3  # κ in units of one over the variance of a typical direction
@@ -67,11 +69,20 @@ class Metric:
     typical: float
 
 
-def image_metric(embeddings: Floats) -> Metric:
+def image_metric(embeddings: Rows) -> Metric:
     """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
     n, d = embeddings.shape
-    centre = embeddings.mean(axis=0, dtype=np.float64)
-    moments = embeddings.T.astype(np.float64) @ embeddings.astype(np.float64) / n - np.outer(centre, centre)
+    total, moments = np.zeros(d), np.zeros((d, d))
+
+    def of(chunk: slice) -> tuple[Wide, Wide]:
+        wide = embeddings[chunk].astype(np.float64)
+        return wide.sum(axis=0), wide.T @ wide
+
+    for first, second in across(of, slices(n, CHUNK)):
+        total += first
+        moments += second
+    centre = total / n
+    moments = moments / n - np.outer(centre, centre)
     trace, squares = float(np.trace(moments)), float((moments**2).sum())
     spread = squares - trace**2 / d
     shrinkage = min(1.0, ((1 - 2 / d) * squares + trace**2) / ((n + 1 - 2 / d) * spread)) if spread > 0 else 1.0
@@ -86,52 +97,195 @@ def image_metric(embeddings: Floats) -> Metric:
     return Metric(centre, straight * np.sqrt(trace / length), trace / length**2 * float((seen**2).sum()))
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What classes have of the images, by their shares z.
+
+    counts  n_k = Σ_i z_ik, (K,)
+    sums    Σ_i z_ik e_i, (K, D), of the embeddings as they are
+    """
+
+    counts: Wide
+    sums: Wide
+
+
+class Images:
+    """The images as transduction sees them: nothing of the size of all of them is made but their lengths.
+
+    embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
+    graph       (N, N) sparse, of `neighbour_graph`
+    """
+
+    def __init__(self, embeddings: Rows, graph: Any, sample: Ints) -> None:
+        self.embeddings, self.graph, self.sample = embeddings, graph, sample
+        self.metric = image_metric(embeddings)
+        self.blocks = slices(len(embeddings), BLOCK)
+        self.lengths = np.concatenate([*across(self._lengths, slices(len(embeddings), CHUNK))])  # (N,) |x_i|²
+
+    def _lengths(self, rows: slice) -> Floats:
+        x = products(single(self.embeddings[rows]) - self.metric.centre.astype(np.float32), self._map)
+        squares: Floats = np.einsum("nd,nd->n", x, x)
+        return squares
+
+    @property
+    def _map(self) -> Floats:
+        return self.metric.map.astype(np.float32)
+
+    def place(
+        self, similarity: Callable[[slice], Floats], temperature: float, kept: int | None
+    ) -> tuple[Chances, Totals, Floats]:
+        """softmax(similarity / temperature) of all images, what classes have by it, and the sample's similarities."""
+
+        def of(block: slice) -> tuple[list[Chances], Wide, Wide, list[Floats]]:
+            chances, sampled = [], []
+            counts, sums = 0.0, 0.0
+            for rows in cached(block, k):
+                here = similarity(rows)
+                first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
+                sampled.append(here[self.sample[first:last] - rows.start])
+                shares = probabilities(here, temperature)
+                chances.append(chances_of(here, temperature, kept))
+                counts = counts + on_grid(shares).sum(axis=0)
+                sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
+            return chances, np.asarray(counts), np.asarray(sums), sampled
+
+        k = similarity(slice(0, 1)).shape[1]
+        parts: list[Chances] = []
+        sampled: list[Floats] = []
+        counts, sums = np.zeros(k), np.zeros((k, self.embeddings.shape[1]))
+        for block_chances, block_counts, block_sums, block_sampled in across(of, self.blocks):
+            parts += block_chances
+            sampled += block_sampled
+            counts += block_counts
+            sums += block_sums
+        return Chances.joined(parts), Totals(counts, sums), np.concatenate(sampled)
+
+    def around(self, shares: Any, rows: slice) -> Floats:
+        """The neighbours' mean probabilities, (n, K); shares as of `shares_of`."""
+        mean = self.graph[rows] @ shares
+        return np.asarray(mean if isinstance(mean, np.ndarray) else mean.toarray(), np.float32)
+
+    def purity(self, chances: Chances, shares: Any, k: int) -> float:
+        """p: how far an image's neighbours share its classes, from 0 to 1."""
+
+        def of(block: slice) -> tuple[float, float]:
+            agreed, own = 0.0, 0.0
+            for rows in cached(block, k):
+                theirs, mine = self.around(shares, rows), chances.probabilities[rows]
+                if chances.classes is not None:
+                    theirs = np.take_along_axis(theirs, chances.classes[rows], axis=1)
+                agreed += float(on_grid(np.einsum("nk,nk->n", mine, theirs)).sum())
+                own += float(on_grid(np.einsum("nk,nk->n", mine, mine)).sum())
+            return agreed, own
+
+        agreed, own = np.sum([*across(of, self.blocks)], axis=0)
+        return min(1.0, float(agreed / own))
+
+
+def tile_sums(shares: Floats, rows: Floats) -> Floats:
+    """Σ_i z_ik e_i of each tile of images, (tiles, K, D)."""
+    n, k = shares.shape
+    tiles = -(-n // TILE)
+    if n % TILE:
+        shares, rows = (np.pad(array, ((0, tiles * TILE - n), (0, 0))) for array in (shares, rows))
+    sums: Floats = np.matmul(
+        shares.reshape(tiles, TILE, k).transpose(0, 2, 1), rows.reshape(tiles, TILE, rows.shape[1])
+    )
+    return sums
+
+
+def shares_of(chances: Chances, k: int) -> Any:
+    """z (N, K): the array, or a sparse one where only the largest of each row were kept."""
+    if chances.classes is None:
+        return chances.probabilities
+    from scipy.sparse import csr_array
+
+    n, kept = chances.classes.shape
+    rows = np.arange(0, n * kept + 1, kept)
+    return csr_array((chances.probabilities.ravel(), chances.classes.ravel(), rows), shape=(n, k))
+
+
 def transduce(
-    embeddings: Floats, texts: Floats, graph: Any, *, logit_scale: float, iterations: int, balanced: bool = False
+    embeddings: Rows,
+    texts: Floats,
+    graph: Any,
+    sample: Ints,
+    *,
+    logit_scale: float,
+    iterations: int,
+    balanced: bool = False,
+    kept: int | None = None,
 ) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration until hardly an image moves; the last is the outcome.
 
-    embeddings   (N, D) float32 unit rows
+    embeddings   (N, D) float16 or float32 unit rows, in memory or mapped
     texts        (K, D) float32 unit rows
     graph        (N, N) sparse, of `neighbour_graph`
+    sample       (S,) rows, ascending, on which λ is fitted; all of them where there are few
     logit_scale  s of the model
     balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
                  its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
+    kept         how many shares z of each image are kept between passes, the largest; None for all
     A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ, its
     trust τ.
     """
-    n = len(embeddings)
-    metric = image_metric(embeddings)
-    x = ((embeddings - metric.centre) @ metric.map).astype(np.float32)
+    n, k = len(embeddings), len(texts)
+    images = Images(embeddings, graph, sample)
+    metric, temperature = images.metric, 1 / logit_scale
+    origin = metric.centre @ metric.map
     t = texts.astype(np.float64) @ metric.map
-    lengths = np.einsum("ij,ij->i", x, x)[:, None]  # |x_i|²
-    words = similarities(embeddings, texts)
-    chances = probabilities(words, 1 / logit_scale)
-    last = Pass(texts, words, assign(words), 1.0)
-    yield last
+    spoken = (
+        None
+        if kept
+        else np.concatenate([*across(lambda rows: products(single(embeddings[rows]), texts), images.blocks)])
+    )
+
+    def words(rows: slice) -> Floats:
+        return products(single(embeddings[rows]), texts) if spoken is None else spoken[rows]
+
+    chances, totals, by_words = images.place(words, temperature, kept)
+    yield Pass(texts, by_words, class_counts(chances, k), 0, 1.0, similarity=words)
     weight = 1.0
     for iteration in range(iterations):
-        counts = chances.sum(axis=0, dtype=np.float64)
-        sums = chances.T.astype(np.float64) @ x
-        fit = class_fit(x, lengths, chances, counts, sums + ANCHOR * anchors(t, counts, sums))
-        around = graph @ chances
-        pure = purity(chances, around)
+        before, shares = chances, shares_of(chances, k)
+        counts = totals.counts
+        sums = (totals.sums - counts[:, None] * metric.centre) @ metric.map
+        anchored = sums + ANCHOR * anchors(t, counts, sums)
+        fit = ClassFit.of(anchored, counts, metric.map, origin)
+        pure = images.purity(chances, shares, k)
         trusted = pure * abundance(counts / n, n)
-        evidence = SHARPNESS / metric.typical * fit + AGREEMENT * pure**3 * around
-        logits = weight * logit_scale * words + trusted * evidence
-        if balanced:
-            logits += evening(logits)
-        similarity = (logits / logit_scale).astype(np.float32)
-        chances = probabilities(similarity, 1 / logit_scale)
-        labels = assign(similarity)
-        settled = (labels != last.labels).mean() < SETTLED
-        last = Pass(class_means(embeddings, chances, texts), similarity, labels, weight, trusted)
-        yield last
-        if settled and iteration >= FEWEST_PASSES:
+        sharpness, agreement = trusted * SHARPNESS / metric.typical, trusted * AGREEMENT * pure**3
+
+        def free(
+            rows: slice,
+            weight: float = weight,
+            before: Chances = before,
+            shares: Any = shares,
+            fit: ClassFit = fit,
+            sharpness: float = sharpness,
+            agreement: float = agreement,
+        ) -> Floats:
+            mine = before.probabilities[rows] if before.classes is None else shares[rows].toarray()
+            logits = np.float32(weight * logit_scale) * words(rows)
+            logits += np.float32(sharpness) * fit(single(embeddings[rows]), mine, images.lengths[rows, None])
+            logits += np.float32(agreement) * images.around(shares, rows)
+            logits /= np.float32(logit_scale)
+            return logits
+
+        similarity = evened(free, n, k, logit_scale) if balanced else free
+        chances, totals, sampled = images.place(similarity, temperature, kept)
+        moved = int((chances.labels != before.labels).sum())
+        means = class_means(totals, texts, metric.centre)
+        yield Pass(means, sampled, class_counts(chances, k), moved, weight, trusted, similarity)
+        if moved < SETTLED * n and iteration >= FEWEST_PASSES:
             return
         if iteration:
-            likeliest = word_weight(logit_scale * words, chances, start=weight)
+            likeliest = word_weight(logit_scale * by_words, probabilities(sampled, temperature), start=weight)
             weight = float(np.sqrt(weight * np.clip((1 - DISCOUNT * trusted) * likeliest, LIGHTEST, HEAVIEST)))
+
+
+def class_counts(chances: Chances, k: int) -> Ints:
+    return np.bincount(chances.labels, minlength=k)
 
 
 def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
@@ -146,32 +300,61 @@ def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
     return moved
 
 
-def class_fit(x: Floats, lengths: Floats, chances: Floats, counts: Wide, anchored: Wide) -> Floats:
-    """How well each image fits each class mean that it had no part in, (N, K).
+@dataclass(frozen=True)
+class ClassFit:
+    """d_ik, for any images.
 
-    anchored   (K, D) sums of the images of each class, its anchor among them ANCHOR times
+    Σ = Σ_i z_ik x_i + α a_k is what a class has with its anchor; x_i·Σ is taken on the embeddings themselves, as
+    e_i·(Σ map) - centre·(Σ map).
+
+    toward   (K, D) Σ map
+    offset   (K,) centre·(Σ map)
+    squares  (K,) |Σ|²
+    mass     (K,) n_k + α
     """
-    sums = anchored.astype(np.float32)
-    squares = np.einsum("kd,kd->k", sums, sums)
-    along = x @ sums.T  # (N, K)
-    own = chances * lengths
-    mass = (counts + ANCHOR).astype(np.float32) - chances
-    fit: Floats = (along - own) / mass - 0.5 * (squares - 2 * chances * along + chances * own) / mass**2
-    return fit
+
+    toward: Floats
+    offset: Floats
+    squares: Floats
+    mass: Floats
+
+    @staticmethod
+    def of(anchored: Wide, counts: Wide, straight: Wide, origin: Wide) -> ClassFit:
+        """anchored (K, D), counts (K,), straight the metric's map, origin its centre seen through it."""
+        wide = anchored @ straight, anchored @ origin, np.einsum("kd,kd->k", anchored, anchored), counts + ANCHOR
+        toward, offset, squares, mass = (array.astype(np.float32) for array in wide)
+        return ClassFit(toward, offset, squares, mass)
+
+    def __call__(self, embeddings: Floats, shares: Floats, lengths: Floats) -> Floats:
+        """How well images fit each class mean that they had no part in, (n, K).
+
+        shares   (n, K) z of these images
+        lengths  (n, 1) |x_i|²
+        """
+        along = products(embeddings, self.toward) - self.offset
+        own = shares * lengths
+        mass = self.mass - shares
+        squares = self.squares - 2 * shares * along + shares * own
+        fit: Floats = (along - own) / mass - np.float32(0.5) * squares / mass**2
+        return fit
 
 
-def evening(logits: Floats, sweeps: int = 10) -> Floats:
-    """What to add to the logits of each class, (K,), for all to have the same share of the images."""
-    offsets = np.zeros(logits.shape[1], np.float32)
+def evened(
+    similarity: Callable[[slice], Floats], n: int, k: int, logit_scale: float, sweeps: int = 10
+) -> Callable[[slice], Floats]:
+    """The same with what each class's logits need for all to have the same share of the images.
+
+    Where images times classes are too many to hold, the first of every few images stand for the others.
+    """
+    every = max(1, -(-n * k // WHOLE))
+    held = np.concatenate([*across(lambda block: similarity(block)[::every], slices(n, BLOCK))])
+    held *= np.float32(logit_scale)
+    offsets = np.zeros(k, np.float32)
     for _ in range(sweeps):
-        shares = probabilities(logits + offsets, 1.0).mean(axis=0, dtype=np.float64)
-        offsets -= np.log(np.maximum(shares * len(shares), 1e-6)).astype(np.float32)
-    return offsets
-
-
-def purity(chances: Floats, around: Floats) -> float:
-    """p: how far an image's neighbours share its classes, from 0 to 1; around are the neighbours' mean chances."""
-    return min(1.0, float(np.einsum("ij,ij->", chances, around)) / float(np.einsum("ij,ij->", chances, chances)))
+        shares = probabilities(held + offsets, 1.0).mean(axis=0, dtype=np.float64)
+        offsets -= np.log(np.maximum(shares * k, 1e-6)).astype(np.float32)
+    offsets /= np.float32(logit_scale)
+    return lambda rows: similarity(rows) + offsets
 
 
 def abundance(shares: Wide, n: int) -> float:
@@ -220,8 +403,8 @@ def log_odds(share: float) -> float:
     return float(np.log(bounded / (1 - bounded)))
 
 
-def class_means(embeddings: Floats, chances: Floats, texts: Floats) -> Floats:
+def class_means(totals: Totals, texts: Floats, centre: Wide) -> Floats:
     """Unit mean of the images by their shares, (K, D); its words, moved among them, for one that has none."""
-    counts = chances.sum(axis=0, dtype=np.float64)
-    moved = texts - counts @ texts / counts.sum() + embeddings.mean(axis=0, dtype=np.float64)
-    return np.where(counts[:, None] >= 1, unit(chances.T.astype(np.float64) @ embeddings), unit(moved))
+    counts = totals.counts
+    moved = texts - counts @ texts / counts.sum() + centre
+    return np.where(counts[:, None] >= 1, unit(totals.sums), unit(moved))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.floating]  # float16 or float32 unit rows, in memory or mapped
+
+GRID = 1.5 * 2.0 ** (52 - 26)  # added and taken away again, leaves multiples of 2^-26
+SUMMED = 4096  # rows held in double precision at a time
 
 
 def unit(rows: npt.NDArray[np.floating]) -> Floats:
@@ -16,17 +22,40 @@ def unit(rows: npt.NDArray[np.floating]) -> Floats:
     return (wide / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def group_sums(rows: Floats, groups: Ints, count: int) -> npt.NDArray[np.float64]:
+def group_sums(rows: Rows, groups: Ints, count: int) -> npt.NDArray[np.float64]:
     """Sum of the rows of each group, (count, D) float64; rows of group -1 belong to none."""
-    from scipy.sparse import csr_array
-
-    inside = np.flatnonzero(groups >= 0)
-    shape = (count, len(rows))
-    member = csr_array((np.ones(len(inside)), (groups[inside], inside)), shape=shape)
-    # A sparse product adds in row order at double precision, whatever the number of threads.
-    return np.asarray(member @ rows.astype(np.float64))
+    sums = np.zeros((count, rows.shape[1]))
+    for start in range(0, len(rows), SUMMED):
+        found, parts = exact_sums(rows[start : start + SUMMED], groups[start : start + SUMMED])
+        sums[found[found >= 0]] += parts[found >= 0]
+    return sums
 
 
-def group_means(rows: Floats, groups: Ints, count: int) -> Floats:
+def exact_sums(rows: Rows, groups: npt.NDArray[np.integer]) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """The groups that occur, (g,), and the sum of the rows of each, (g, D), without any rounding.
+
+    Components are taken as multiples of 2^-26, finer than single precision where it matters, so that sums below 2^27
+    are exact in double precision: no order of adding and no way of sharing out the work changes a bit, and what was
+    added can be taken away again.
+    """
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else order
+    wide = on_grid(rows[order])
+    sums = np.empty((len(starts), rows.shape[1]))
+    for g, (start, end) in enumerate(pairwise([*starts.tolist(), len(order)])):
+        np.add.reduce(wide[start:end], axis=0, out=sums[g])
+    return ordered[starts].astype(np.int64), sums
+
+
+def on_grid(numbers: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The nearest multiples of 2^-26, in double precision."""
+    wide = numbers.astype(np.float64)
+    wide += GRID
+    wide -= GRID
+    return wide
+
+
+def group_means(rows: Rows, groups: Ints, count: int) -> Floats:
     """Unit mean of each group's rows, (count, D); zero where a group is empty."""
     return unit(group_sums(rows, groups, count))

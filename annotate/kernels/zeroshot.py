@@ -1,6 +1,6 @@
 """Zero-shot classification: which class's words lie nearest to each image.
 
-N images, K classes, D dimensions.
+N images, K classes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.vectors import Floats, Ints
-
-
-def similarities(embeddings: Floats, prototypes: Floats) -> Floats:
-    """Cosines of unit rows, (N, K)."""
-    similarity: Floats = embeddings @ prototypes.T
-    return similarity
 
 
 def assign(similarity: Floats) -> Ints:
@@ -28,10 +22,11 @@ def probabilities(similarity: Floats, temperature: float) -> Floats:
 
     CLIP's own temperature is 1 / logit_scale, about 0.01 (Radford et al. 2021).
     """
-    logits = similarity.astype(np.float64) / temperature
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+    weights: Floats = similarity - similarity.max(axis=1, keepdims=True)
+    weights /= np.float32(temperature)
+    np.exp(weights, out=weights)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def mean_confidence(similarity: Floats, temperature: float) -> float:
@@ -42,5 +37,6 @@ def mean_confidence(similarity: Floats, temperature: float) -> float:
 def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
     gaps = similarity - similarity.max(axis=1, keepdims=True)
-    mass: npt.NDArray[np.float64] = np.exp(gaps.astype(np.float64) / temperature).sum(axis=1)
+    gaps /= np.float32(temperature)
+    mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)
     return 1 / mass

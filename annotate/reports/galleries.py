@@ -148,7 +148,8 @@ def make_tiles(
     sources: Mapping[int, tuple[str | None, bool]],
 ) -> Iterator[Tile]:
     names = texts.class_names
-    for i, second in zip(rows.tolist(), runners_up(refinement, rows).tolist(), strict=True):
+    seconds, probabilities = runners_up(refinement, rows)
+    for i, second, p in zip(rows.tolist(), seconds.tolist(), probabilities.tolist(), strict=True):
         label = int(refinement.labels[i])
         true = int(truth.labels[i]) if truth else UNKNOWN
         source, tiny = sources[i]
@@ -159,7 +160,7 @@ def make_tiles(
             label=names[label],
             confidence=float(refinement.confidences[i]),
             runner_up=names[second],
-            runner_up_probability=float(refinement.probabilities[i, second]),
+            runner_up_probability=p,
             truth=None if true == UNKNOWN else names[true],
             wrong=true not in (UNKNOWN, label),
         )

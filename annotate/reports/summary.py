@@ -107,24 +107,23 @@ def warnings_of(refinement: Refinement, counts: Ints, names: Sequence[str]) -> l
 def doubts(images: Embeddings, texts: Texts, refinement: Refinement, rows: Ints) -> list[dict[str, Any]]:
     """The given images with their label and the class that came second."""
     names = texts.class_names
-    second = runners_up(refinement, rows)
+    second, probabilities = runners_up(refinement, rows)
     return [
         {
             "path": images.image_paths[i],
             "label": names[refinement.labels[i]],
             "confidence": float(refinement.confidences[i]),
             "runner_up": names[k],
-            "runner_up_probability": float(refinement.probabilities[i, k]),
+            "runner_up_probability": p,
         }
-        for i, k in zip(rows.tolist(), second.tolist(), strict=True)
+        for i, k, p in zip(rows.tolist(), second.tolist(), probabilities.tolist(), strict=True)
     ]
 
 
-def runners_up(refinement: Refinement, rows: Ints) -> Ints:
-    """The most probable class but the label, for the given images."""
-    probabilities = refinement.probabilities[rows]  # a copy
-    probabilities[np.arange(len(rows)), refinement.labels[rows]] = -1
-    return np.asarray(probabilities.argmax(axis=1), np.int64)
+def runners_up(refinement: Refinement, rows: Ints) -> tuple[Ints, Floats]:
+    """The most probable class but the label, for the given images, and its probability."""
+    classes, probabilities = refinement.likeliest(rows, 2)
+    return classes[:, 1], probabilities[:, 1]
 
 
 # -- against the truth ---------------------------------------------------------------------------------

@@ -62,7 +62,14 @@ def embed(
             "logit_scale": encoder.logit_scale,
         }
         rows, kept, facts, skipped = embed_all(paths, encoder, settings, progress)
-        return Embeddings(rows, kept, facts, [*closed_folders, *skipped], model, top)
+        return Embeddings(
+            embeddings=rows,
+            model=model,
+            image_paths=kept,
+            images=facts,
+            skipped=[*closed_folders, *skipped],
+            folder=top,
+        )
 
     def settle(record: Embeddings) -> Plan:
         return plan_for(paths, top, settings, source, digests_by_path(record))

@@ -94,7 +94,9 @@ def import_embeddings(
             workspace,
             plan,
             Embeddings,
-            lambda: Embeddings(rows, paths, [facts_of(path) for path in paths], [], model, None),
+            lambda: Embeddings(
+                embeddings=rows, model=model, image_paths=paths, images=[facts_of(path) for path in paths], skipped=[]
+            ),
             force=force,
             progress=progress,
         )

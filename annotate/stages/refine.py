@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from annotate.config import Config, RefineSettings
-from annotate.errors import ConfigError, StaleArtifact, first_few, printable
-from annotate.kernels.alignment import Groups, alignment, mean_entropy, refine_soft
+from annotate.engines.local import Local
+from annotate.errors import ConfigError, StaleArtifact
+from annotate.kernels.alignment import Groups, alignment, refine_soft
+from annotate.kernels.blocks import BLOCK, across, cached, one_thread_per_product, single, slices, spread
 from annotate.kernels.calibration import matching_temperature
+from annotate.kernels.chances import Chances, chances_of, kept_of
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
-from annotate.kernels.prototypes import Pass, assigned, refine_dynamic
+from annotate.kernels.prototypes import Crew, Pass, refine_dynamic
 from annotate.kernels.transduction import NEIGHBOURS, expected_accuracy, transduce
-from annotate.kernels.vectors import Floats, Ints
-from annotate.kernels.zeroshot import mean_confidence, probabilities
+from annotate.kernels.vectors import Rows
+from annotate.kernels.zeroshot import mean_confidence
 from annotate.progress import Progress, Silent
-from annotate.records import IMPORTED, Clusters, Embeddings, Iteration, Note, Refinement, Texts
+from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Iteration, Refinement, Texts
 from annotate.stages import cache, run_stage
 from annotate.stages.cluster import cluster
+from annotate.stages.signs import signs_of_blur, signs_of_collapse
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
-VERSION = 2
+VERSION = 3
+SAMPLE = 4096  # images on which mean confidences are taken, where there are more
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
-BLURRED = 0.9  # of the entropy of a uniform alignment
-NEARLY_ALL = 0.9  # of the images in one class
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
-GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
 def refine(
@@ -46,7 +48,7 @@ def refine(
     """
     progress = progress or Silent()
     with workspace.lock():
-        images = workspace.read(Embeddings)
+        images = workspace.read(EmbeddingRows)
         settings = config.resolve(len(images.embeddings)).refine
         method = settings.method
         iterations = settings.iterations or ITERATIONS[method]
@@ -77,8 +79,9 @@ def refine(
         plan = Plan("refine", VERSION, knobs, inputs)
 
         def make() -> Refinement:
-            graph = own_graph(workspace, images, progress) if method == "transductive" else None
-            return label(images, texts, clusters, graph, settings, iterations, progress)
+            with one_thread_per_product():
+                graph = own_graph(workspace, images, progress) if method == "transductive" else None
+                return label(images, texts, clusters, graph, settings, iterations, progress)
 
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)
         for note in record.notes:
@@ -105,7 +108,7 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
     return workspace.read(Clusters)
 
 
-def own_graph(workspace: Workspace, images: Embeddings, progress: Progress) -> Any:
+def own_graph(workspace: Workspace, images: EmbeddingRows, progress: Progress) -> Any:
     """The graph of the workspace's embeddings; neighbours that took a while to find are kept."""
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
@@ -124,7 +127,7 @@ def own_graph(workspace: Workspace, images: Embeddings, progress: Progress) -> A
     return neighbour_graph(stored["nearest"], stored["cosines"])
 
 
-def check_dimensions(images: Embeddings, texts: Texts) -> None:
+def check_dimensions(images: EmbeddingRows, texts: Texts) -> None:
     d, expected = texts.text_embeddings.shape[1], images.embeddings.shape[1]
     if d != expected:
         raise StaleArtifact(
@@ -134,7 +137,7 @@ def check_dimensions(images: Embeddings, texts: Texts) -> None:
 
 
 def label(
-    images: Embeddings,
+    images: EmbeddingRows,
     texts: Texts,
     clusters: Clusters | None,
     graph: Any,
@@ -143,24 +146,24 @@ def label(
     progress: Progress,
 ) -> Refinement:
     """Run the method to its end, keep a row of history per pass, and turn the last pass into a record."""
+    n, k = len(images.embeddings), len(texts.prompts)
     own_temperature = 1 / images.model["logit_scale"]
     temperature = settings.temperature or own_temperature
+    crew = Local(images.embeddings)
     history: list[Iteration] = []
-    before: Ints | None = None
     with progress.iterations() as show:
-        for last in passes(images, texts, clusters, graph, settings, iterations, temperature):
-            if before is None:
-                expected = mean_confidence(last.similarity, own_temperature)
-            moved = 0 if before is None else int((last.labels != before).sum())
-            before = last.labels
-            history.append(row_of(len(history), last, moved, temperature))
+        for last in passes(crew, images, texts, clusters, graph, settings, iterations, temperature):
+            if not history:
+                expected = mean_confidence(last.sample, own_temperature)
+            history.append(row_of(len(history), last, n, temperature))
             show(history[-1])
     if settings.method == "transductive":
-        own = mean_confidence(last.similarity, own_temperature)
-        expected = max(expected_accuracy(expected, own, last), 1.2 / last.similarity.shape[1])
-    if settings.temperature is None and settings.method != "direct" and last.similarity.shape[1] > 1:
-        temperature = matching_temperature(last.similarity, expected)
-    chances = probabilities(last.similarity, temperature)
+        own = mean_confidence(last.sample, own_temperature)
+        expected = max(expected_accuracy(expected, own, last), 1.2 / k)
+    if settings.temperature is None and settings.method != "direct" and k > 1:
+        temperature = matching_temperature(last.sample, expected)
+    kept = kept_of(n, k)
+    outcome = Chances.joined([*outcomes(crew, images, last, temperature, kept)])
     alignments = {}
     if clusters:
         scale = settings.temperature or own_temperature
@@ -169,23 +172,32 @@ def label(
             "meta_cluster_alignment": alignment(last.prototypes, clusters.meta_centroids, temperature=scale),
         }
     return Refinement(
-        labels=last.labels,
-        probabilities=chances,
-        confidences=chances[np.arange(len(chances)), last.labels],
+        labels=outcome.labels,
+        probabilities=outcome.probabilities,
+        top_classes=outcome.classes,
+        confidences=outcome.confidences,
         class_prototypes=last.prototypes,
         history=history,
         method=settings.method,
         temperature=temperature,
-        notes=signs_of_blur(alignments)
-        + signs_of_collapse(
-            history, np.bincount(last.labels, minlength=len(texts.prompts)), texts.class_names, settings.method
-        ),
+        notes=signs_of_blur(alignments) + signs_of_collapse(history, last.counts, texts.class_names, settings.method),
         **alignments,
     )
 
 
+def outcomes(crew: Crew, images: EmbeddingRows, last: Pass, temperature: float, kept: int | None) -> Iterator[Chances]:
+    """What the last pass says of every image, block by block."""
+    similarity = last.similarity
+    if similarity is None:
+        return crew.ask("chances", last.prototypes, temperature, kept)
+    k = len(last.prototypes)
+    parts = [part for block in slices(len(images.embeddings), BLOCK) for part in cached(block, k)]
+    return across(lambda rows: chances_of(similarity(rows), temperature, kept), parts)
+
+
 def passes(
-    images: Embeddings,
+    crew: Crew,
+    images: EmbeddingRows,
     texts: Texts,
     clusters: Clusters | None,
     graph: Any,
@@ -195,123 +207,55 @@ def passes(
 ) -> Iterator[Pass]:
     """The method's passes over all images; the first is zero-shot, the last is the outcome."""
     x, t = images.embeddings, texts.text_embeddings
-    if settings.method == "dynamic":
-        start, end = settings.text_weight_start, settings.text_weight_end
-        yield from refine_dynamic(x, t, iterations=iterations, start=start, end=end)
-    elif settings.method == "transductive":
-        balanced = settings.class_sizes == "balanced"
-        scale = images.model["logit_scale"]
-        yield from transduce(x, t, graph, logit_scale=scale, iterations=iterations, balanced=balanced)
-    elif clusters:
+    some = spread(len(x), SAMPLE)
+    if settings.method == "transductive":
+        return transduce(
+            x,
+            t,
+            graph,
+            some,
+            logit_scale=images.model["logit_scale"],
+            iterations=iterations,
+            balanced=settings.class_sizes == "balanced",
+            kept=kept_of(len(x), len(t)),
+        )
+    sample = single(x[some])
+    if clusters:
         levels = levels_of(x, clusters, settings.cluster_weights)
-        yield from refine_soft(x, t, levels, iterations=iterations, temperature=temperature)
-    else:
-        yield assigned(x, t, 1.0)
+        return refine_soft(crew, t, sample, levels, iterations=iterations, temperature=temperature)
+    start, end = settings.text_weight_start, settings.text_weight_end
+    return refine_dynamic(
+        crew, t, sample, iterations=iterations if settings.method == "dynamic" else 0, start=start, end=end
+    )
 
 
-def levels_of(embeddings: Floats, clusters: Clusters, weights: str) -> list[Groups]:
+def levels_of(embeddings: Rows, clusters: Clusters, weights: str) -> list[Groups]:
     """Meta-clusters, then micro-clusters with noise as single images; with one cluster only, the images."""
     if len(clusters.micro_centroids) <= 1:
-        return [Groups(embeddings, np.ones(len(embeddings)))]
+        return [Groups(single(embeddings), np.ones(len(embeddings)))]
     levels = []
     for assignments, centroids in (
         (clusters.meta_assignments, clusters.meta_centroids),
         (clusters.micro_assignments, clusters.micro_centroids),
     ):
-        noise = embeddings[assignments < 0]
+        noise = single(embeddings[assignments < 0])
         sizes = np.bincount(assignments[assignments >= 0], minlength=len(centroids)).astype(np.float64)
         counts = sizes if weights == "size" else np.ones(len(centroids))
         levels.append(Groups(np.concatenate([centroids, noise]), np.concatenate([counts, np.ones(len(noise))])))
     return levels
 
 
-def row_of(number: int, last: Pass, moved: int, temperature: float) -> Iteration:
-    """What is worth knowing of a pass. Confidence is at the model's own temperature, or the one given."""
-    n, k = last.similarity.shape
-    counts = np.bincount(last.labels, minlength=k)
+def row_of(number: int, last: Pass, n: int, temperature: float) -> Iteration:
+    """What is worth knowing of a pass. Confidence is the sample's, at the model's own temperature or the one given."""
     return {
         "iteration": number,
-        "mean_confidence": mean_confidence(last.similarity, temperature),
-        "active_classes": int((counts > 0).sum()),
-        "largest_share": float(counts.max() / n),
+        "mean_confidence": mean_confidence(last.sample, temperature),
+        "active_classes": int((last.counts > 0).sum()),
+        "largest_share": float(last.counts.max() / n),
         "text_weight": last.text_weight,
-        "moved": moved,
-        "moved_percent": 100 * moved / n,
+        "moved": last.moved,
+        "moved_percent": 100 * last.moved / n,
     }
-
-
-def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:
-    """An alignment whose rows are all nearly uniform: every class answers for every cluster alike."""
-    notes: list[Note] = []
-    for name, shares in alignments.items():
-        blur = mean_entropy(shares)
-        if blur > BLURRED:
-            level = name.split("_")[0]
-            notes.append(
-                {
-                    "message": f"the alignment of {level}-clusters is blurred: {100 * blur:.0f} % of chance's entropy",
-                    "hint": "lower the temperature (--temperature 0.01), or run `annotate refine --method dynamic`",
-                }
-            )
-    return notes
-
-
-REMEDIES = {
-    "dynamic": "run `annotate refine --method direct`, or keep more of the words: --text-weight-end 0.9",
-    "soft": "run `annotate refine --method dynamic`, or --method direct",
-    "transductive": "run `annotate refine --method direct`, or ask for other classes",
-    "direct": "reword the classes, or give prompts: --prompts FILE.yaml",
-}
-
-
-def signs_of_collapse(
-    history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], method: str
-) -> list[Note]:
-    """Signs of collapse: classes that went empty on the way, or one that holds nearly all."""
-    start, end = history[0], history[-1]
-    notes: list[Note] = []
-    n, largest = int(counts.sum()), class_names[int(counts.argmax())]
-    fewest = min(row["active_classes"] for row in history)
-    if method == "transductive":
-        notes += absent_classes(counts, class_names)
-    elif fewest < start["active_classes"]:
-        notes.append(
-            {
-                "message": f"collapse: {start['active_classes']} classes had images at the start, "
-                f"{fewest} during refinement, {end['active_classes']} at the end",
-                "hint": REMEDIES[method],
-            }
-        )
-    if end["largest_share"] >= NEARLY_ALL and n > len(class_names):
-        share = f"'{printable(largest)}' holds {100 * end['largest_share']:.0f} % of the images"
-        if end["largest_share"] >= start["largest_share"] + GAIN:
-            notes.append(
-                {
-                    "message": f"collapse: {share}, {100 * start['largest_share']:.0f} % before refinement",
-                    "hint": REMEDIES[method],
-                }
-            )
-        else:
-            notes.append(
-                {
-                    "message": f"{share}, and did so before refinement",
-                    "hint": "if that is not what they show, reword the classes or give prompts: --prompts FILE.yaml",
-                }
-            )
-    return notes
-
-
-def absent_classes(counts: Ints, class_names: Sequence[str]) -> list[Note]:
-    """Names that no image was found for: transduction takes their few zero-shot images for strays."""
-    absent = [f"'{printable(class_names[k])}'" for k in np.flatnonzero(counts == 0).tolist()]
-    if not absent:
-        return []
-    return [
-        {
-            "message": f"no image looks like {first_few(absent)}",
-            "hint": "if the images show one of them, reword it, give --prompts FILE.yaml, or try --method direct",
-        }
-    ]
 
 
 def read_labelled(workspace: Workspace) -> tuple[Embeddings, Texts, Refinement]:
@@ -323,7 +267,7 @@ def read_labelled(workspace: Workspace) -> tuple[Embeddings, Texts, Refinement]:
     made_from = (workspace.manifest("refine") or {"inputs": {}})["inputs"]
     now = {**workspace.digests("embed"), **workspace.digests("text")}
     changed = [name for name, digest in made_from.items() if name in now and now[name] != digest]
-    if changed or refinement.probabilities.shape != (len(images.embeddings), len(texts.prompts)):
+    if changed or len(refinement.labels) != len(images.embeddings):
         what = changed[0] if changed else "embed/ and text/"
         raise StaleArtifact(f"the labels in refine/ are older than {what}", hint="run `annotate refine`")
     return images, texts, refinement

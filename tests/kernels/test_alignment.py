@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from annotate.engines.local import Local
 from annotate.kernels.alignment import Groups, align, alignment, refine_soft
 from annotate.kernels.vectors import unit
 
@@ -30,8 +31,8 @@ def test_prototypes_find_the_clusters_that_lie_nearest(blobs: Blobs) -> None:
     x, t, truth = blobs(n=300, k=5, spread=0.1, blur=0.2)
     centroids = unit(np.array([x[truth == k].mean(0) for k in range(5)]))
     groups = Groups(centroids, np.ones(5))
-    *_, last = refine_soft(x, t, [groups, groups], iterations=5, temperature=0.01)
-    assert (last.labels == truth).mean() == 1
+    *_, last = refine_soft(Local(x), t, x, [groups, groups], iterations=5, temperature=0.01)
+    assert (last.labels(x) == truth).mean() == 1
     np.testing.assert_allclose(last.prototypes, centroids, atol=1e-3)
 
 
@@ -39,7 +40,7 @@ def test_a_warm_alignment_makes_all_prototypes_one(blobs: Blobs) -> None:
     """What METHODS calls the trap: at temperature 10 responsibilities are equal, so prototypes are."""
     x, t, _ = blobs()
     groups = Groups(x, np.ones(len(x)))
-    *_, last = refine_soft(x, t, [groups], iterations=5, temperature=10.0)
+    *_, last = refine_soft(Local(x), t, x, [groups], iterations=5, temperature=10.0)
     assert (last.prototypes @ last.prototypes.T).min() > 0.999
 
 
@@ -54,5 +55,5 @@ def test_a_class_to_which_no_cluster_answers_keeps_its_prototype() -> None:
 @pytest.mark.parametrize("iterations", [1, 5])
 def test_there_is_a_pass_per_iteration_and_a_start(blobs: Blobs, iterations: int) -> None:
     x, t, _ = blobs()
-    steps = list(refine_soft(x, t, [Groups(x, np.ones(len(x)))], iterations=iterations, temperature=0.01))
+    steps = list(refine_soft(Local(x), t, x, [Groups(x, np.ones(len(x)))], iterations=iterations, temperature=0.01))
     assert [step.text_weight for step in steps] == [1.0] + [None] * iterations

@@ -12,7 +12,7 @@ from annotate.errors import ConfigError
 from annotate.kernels.vectors import unit
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
-from annotate.stages.refine import signs_of_collapse
+from annotate.stages.signs import signs_of_collapse
 from annotate.workspace import Workspace
 
 Plant = Callable[..., Workspace]

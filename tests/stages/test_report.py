@@ -11,8 +11,9 @@ from PIL import Image
 
 from annotate.config import Config
 from annotate.errors import InputError, StaleArtifact
+from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
-from annotate.kernels.zeroshot import assign, probabilities, similarities
+from annotate.kernels.zeroshot import assign, probabilities
 from annotate.records import Embeddings, ImageFacts, Iteration, Note, Record, Refinement, Reported, SkippedFile, Texts
 from annotate.reports.plaintext import columns_of, text_report
 from annotate.reports.summary import summarize
@@ -54,18 +55,18 @@ def labelled(
     n, k, rng = len(paths), len(names), np.random.default_rng(0)
     text = unit(rng.normal(size=(k, 16)))
     embeddings = unit(text[np.arange(n) % k] + rng.normal(size=(n, 16)) * 0.02)
-    chances = probabilities(similarities(embeddings, text), 0.2)
-    labels = assign(similarities(embeddings, text))
+    chances = probabilities(products(embeddings, text), 0.2)
+    labels = assign(products(embeddings, text))
     fact: ImageFacts = {"size": 1, "modified_ns": 0, "digest": "0" * 64}
     workspace = Workspace(root / "artifacts")
     records: list[Record] = [
         Embeddings(
-            embeddings,
-            paths,
-            [fact] * n,
-            skipped or [],
-            {"name": "tiny", "path": None, "digest": "0" * 64, "dimensions": 16, "logit_scale": 100.0},
-            str(root / "images"),
+            embeddings=embeddings,
+            model={"name": "tiny", "path": None, "digest": "0" * 64, "dimensions": 16, "logit_scale": 100.0},
+            image_paths=paths,
+            images=[fact] * n,
+            skipped=skipped or [],
+            folder=str(root / "images"),
         ),
         Texts(text, {name: [f"a photo of a {name}"] for name in names}, "photo"),
         Refinement(

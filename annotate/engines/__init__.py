@@ -1,0 +1,1 @@
+"""Where work on the images runs: this process, or Ray."""

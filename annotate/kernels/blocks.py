@@ -1,0 +1,110 @@
+"""Many images, a block at a time: from memory or from a map of a file, on every core.
+
+Which threads do the work and how high a block is changes no bit of what comes out: blocks come back in their order, one
+thread works on a block, and every matrix product has the same shape.
+
+N images, K columns, D dimensions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.vectors import Floats, Ints
+
+BLOCK = 16_384  # images that a thread takes at a time
+CHUNK = 4_096  # images whose rows are held in double precision at a time
+TILE = 256  # images of one matrix product
+CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def cores() -> int:
+    """How many threads may run at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_thread_per_product() -> AbstractContextManager[Any]:
+    """Matrix products stay on the thread that asks for them: blocks are what is shared out among the cores."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]
+
+
+def slices(n: int, height: int) -> list[slice]:
+    return [slice(start, min(start + height, n)) for start in range(0, n, height)]
+
+
+def cached(rows: slice, k: int) -> list[slice]:
+    """Parts of a block whose similarities to k classes stay in the cache."""
+    height = max(1, CACHED // k // TILE) * TILE
+    return [slice(start, min(start + height, rows.stop)) for start in range(rows.start, rows.stop, height)]
+
+
+def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+    """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
+    threads = cores()
+    if threads == 1:
+        yield from map(work, items)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Answer]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def products(rows: Floats, columns: Floats) -> Floats:
+    """rows @ columns.T, (n, K): each row's product is the same whichever rows stand beside it.
+
+    A matrix product's last bits depend on its shape, so rows are multiplied TILE at a time, the last tile filled up.
+    """
+    n, d = rows.shape
+    tiles = -(-n // TILE)
+    if n % TILE:
+        filled = np.zeros((tiles * TILE, d), np.float32)
+        filled[:n] = rows
+        rows = filled
+    product: Floats = np.matmul(rows.reshape(tiles, TILE, d), columns.T).reshape(tiles * TILE, len(columns))
+    return product[:n]
+
+
+def single(rows: npt.NDArray[np.floating]) -> Floats:
+    """Rows as float32. Half precision is widened by shifting bits, many times as fast as a cast."""
+    if rows.dtype != np.float16:
+        return np.ascontiguousarray(rows, np.float32)
+    halves = np.ascontiguousarray(rows).view(np.int16)
+    wide = np.empty(rows.shape, np.float32)
+    bits = wide.view(np.int32)
+    # A half is s eeeee mmmmmmmmmm, a single s eeeeeeee mmmmmmmmmm...; the biases of their exponents differ by 112.
+    for tile in slices(len(rows), TILE):  # that stays in the cache
+        np.copyto(bits[tile], halves[tile])
+        bits[tile] <<= 13
+        bits[tile] &= np.int32(-0x70002000)  # the sign, five bits of exponent, ten of mantissa
+        wide[tile] *= np.float32(2.0**112)
+    return wide
+
+
+def spread(n: int, most: int) -> Ints:
+    """At most `most` of n rows, evenly spaced: a sample that is the same every time."""
+    if n <= most:
+        return np.arange(n, dtype=np.int64)
+    return (np.arange(most, dtype=np.int64) * n) // most

@@ -1,0 +1,73 @@
+"""What a method says of every image: probabilities of the classes, the label's among them.
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.vectors import Floats, Ints
+from annotate.kernels.zeroshot import assign, probabilities
+
+KEPT = 16  # probabilities of an image, where all would be too many
+WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Probabilities, whole or the largest.
+
+    labels         (N,) the likeliest class, the first of equals
+    confidences    (N,) its probability
+    probabilities  (N, K), rows sum to one; or (N, 16), the largest of each row, the largest first
+    classes        None; or (N, 16) int32, the classes of those
+    """
+
+    labels: Ints
+    confidences: Floats
+    probabilities: Floats
+    classes: npt.NDArray[np.int32] | None
+
+    @staticmethod
+    def joined(parts: Sequence[Chances]) -> Chances:
+        """Blocks of images, in order, as one."""
+        classes = [part.classes for part in parts if part.classes is not None]
+        return Chances(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.confidences for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate(classes) if classes else None,
+        )
+
+
+def kept_of(n: int, k: int) -> int | None:
+    """How many probabilities of each image are kept; None for all."""
+    return KEPT if n * k > WHOLE and k > KEPT else None
+
+
+def chances_of(similarity: Floats, temperature: float, kept: int | None) -> Chances:
+    """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest."""
+    labels = assign(similarity)
+    chances = probabilities(similarity, temperature)
+    confidences = chances[np.arange(len(labels)), labels]
+    if kept is None:
+        return Chances(labels, confidences, chances, None)
+    likeliest = largest(similarity, kept)
+    return Chances(labels, confidences, np.take_along_axis(chances, likeliest, axis=1), likeliest.astype(np.int32))
+
+
+def largest(rows: Floats, count: int) -> Ints:
+    """Columns of the `count` largest of each row, (n, count), the largest first and the first of equals first."""
+    n, k = rows.shape
+    threshold = np.partition(rows, k - count, axis=1)[:, k - count]
+    chosen = np.flatnonzero(rows >= threshold[:, None])
+    if len(chosen) != n * count:  # equals at the threshold
+        return np.argsort(-rows, axis=1, kind="stable")[:, :count]
+    columns = chosen.reshape(n, count) % k
+    order = np.argsort(-np.take_along_axis(rows, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)

@@ -1,0 +1,153 @@
+"""Blocks change no bit: not their height, not the number of threads, not who stands beside a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from annotate.engines.local import Local
+from annotate.kernels import blocks, prototypes, transduction
+from annotate.kernels.blocks import across, cached, one_thread_per_product, products, single, slices, spread
+from annotate.kernels.chances import Chances
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
+from annotate.kernels.prototypes import refine_dynamic
+from annotate.kernels.transduction import transduce
+from annotate.kernels.vectors import Floats, exact_sums, unit
+
+Blobs = Callable[..., tuple[Floats, Floats, np.ndarray]]
+
+
+@pytest.fixture
+def _one_thread_products() -> Iterator[None]:
+    with one_thread_per_product():
+        yield
+
+
+@pytest.mark.parametrize("k", [2, 7, 300])
+def test_a_row_has_the_same_products_whoever_stands_beside_it(k: int) -> None:
+    rng = np.random.default_rng(k)
+    rows, columns = (rng.normal(size=(n, 48)).astype(np.float32) for n in (700, k))
+    whole = products(rows, columns)
+    np.testing.assert_allclose(whole, rows.astype(np.float64) @ columns.T.astype(np.float64), atol=1e-4)
+    for part in (slice(0, 1), slice(255, 257), slice(13, 600)):
+        np.testing.assert_array_equal(products(rows[part], columns), whole[part])
+    chosen = rng.permutation(700)[:300]
+    np.testing.assert_array_equal(products(rows[chosen], columns), whole[chosen])
+
+
+def test_every_half_is_widened_to_its_own_value() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = every[np.isfinite(every)].reshape(-1, 8)
+    wide = single(halves)
+    np.testing.assert_array_equal(wide, halves.astype(np.float32))
+    np.testing.assert_array_equal(np.signbit(wide), np.signbit(halves))
+
+
+def test_answers_come_in_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    def work(item: int) -> int:
+        time.sleep(0.01 if item % 3 == 0 else 0)
+        return item * item
+
+    for threads in (1, 4):
+        monkeypatch.setattr(blocks, "cores", lambda threads=threads: threads)
+        assert [*across(work, range(30))] == [item * item for item in range(30)]
+
+
+def test_a_failure_in_a_thread_is_a_failure() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(across(lambda item: 1 // item, [1, 0, 1]))
+
+
+def test_parts_cover_a_block_once() -> None:
+    for k in (2, 100, 5000):
+        parts = cached(slice(512, 9000), k)
+        assert [parts[0].start, parts[-1].stop] == [512, 9000]
+        assert all(a.stop == b.start and b.start % blocks.TILE == 0 for a, b in pairwise(parts))
+
+
+def test_a_sample_is_spread_over_all_images() -> None:
+    np.testing.assert_array_equal(spread(3, 10), [0, 1, 2])
+    rows = spread(1000, 10)
+    assert len(np.unique(rows)) == 10 and np.ptp(np.diff(rows)) == 0 and rows[-1] >= 900
+
+
+def test_sums_do_not_depend_on_order_and_can_be_taken_back() -> None:
+    rng = np.random.default_rng(0)
+    rows, groups = unit(rng.normal(size=(5000, 20))), rng.integers(0, 9, 5000)
+    found, sums = exact_sums(rows, groups)
+    order = rng.permutation(5000)
+    np.testing.assert_array_equal(exact_sums(rows[order], groups[order])[1], sums)
+    parts = sum(exact_sums(rows[s], groups[s])[1] for s in slices(5000, 1250))
+    np.testing.assert_array_equal(parts, sums)
+    gone = exact_sums(rows[:2000], groups[:2000])[1]
+    np.testing.assert_array_equal(sums - gone, exact_sums(rows[2000:], groups[2000:])[1])
+    np.testing.assert_array_equal(found, np.arange(9))
+    np.testing.assert_allclose(sums[4], rows[groups == 4].astype(np.float64).sum(axis=0), atol=1e-5)
+
+
+@pytest.mark.usefixtures("_one_thread_products")
+@pytest.mark.parametrize("method", ["dynamic", "transductive", "kept 16", "balanced"])
+def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    x, t, _ = blobs(n=3000, k=20, spread=0.3, blur=0.3)
+    halves = x.astype(np.float16)
+
+    def outcome(block: int, threads: int) -> list[bytes]:
+        for module in (blocks, transduction):
+            monkeypatch.setattr(module, "BLOCK", block)
+        monkeypatch.setattr("annotate.engines.local.BLOCK", block)
+        monkeypatch.setattr(blocks, "cores", lambda: threads)
+        some = spread(len(x), 500)
+        if method == "dynamic":
+            crew = Local(halves)
+            *_, last = refine_dynamic(crew, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
+            made = Chances.joined([*crew.ask("chances", last.prototypes, 0.01, 16)])
+            assert made.classes is not None
+            return [
+                last.prototypes.tobytes(),
+                made.labels.tobytes(),
+                made.probabilities.tobytes(),
+                made.classes.tobytes(),
+            ]
+        graph = neighbour_graph(*nearest_neighbours(x, 5))
+        kept, balanced = (16 if method == "kept 16" else None), method == "balanced"
+        *_, last = transduce(halves, t, graph, some, logit_scale=40.0, iterations=5, kept=kept, balanced=balanced)
+        return [last.prototypes.tobytes(), last.sample.tobytes(), last.labels(halves).tobytes()]
+
+    expected = outcome(16_384, 1)
+    for block, threads in ((256, 3), (1024, 2), (16_384, 2)):
+        assert outcome(block, threads) == expected
+
+
+@pytest.mark.usefixtures("_one_thread_products")
+@pytest.mark.parametrize("seed", range(4))
+def test_images_at_rest_would_have_kept_their_labels(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The shortcut looks at a part of the images and gives the bytes of looking at all."""
+    x, t, _ = blobs(n=4000, k=30, spread=0.25, blur=0.25, seed=seed)
+    looked: list[int] = []
+    look = prototypes.Shard._look
+
+    def counted(self: prototypes.Shard, p: Floats, u: Floats, images: np.ndarray) -> prototypes.Change:
+        looked.append(len(images))
+        return look(self, p, u, images)
+
+    monkeypatch.setattr(prototypes.Shard, "_look", counted)
+
+    def passes() -> list[prototypes.Pass]:
+        looked.clear()
+        return [*refine_dynamic(Local(x), t, x[spread(4000, 400)], iterations=10, start=0.95, end=0.6)]
+
+    short = passes()
+    assert sum(looked) < 8 * len(x)
+    monkeypatch.setattr(prototypes, "ROUNDING", np.inf)
+    whole = passes()
+    assert sum(looked) == 11 * len(x)
+    for one, other in zip(short, whole, strict=True):
+        np.testing.assert_array_equal(one.prototypes, other.prototypes)
+        np.testing.assert_array_equal(one.counts, other.counts)
+        assert one.moved == other.moved
+    assert sum(p.moved for p in whole) > 100

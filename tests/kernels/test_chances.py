@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from annotate.kernels.chances import KEPT, WHOLE, Chances, chances_of, kept_of, largest
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_largest_are_those_of_a_stable_sort(ties: bool) -> None:
+    rows = RNG.normal(size=(50, 40)).astype(np.float32)
+    if ties:
+        rows = np.round(rows)
+    np.testing.assert_array_equal(largest(rows, 7), np.argsort(-rows, axis=1, kind="stable")[:, :7])
+
+
+def test_what_is_kept_is_part_of_the_whole() -> None:
+    similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
+    whole, part = chances_of(similarity, 0.1, None), chances_of(similarity, 0.1, KEPT)
+    assert part.classes is not None
+    assert part.probabilities.shape == part.classes.shape == (60, KEPT)
+    np.testing.assert_array_equal(part.labels, whole.labels)
+    np.testing.assert_array_equal(part.classes[:, 0], whole.labels)
+    np.testing.assert_array_equal(part.confidences, part.probabilities[:, 0])
+    np.testing.assert_array_equal(np.take_along_axis(whole.probabilities, part.classes, axis=1), part.probabilities)
+    assert (np.diff(part.probabilities, axis=1) <= 0).all()
+
+
+def test_parts_are_dropped_only_where_all_would_be_too_many() -> None:
+    assert kept_of(WHOLE // 100, 100) is None
+    assert kept_of(WHOLE // 100 + 1, 100) == KEPT
+    assert kept_of(WHOLE, KEPT) is None
+
+
+def test_blocks_joined_are_the_whole() -> None:
+    similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
+    whole = chances_of(similarity, 0.1, KEPT)
+    joined = Chances.joined([chances_of(similarity[:13], 0.1, KEPT), chances_of(similarity[13:], 0.1, KEPT)])
+    assert joined.classes is not None
+    np.testing.assert_array_equal(joined.classes, whole.classes)
+    np.testing.assert_array_equal(joined.probabilities, whole.probabilities)
