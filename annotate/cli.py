@@ -99,6 +99,12 @@ TextWeightStart = Annotated[
 TextWeightEnd = Annotated[
     float | None, typer.Option(help="Weight of the words toward the end, 0 to 1 (default: 0.60).", show_default=False)
 ]
+Engine = Annotated[
+    str | None, typer.Option(help="local (the default), or ray; the bytes are the same.", show_default=False)
+]
+Address = Annotated[
+    str | None, typer.Option(help="HOST:PORT of a Ray cluster (default: one on this machine).", show_default=False)
+]
 Link = Annotated[
     str | None,
     typer.Option(help="copy (the default), hardlink, symlink, or auto: the cheapest that works.", show_default=False),
@@ -315,6 +321,8 @@ def refine(
         bool, typer.Option("--balanced", help="Classes are known to have about as many images each (transductive).")
     ] = False,
     prompts: Prompts = None,
+    engine: Engine = None,
+    address: Address = None,
     workspace: Place = None,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -342,6 +350,8 @@ def refine(
                 "refine.text_weight_start": text_weight_start,
                 "refine.text_weight_end": text_weight_end,
                 "refine.class_sizes": "balanced" if balanced else None,
+                "engine.name": engine,
+                "engine.address": address,
             },
         ),
     )

@@ -60,7 +60,7 @@ class TextSettings:
 @dataclass(frozen=True)
 class ClusterSettings:
     min_cluster_size: int | None = knob(None, "images; N // 20 unless given, at most N / 3K, at least 5", low=2)
-    min_samples: int | None = knob(None, "images; N // 50 unless given, at least 3", low=1)
+    min_samples: int | None = knob(None, "images; N // 50 unless given, at least 3; beyond 20,000 images 50", low=1)
     pca_dimensions: int = knob(50, "dimensions in which HDBSCAN looks for density", low=2, high=50)
     meta_clusters: int | None = knob(None, "groups of micro-clusters; the number of classes unless given", low=1)
 
@@ -104,6 +104,12 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class EngineSettings:
+    name: str = knob("local", "where the work on embeddings runs; the bytes are the same", choices=("local", "ray"))
+    address: str | None = knob(None, "ray: HOST:PORT of a cluster; one on this machine is started unless given")
+
+
+@dataclass(frozen=True)
 class Settings:
     embed: EmbedSettings = EmbedSettings()
     text: TextSettings = TextSettings()
@@ -111,6 +117,7 @@ class Settings:
     refine: RefineSettings = RefineSettings()
     organize: OrganizeSettings = OrganizeSettings()
     report: ReportSettings = ReportSettings()
+    engine: EngineSettings = EngineSettings()
     preset: str = "medium"
 
 
@@ -121,6 +128,7 @@ SECTIONS: dict[str, type] = {
     "refine": RefineSettings,
     "organize": OrganizeSettings,
     "report": ReportSettings,
+    "engine": EngineSettings,
 }
 
 

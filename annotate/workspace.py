@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -269,17 +270,18 @@ class Workspace:
             try:
                 if extra:
                     extra.rename(new)
-                    for path in new.rglob("*"):
-                        if path.is_file():
-                            sync(path)
                 else:
                     new.mkdir()
                 facts = write_record(new, record)
-                files = {
-                    path.relative_to(new).as_posix(): fingerprint(path)
-                    for path in sorted(new.rglob("*"))
-                    if path.is_file()
-                }
+                paths = sorted(path for path in new.rglob("*") if path.is_file())
+                with ThreadPoolExecutor(1) as pool:  # a digest and a disk do not wait for each other
+                    fingerprints = [pool.submit(fingerprint, path) for path in paths]
+                    for path in paths:
+                        sync(path)
+                    files = {
+                        path.relative_to(new).as_posix(): taken.result()
+                        for path, taken in zip(paths, fingerprints, strict=True)
+                    }
                 manifest = {
                     "stage": plan.stage,
                     "version": plan.version,
@@ -340,8 +342,6 @@ def store(path: Path, value: Any) -> None:
     if path.suffix == ".npy":
         with open(path, "wb") as file:
             np.save(Sink(file), np.ascontiguousarray(value), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
     elif path.suffix == ".txt":
         write_bytes(path, "".join(path_line(line) + "\n" for line in value).encode("utf-8"))
     else:

@@ -30,6 +30,7 @@ from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.vectors import Floats
 from benchmarks.cases import Case, further, published, read
 from benchmarks.peers import stata, transclip, zlap
+from benchmarks.tables import write
 
 DOCS = Path(__file__).parents[1] / "docs/refinement.md"
 OURS: dict[str, dict[str, Any]] = {
@@ -155,15 +156,6 @@ def sensitivity(cases: list[Case]) -> str:
     return "\n".join(lines)
 
 
-def write(part: str, table: str) -> None:
-    """Put a table between its marks in docs/refinement.md."""
-    begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
-    text = DOCS.read_text()
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    DOCS.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
-
-
 def digits() -> Case:
     """The demo's digits as `tiny` sees them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +190,7 @@ def main() -> None:
     for part, table in parts.items():
         print(f"\n{part}\n\n{table}")
         if args.write:
-            write(part, table)
+            write(DOCS, part, table)
 
 
 if __name__ == "__main__":

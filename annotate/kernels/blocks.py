@@ -35,7 +35,7 @@ def cores() -> int:
 
 def one_thread_per_product() -> AbstractContextManager[Any]:
     """Matrix products stay on the thread that asks for them: blocks are what is shared out among the cores."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]
 

@@ -5,7 +5,7 @@ N images, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +34,25 @@ class Chances:
     classes: npt.NDArray[np.int32] | None
 
     @staticmethod
-    def joined(parts: Sequence[Chances]) -> Chances:
-        """Blocks of images, in order, as one."""
-        classes = [part.classes for part in parts if part.classes is not None]
-        return Chances(
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.confidences for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate(classes) if classes else None,
-        )
+    def joined(n: int, parts: Iterable[Chances]) -> Chances:
+        """Blocks of n images in all, in order, as one; each block is let go when it has been copied."""
+        labels, confidences = np.empty(n, np.int64), np.empty(n, np.float32)
+        probabilities: Floats | None = None
+        classes: npt.NDArray[np.int32] | None = None
+        start = 0
+        for part in parts:
+            rows = slice(start, start + len(part.labels))
+            labels[rows], confidences[rows] = part.labels, part.confidences
+            if probabilities is None:
+                probabilities = np.empty((n, part.probabilities.shape[1]), np.float32)
+                classes = None if part.classes is None else np.empty(probabilities.shape, np.int32)
+            probabilities[rows] = part.probabilities
+            if classes is not None and part.classes is not None:
+                classes[rows] = part.classes
+            start = rows.stop
+        if probabilities is None or start != n:
+            raise ValueError(f"{start} of {n} images")
+        return Chances(labels, confidences, probabilities, classes)
 
 
 def kept_of(n: int, k: int) -> int | None:

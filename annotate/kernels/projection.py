@@ -38,7 +38,7 @@ def project(embeddings: Floats) -> Floats:
     if len(embeddings) < FEWEST:
         return principal_plane(embeddings)
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # threads add in any order, and t-SNE makes much of the last bits
         points = principal_components(embeddings, PCA_DIMENSIONS)

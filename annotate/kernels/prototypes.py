@@ -94,7 +94,7 @@ class Change:
 
 
 class Shard:
-    """Some of the images, and what is known of each: its label, its margin, its place along its class's direction.
+    """Some of the images, and what is known of each: label, margin, how far it lies along its class's direction.
 
     rows  (n, D) float16 or float32 unit rows, in memory or mapped
     """
@@ -104,7 +104,7 @@ class Shard:
         n = len(rows)
         self.labels = np.full(n, -1, np.int32)
         self.margins = np.zeros(n, np.float32)
-        self.along = np.zeros(n, np.float32)
+        self.bins = np.zeros(n, np.uint8)
 
     def start(self, prototypes: Floats, directions: Floats) -> Change:
         """Assign every image; the change is that from no labels at all."""
@@ -115,8 +115,7 @@ class Shard:
 
         bounds  (K, bins) of `shift_bounds`
         """
-        bins = np.searchsorted(BINS, self.along, side="right") - 1
-        self.margins -= bounds[self.labels, np.clip(bins, 0, len(BINS) - 2)]
+        self.margins -= bounds[self.labels, self.bins]
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:
@@ -132,11 +131,11 @@ class Shard:
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """What the outcome says of every image."""
-        parts = [
-            chances_of(products(single(self.rows[chunk]), prototypes), temperature, kept)
-            for chunk in cached(slice(0, len(self.rows)), len(prototypes))
-        ]
-        return Chances.joined(parts)
+        n = len(self.rows)
+        parts = cached(slice(0, n), len(prototypes))
+        return Chances.joined(
+            n, (chances_of(products(single(self.rows[part]), prototypes), temperature, kept) for part in parts)
+        )
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
         changes = []
@@ -149,7 +148,8 @@ class Shard:
                 nearest, margins = nearest_and_margin(products(rows[tile], prototypes))
                 self.labels[here[tile]], self.margins[here[tile]] = nearest, margins
             labels = self.labels[here]
-            self.along[here] = np.einsum("nd,nd->n", rows, directions[labels])
+            along = np.einsum("nd,nd->n", rows, directions[labels])
+            self.bins[here] = np.searchsorted(BINS[1:-1], along, side="right")
             moved = np.flatnonzero(labels != before)
             changes.append(change(rows[moved], before[moved], labels[moved]))
         return together(changes, self.rows.shape[1])

@@ -158,7 +158,7 @@ class Images:
             sampled += block_sampled
             counts += block_counts
             sums += block_sums
-        return Chances.joined(parts), Totals(counts, sums), np.concatenate(sampled)
+        return Chances.joined(len(self.embeddings), parts), Totals(counts, sums), np.concatenate(sampled)
 
     def around(self, shares: Any, rows: slice) -> Floats:
         """The neighbours' mean probabilities, (n, K); shares as of `shares_of`."""

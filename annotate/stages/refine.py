@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from annotate.config import Config, RefineSettings
-from annotate.engines.local import Local
+from annotate.engines import crew_of
 from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.alignment import Groups, alignment, refine_soft
 from annotate.kernels.blocks import BLOCK, across, cached, one_thread_per_product, single, slices, spread
@@ -49,13 +49,19 @@ def refine(
     progress = progress or Silent()
     with workspace.lock():
         images = workspace.read(EmbeddingRows)
-        settings = config.resolve(len(images.embeddings)).refine
+        resolved = config.resolve(len(images.embeddings))
+        settings, engine = resolved.refine, resolved.engine
         method = settings.method
         iterations = settings.iterations or ITERATIONS[method]
         if settings.class_sizes == "balanced" and method != "transductive":
             raise ConfigError(
                 f"refine: class_sizes: 'balanced' needs the method transductive, not '{method}'",
                 hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
+            )
+        if engine.name != "local" and method == "transductive":
+            raise ConfigError(
+                f"engine: the method transductive runs in one process, not on '{engine.name}'",
+                hint="add --method dynamic, or leave out --engine",
             )
         texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
         check_dimensions(images, texts)
@@ -79,9 +85,10 @@ def refine(
         plan = Plan("refine", VERSION, knobs, inputs)
 
         def make() -> Refinement:
-            with one_thread_per_product():
+            file = workspace.folder("embed") / "embeddings.npy"
+            with one_thread_per_product(), crew_of(images.embeddings, file, engine.name, engine.address) as crew:
                 graph = own_graph(workspace, images, progress) if method == "transductive" else None
-                return label(images, texts, clusters, graph, settings, iterations, progress)
+                return label(crew, images, texts, clusters, graph, settings, iterations, progress)
 
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)
         for note in record.notes:
@@ -137,6 +144,7 @@ def check_dimensions(images: EmbeddingRows, texts: Texts) -> None:
 
 
 def label(
+    crew: Crew,
     images: EmbeddingRows,
     texts: Texts,
     clusters: Clusters | None,
@@ -149,7 +157,6 @@ def label(
     n, k = len(images.embeddings), len(texts.prompts)
     own_temperature = 1 / images.model["logit_scale"]
     temperature = settings.temperature or own_temperature
-    crew = Local(images.embeddings)
     history: list[Iteration] = []
     with progress.iterations() as show:
         for last in passes(crew, images, texts, clusters, graph, settings, iterations, temperature):
@@ -163,7 +170,7 @@ def label(
     if settings.temperature is None and settings.method != "direct" and k > 1:
         temperature = matching_temperature(last.sample, expected)
     kept = kept_of(n, k)
-    outcome = Chances.joined([*outcomes(crew, images, last, temperature, kept)])
+    outcome = Chances.joined(n, outcomes(crew, images, last, temperature, kept))
     alignments = {}
     if clusters:
         scale = settings.temperature or own_temperature

@@ -105,7 +105,7 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
         if method == "dynamic":
             crew = Local(halves)
             *_, last = refine_dynamic(crew, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
-            made = Chances.joined([*crew.ask("chances", last.prototypes, 0.01, 16)])
+            made = Chances.joined(len(x), crew.ask("chances", last.prototypes, 0.01, 16))
             assert made.classes is not None
             return [
                 last.prototypes.tobytes(),

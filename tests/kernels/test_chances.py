@@ -37,7 +37,9 @@ def test_parts_are_dropped_only_where_all_would_be_too_many() -> None:
 def test_blocks_joined_are_the_whole() -> None:
     similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
     whole = chances_of(similarity, 0.1, KEPT)
-    joined = Chances.joined([chances_of(similarity[:13], 0.1, KEPT), chances_of(similarity[13:], 0.1, KEPT)])
+    joined = Chances.joined(60, [chances_of(similarity[:13], 0.1, KEPT), chances_of(similarity[13:], 0.1, KEPT)])
     assert joined.classes is not None
     np.testing.assert_array_equal(joined.classes, whole.classes)
     np.testing.assert_array_equal(joined.probabilities, whole.probabilities)
+    with pytest.raises(ValueError, match="13 of 60"):
+        Chances.joined(60, [chances_of(similarity[:13], 0.1, KEPT)])

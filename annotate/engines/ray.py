@@ -1,0 +1,123 @@
+"""A Ray cluster: its workers map the same file and hold shards of it.
+
+Only the scheduling is Ray's. Which worker holds a shard changes nothing: sums are exact and answers are taken in the
+order of the shards, so that the bytes are those of one process, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotate.errors import ComponentMissing, InputError, StorageError, printable
+from annotate.kernels.blocks import BLOCK, one_thread_per_product, slices
+from annotate.kernels.prototypes import Shard
+
+AHEAD = 2  # answers that a worker may have waiting
+
+
+class Worker:
+    """One core somewhere, and the shards that it holds, by number."""
+
+    def __init__(self, file: str, n: int, numbers: list[int]) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        self.limit = one_thread_per_product()
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        if len(rows) != n:
+            raise ValueError(f"{len(rows)} rows in {file}, {n} expected")
+        blocks = slices(n, BLOCK)
+        self.shards = {number: Shard(rows[blocks[number]]) for number in numbers}
+
+    def ask(self, number: int, task: str, args: tuple[Any, ...]) -> Any:
+        return getattr(self.shards[number], task)(*args)
+
+
+class RayCrew:
+    """All shards of the images, on the workers of a cluster.
+
+    ray      the module, connected
+    file     embeddings.npy, on a disk that every node sees under the same path
+    n        rows in it
+    """
+
+    def __init__(self, ray: Any, file: Path, n: int) -> None:
+        self.ray = ray
+        self.shards = len(slices(n, BLOCK))
+        count = min(self.shards, max(1, int(ray.cluster_resources().get("CPU", 1))))
+        remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Worker)
+        path = str(file.resolve())
+        self.workers = [remote.remote(path, n, [*range(w, self.shards, count)]) for w in range(count)]
+
+    def ask(self, task: str, *args: Any) -> Iterator[Any]:
+        """Call this method of every shard; the answers in the order of the shards."""
+        shared = self.ray.put(args)
+        waiting: deque[Any] = deque()
+        for number in range(self.shards):
+            worker = self.workers[number % len(self.workers)]
+            waiting.append(worker.ask.remote(number, task, shared))
+            if len(waiting) > AHEAD * len(self.workers):
+                yield self._answer(waiting.popleft())
+        while waiting:
+            yield self._answer(waiting.popleft())
+
+    def _answer(self, waiting: Any) -> Any:
+        try:
+            return self.ray.get(waiting)
+        except self.ray.exceptions.RayActorError as error:
+            raise StorageError(
+                f"a Ray worker is gone: {printable(error).splitlines()[0]}",
+                hint="see that every node maps the workspace under the same path, and run it again",
+            ) from error
+
+
+@contextmanager
+def cluster(file: Path, n: int, address: str | None) -> Iterator[RayCrew]:
+    """Connect to a cluster (one of this machine's cores where no address is given), and let go of it at the end.
+
+    raises  ComponentMissing without Ray, InputError where there is no cluster at that address
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    try:
+        import ray
+    except ImportError as error:
+        raise ComponentMissing(
+            "the engine ray needs Ray", hint="run `pip install 'annotate-images[ray]'`, or leave out --engine"
+        ) from error
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            knock(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"no Ray cluster at {printable(address or os.environ.get('RAY_ADDRESS', 'this machine'))}",
+                hint="start one with `ray start --head`, and give its address: --address HOST:6379",
+            ) from error
+    try:
+        crew = RayCrew(ray, file, n)
+        try:
+            yield crew
+        finally:
+            for worker in crew.workers:
+                ray.kill(worker)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def knock(address: str | None) -> None:
+    """Ray itself waits minutes for a cluster that is not there.
+
+    raises  OSError where nobody listens, ValueError where that is no address
+    """
+    if address and address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
