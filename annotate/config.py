@@ -22,6 +22,7 @@ from annotate.errors import ConfigError, InputError, printable
 
 PRESETS = ("small", "medium", "large")
 SMALL_BELOW, LARGE_FROM = 100, 100_000  # images
+TRANSDUCTIVE_BELOW = 1_000_000  # images, where nobody says which method
 CONFIG_FILE = "annotate.yaml"
 
 
@@ -67,7 +68,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class RefineSettings:
-    method: str = knob("auto", "auto follows the preset", choices=("auto", "direct", "dynamic", "soft", "transductive"))
+    method: str = knob("auto", "auto is transductive below 1,000,000 images, dynamic from there on", choices=("auto", "direct", "dynamic", "soft", "transductive"))
     temperature: float | None = knob(
         None, "divides similarities before softmax; fitted to the model's own scale unless given", above=0
     )
@@ -167,6 +168,7 @@ class Config:
         preset = self.preset if self.preset != "auto" else preset_for(n)
         values = {
             **preset_values(preset),
+            **({"refine.method": "dynamic"} if (n or 0) >= TRANSDUCTIVE_BELOW else {}),
             **{k: v for k, v in self.values.items() if (k, v) != ("refine.method", "auto")},
         }
         sections = {

@@ -1,6 +1,10 @@
 """The nearest neighbours of every image, and the graph that they make.
 
-N images, D dimensions, k neighbours.
+Up to 100,000 images every image is compared with every other. Beyond, with those of the cells of a k-means (faiss,
+Johnson et al. 2019) that lie nearest to its own: an inverted file (Jégou et al. 2011), searched cell by cell so that
+a matrix product does the work. How many of the true neighbours that finds is measured on a sample.
+
+N images, D dimensions, k neighbours, C cells.
 """
 
 from __future__ import annotations
@@ -11,11 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.vectors import Floats
+from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
+from annotate.kernels.chances import largest
+from annotate.kernels.vectors import Floats, Ints, Rows, unit
 
 Neighbours = npt.NDArray[np.int32]
+Advance = Callable[[int], None]
 
-BLOCK = 1 << 26  # similarities held at a time, 256 MB, and their order, 512 MB
+EXACT_UP_TO = 100_000  # images
+HELD = 1 << 24  # similarities that a thread holds at a time, 64 MB
+PER_ROOT = 2.0  # cells per square root of N
+PROBED = 16  # cells that an image's neighbours are looked for in
+SAMPLED, ITERATIONS = 40, 5  # images per cell that k-means looks at, and how often
+JUDGED = 256  # images on which recall is measured
 
 
 def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
@@ -37,29 +49,103 @@ def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
 
 
 def nearest_neighbours(
-    embeddings: Floats, k: int, advance: Callable[[int], None] = lambda count: None
+    embeddings: Rows, k: int, advance: Advance = lambda count: None, *, exact: bool | None = None
 ) -> tuple[Neighbours, Floats]:
-    """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first. Exact.
+    """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first.
 
-    embeddings  (N, D) unit rows
+    embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
     advance     told how many more rows are done
-    k is at most N - 1; the work grows with N². Of equally similar rows any may be taken.
+    exact       compare all with all; up to 100,000 rows unless said
+    k is at most N - 1. Of equally similar rows the first are taken. Where cells hold fewer than k others, a row stands
+    for itself with cosine 0.
     """
     n = len(embeddings)
     k = min(k, n - 1)
     nearest, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-    height = max(1, min(1024, BLOCK // n))
-    for start in range(0, n, height):
-        rows = slice(start, min(start + height, n))
-        similarity = embeddings[rows] @ embeddings.T
-        itself = np.arange(rows.stop - rows.start)
-        distance = np.negative(similarity, out=similarity)
-        distance[itself, itself + start] = np.inf
-        # argpartition finds the k best in linear time; sorting those puts equals in the order of the rows.
-        best = np.sort(np.argpartition(distance, max(k - 1, 0), axis=1)[:, :k], axis=1)
-        values = -np.take_along_axis(distance, best, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        nearest[rows] = np.take_along_axis(best, order, axis=1)
-        cosines[rows] = np.take_along_axis(values, order, axis=1)
-        advance(len(itself))
+    whole = n <= EXACT_UP_TO if exact is None else exact
+    found = across(lambda rows: among_all(embeddings, rows, k), slices(n, max(1, HELD // n)))
+    for rows, best, values in found if whole else in_cells(embeddings, k):
+        nearest[rows], cosines[rows] = best, values
+        advance(len(best))
     return nearest, cosines
+
+
+def among_all(embeddings: Rows, rows: slice, k: int) -> tuple[slice, Ints, Floats]:
+    """The nearest of some rows among all."""
+    n = len(embeddings)
+    mine = single(embeddings[rows])
+    similarity = np.empty((len(mine), n), np.float32)
+    for block in slices(n, BLOCK):
+        similarity[:, block] = products(mine, single(embeddings[block]))
+    itself = np.arange(rows.start, rows.stop)
+    similarity[itself - rows.start, itself] = -np.inf
+    best = largest(similarity, k) if k else np.empty((len(mine), 0), np.int64)
+    return rows, best, np.take_along_axis(similarity, best, axis=1)
+
+
+def in_cells(embeddings: Rows, k: int) -> Any:
+    """The nearest of all rows among those of the cells nearest to their own, cell by cell."""
+    centroids = cell_centroids(embeddings, int(PER_ROOT * len(embeddings) ** 0.5))
+
+    def cells_of(block: slice) -> Ints:
+        parts = cached(block, len(centroids))
+        return np.concatenate([products(single(embeddings[part]), centroids).argmax(axis=1) for part in parts])
+
+    cell = np.concatenate([*across(cells_of, slices(len(embeddings), BLOCK))])
+    order = np.argsort(cell, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(cell, minlength=len(centroids)))[:-1])
+    near = largest(products(centroids, centroids), min(PROBED, len(centroids)))
+
+    def of(c: int) -> list[tuple[Ints, Ints, Floats]]:
+        others = np.concatenate([members[other] for other in near[c].tolist()])
+        theirs = single(embeddings[others])
+        found = []
+        for part in slices(len(members[c]), max(1, HELD // len(others))):
+            rows = members[c][part]
+            similarity = products(single(embeddings[rows]), theirs)
+            similarity[rows[:, None] == others] = -np.inf
+            best = largest(similarity, min(k, len(others)))
+            values = np.take_along_axis(similarity, best, axis=1)
+            there = np.isfinite(values)
+            padding = ((0, 0), (0, k - best.shape[1]))
+            index = np.pad(np.where(there, others[best], rows[:, None]), padding, constant_values=-1)
+            found.append((rows, np.where(index < 0, rows[:, None], index), np.pad(np.where(there, values, 0), padding)))
+        return found
+
+    filled = [c for c, rows in enumerate(members) if len(rows)]
+    return (part for parts in across(of, filled) for part in parts)
+
+
+def cell_centroids(embeddings: Rows, count: int) -> Floats:
+    """C unit centroids of a sample's k-means.
+
+    One thread: more of them share out a sum as they like.
+    """
+    import faiss
+    from threadpoolctl import threadpool_limits
+
+    sample = single(embeddings[spread(len(embeddings), SAMPLED * count)])
+    limits = {"min_points_per_centroid": 1, "max_points_per_centroid": SAMPLED}
+    means = faiss.Kmeans(sample.shape[1], count, niter=ITERATIONS, seed=1, spherical=True, **limits)
+    with threadpool_limits(1):
+        means.train(sample)
+    return unit(np.asarray(means.centroids, np.float32))
+
+
+def recall(embeddings: Rows, nearest: Neighbours) -> float:
+    """Share of the true nearest neighbours that were found, on a sample of the images."""
+    n, k = nearest.shape
+    sample = spread(n, JUDGED)
+    mine = single(embeddings[sample])
+
+    def best_of(block: slice) -> tuple[Ints, Floats]:
+        similarity = products(mine, single(embeddings[block]))
+        inside = np.flatnonzero((sample >= block.start) & (sample < block.stop))
+        similarity[inside, sample[inside] - block.start] = -np.inf
+        best = largest(similarity, min(k, similarity.shape[1]))
+        return best + block.start, np.take_along_axis(similarity, best, axis=1)
+
+    columns, values = (np.concatenate(parts, axis=1) for parts in zip(*across(best_of, slices(n, BLOCK)), strict=True))
+    true = np.take_along_axis(columns, largest(values, k), axis=1)
+    found = (true[:, :, None] == nearest[sample][:, None, :]).any(axis=2)
+    return float(found.mean())

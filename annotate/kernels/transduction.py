@@ -358,10 +358,15 @@ def evened(
 
 
 def abundance(shares: Wide, n: int) -> float:
-    """n̄ / (n̄ + 5), n̄ the images of a class that is in use."""
+    """n̄ / (n̄ + 5)."""
+    images = class_size(shares, n)
+    return images / (images + FEW)
+
+
+def class_size(shares: Wide, n: int) -> float:
+    """n̄, the images of a class that is in use: N / exp(entropy of the classes' shares)."""
     entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
-    images = n / np.exp(entropy)
-    return float(images / (images + FEW))
+    return float(n / np.exp(entropy))
 
 
 def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4) -> float:

@@ -8,12 +8,70 @@ import numpy as np
 
 from annotate.errors import first_few, printable
 from annotate.kernels.alignment import mean_entropy
+from annotate.kernels.blocks import single, spread
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.reach import STRANGERS, reach
+from annotate.kernels.transduction import FEW, class_size
 from annotate.kernels.vectors import Floats, Ints
-from annotate.records import Iteration, Note
+from annotate.records import EmbeddingRows, Iteration, Note, Texts
 
+JUDGEABLE = 20  # images; with fewer nothing can be said of how they differ
+SAMPLED = 16_384  # images that are asked, where there are more
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
+
+
+def signs_of(
+    images: EmbeddingRows,
+    texts: Texts,
+    method: str,
+    history: Sequence[Iteration],
+    last: Pass,
+    alignments: Mapping[str, Floats],
+    recall: float,
+) -> list[Note]:
+    """All that a user should know of a refinement before trusting it."""
+    return [
+        *signs_of_odds(images, texts),
+        *signs_of_scarcity(last.counts, method),
+        *signs_of_blur(alignments),
+        *signs_of_collapse(history, last.counts, texts.class_names, method),
+        *signs_of_haste(recall),
+    ]
+
+
+def signs_of_odds(images: EmbeddingRows, texts: Texts) -> list[Note]:
+    """Words that do not match the images: of another model, or of something else altogether."""
+    x, t = images.embeddings, texts.text_embeddings
+    if len(x) < JUDGEABLE or len(t) < 3:
+        return []
+    ratio, deviations = reach(single(x[spread(len(x), SAMPLED)]), t)
+    if deviations >= STRANGERS:
+        return []
+    return [
+        {
+            "message": f"words and images are at odds: the images differ {ratio:.1f} times as much along the words as "
+            "along directions taken at random",
+            "hint": "see that the names are of what the images show, and that one model embedded both",
+        }
+    ]
+
+
+def signs_of_scarcity(counts: Ints, method: str) -> list[Note]:
+    """Classes of so few images that these can teach little."""
+    images = class_size(counts / counts.sum(), int(counts.sum()))
+    if images >= FEW or method == "direct":
+        return []
+    hint = "" if method == "transductive" else "leave out --method: auto lets the words decide where images are few"
+    return [{"message": f"{images:.1f} images a class are too few to learn from: the words decide", "hint": hint}]
+
+
+def signs_of_haste(recall: float) -> list[Note]:
+    """Neighbours that were looked for in a part of the images."""
+    if recall >= 1:
+        return []
+    return [{"message": f"{100 * recall:.0f} % of the nearest neighbours were found (a sample's)", "hint": ""}]
 
 
 def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate.kernels import neighbours
-from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
+from annotate.kernels import blocks, neighbours
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.vectors import Floats, unit
 
 
@@ -15,9 +15,9 @@ def rows() -> Floats:
     return unit(np.random.default_rng(0).normal(size=(60, 8)))
 
 
-@pytest.mark.parametrize("block", [1, 7 * 60, 1 << 26])
-def test_neighbours_are_those_of_a_full_sort(rows: Floats, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", block)
+@pytest.mark.parametrize("held", [1, 7 * 60, 1 << 26])
+def test_neighbours_are_those_of_a_full_sort(rows: Floats, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "HELD", held)
     nearest, cosines = nearest_neighbours(rows, 4)
     similarity = rows @ rows.T
     np.fill_diagonal(similarity, -2)
@@ -37,3 +37,36 @@ def test_the_graph_goes_both_ways_and_its_rows_add_up_to_one(rows: Floats) -> No
     np.testing.assert_array_equal(dense > 0, (dense > 0).T)
     np.testing.assert_allclose(dense.sum(axis=1), 1, atol=1e-6)
     assert not np.diagonal(dense).any()
+
+
+@pytest.fixture
+def many() -> Floats:
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(40, 24))
+    return unit(centres[np.arange(4000) % 40] + 0.7 * rng.normal(size=(4000, 24)))
+
+
+def test_cells_find_nearly_all_neighbours_and_say_how_many(many: Floats) -> None:
+    exact, _ = nearest_neighbours(many, 5, exact=True)
+    near, cosines = nearest_neighbours(many, 5, exact=False)
+    share = np.mean([len(np.intersect1d(a, b)) / 5 for a, b in zip(exact, near, strict=True)])
+    assert 0.9 < share < 1
+    assert recall(many, near) == pytest.approx(share, abs=0.05)
+    assert recall(many, exact) == 1
+    assert not (near == np.arange(4000)[:, None]).any()
+    np.testing.assert_allclose(cosines[7], many[near[7]] @ many[7], atol=1e-6)
+
+
+def test_cells_give_the_same_on_any_number_of_threads(many: Floats, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(blocks, "cores", lambda threads=threads: threads)
+        found.append(nearest_neighbours(many, 5, exact=False))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_an_image_alone_in_its_cells_is_its_own_neighbour_without_weight() -> None:
+    rows = unit(np.eye(3)[[0, 1, 2]] + 0.01)
+    nearest, cosines = nearest_neighbours(rows, 2, exact=False)
+    assert (neighbour_graph(nearest, cosines).diagonal() == 0).all()

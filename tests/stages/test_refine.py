@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import annotate
+from annotate.config import Config
 from annotate.errors import ConfigError
 from annotate.kernels.vectors import unit
+from annotate.records import Refinement
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
 from annotate.stages.signs import signs_of_collapse
@@ -57,10 +59,13 @@ def test_without_one_the_mean_confidence_is_that_of_zero_shot(plant: Plant, blob
     assert annotate.refine(method="dynamic").confidences.mean() == pytest.approx(zero_shot, abs=1e-3)
 
 
-def test_the_preset_follows_the_number_of_images(plant: Plant, blobs: Blobs) -> None:
+def test_the_method_follows_the_number_of_images(plant: Plant, blobs: Blobs) -> None:
     plant(*blobs(n=60)[:2])
     assert annotate.refine().method == "transductive"
-    assert annotate.refine(preset="large").method == "dynamic"
+    assert annotate.refine(preset="large").method == "transductive"
+    assert Config().resolve(999_999).refine.method == "transductive"
+    assert Config().resolve(1_000_000).refine.method == "dynamic"
+    assert Config({"refine.method": "direct"}).resolve(1_000_000).refine.method == "direct"
 
 
 def test_balanced_classes_are_for_transduction(plant: Plant, blobs: Blobs) -> None:
@@ -111,8 +116,9 @@ def test_a_collapse_is_reported_with_a_remedy(plant: Plant) -> None:
     plant(x, unit(cone[1] + 0.2 * (centres - cone[0]) + 0.06 * rng.normal(size=(7, 64))))
     made = annotate.refine(method="soft")
     assert made.history[-1]["active_classes"] < made.history[0]["active_classes"]
-    assert made.notes[0]["message"].startswith("collapse: ")
-    assert "annotate refine --method dynamic" in made.notes[0]["hint"]
+    told = [note for note in made.notes if note["message"].startswith("collapse: ")]
+    assert len(told) == 1
+    assert "annotate refine --method dynamic" in told[0]["hint"]
 
 
 def test_cluster_settings_that_were_asked_for_count_until_others_are(plant: Plant, blobs: Blobs) -> None:
@@ -173,3 +179,37 @@ def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs
     assert not any("collapse" in note["message"] for note in made.notes)
     told = warnings_of(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
     assert sum("giraffe" in note["message"] for note in told) == 1
+
+
+def messages(record: Refinement) -> str:
+    return " | ".join(note["message"] for note in record.notes)
+
+
+@pytest.mark.parametrize("method", ["direct", "dynamic", "transductive"])
+def test_words_of_another_world_are_told(plant: Plant, blobs: Blobs, method: str) -> None:
+    x, t, _ = blobs(n=300, k=8, d=64)
+    plant(x, unit(np.random.default_rng(1).normal(size=t.shape)))
+    assert "words and images are at odds" in messages(annotate.refine(method=method))
+    plant(x, t)
+    assert "at odds" not in messages(annotate.refine(method=method, force=True))
+
+
+@pytest.mark.parametrize("method", ["dynamic", "transductive"])
+def test_too_few_images_to_learn_from_are_told(plant: Plant, blobs: Blobs, method: str) -> None:
+    plant(*blobs(n=30, k=10, d=64)[:2])
+    assert "3.0 images a class are too few to learn from" in messages(annotate.refine(method=method))
+    plant(*blobs(n=300, k=10, d=64)[:2])
+    assert "too few" not in messages(annotate.refine(method=method, force=True))
+
+
+def test_neighbours_beyond_what_can_be_compared_say_their_recall(
+    plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotate.kernels.neighbours.EXACT_UP_TO", 1000)
+    monkeypatch.setattr(stage, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(stage, "WORTH_KEEPING", 1000)
+    x, t, truth = blobs(n=3000, k=8, spread=0.2)
+    plant(x, t)
+    made = annotate.refine(method="transductive")
+    assert "% of the nearest neighbours were found" in messages(made)
+    assert (made.labels == truth).mean() > 0.95

@@ -1,0 +1,42 @@
+"""Whether words match images at all: the images differ along the words more than along directions taken at random.
+
+    reach = D mean_k(u_k·S u_k) / tr(S)         u_k = unit(t_k - mean of t), S the covariance of the images
+    z     = (reach - 1) / sd                    sd of reach over random directions, from tr(S) and tr(S²)
+
+On 89 cases of real embeddings with their own words z is 12 or more; with random words, or those of another space, below
+3 in 98 of 100. Names that were mixed up among themselves cannot be told by anything without labels.
+
+N images, K classes, D dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from annotate.kernels.vectors import Floats
+
+STRANGERS = 3.0  # z; words below it match the images no better than random directions
+
+
+def reach(embeddings: Floats, texts: Floats) -> tuple[float, float]:
+    """How much more images differ along the words than along random directions: the ratio, and its z.
+
+    embeddings   (N, D) float32 unit rows, N at least 2
+    texts        (K, D) float32 unit rows, in any order
+    returns      reach, 1 for random directions, and z; both infinite where nothing can be said: one name, images all
+                 alike
+    """
+    d = embeddings.shape[1]
+    wide, words = embeddings.astype(np.float64), texts.astype(np.float64)
+    centred = wide - wide.mean(axis=0)
+    covariance = centred.T @ centred / len(centred)
+    trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
+    apart = words - words.mean(axis=0)
+    lengths = np.linalg.norm(apart, axis=1)
+    told = lengths > 1e-6
+    if told.sum() < 2 or trace <= 1e-9:
+        return np.inf, np.inf
+    directions = apart[told] / lengths[told, None]
+    found = d / trace * float(np.einsum("kd,kd->k", directions @ covariance, directions).mean())
+    deviation = np.sqrt(2 * max(d * squares / trace**2 - 1, 1e-12) / (d + 2) / (len(directions) - 1))
+    return found, float((found - 1) / deviation)
