@@ -68,7 +68,11 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class RefineSettings:
-    method: str = knob("auto", "auto is transductive below 1,000,000 images, dynamic from there on", choices=("auto", "direct", "dynamic", "soft", "transductive"))
+    method: str = knob(
+        "auto",
+        "auto is transductive below 1,000,000 images, dynamic from there on",
+        choices=("auto", "direct", "dynamic", "soft", "transductive"),
+    )
     temperature: float | None = knob(
         None, "divides similarities before softmax; fitted to the model's own scale unless given", above=0
     )

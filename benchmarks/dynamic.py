@@ -3,8 +3,9 @@
     python -m benchmarks.dynamic [--images 200000] [--classes 100 1000] [--repeats 3] [--write]
 
 The plain loop is the method as one writes it first: float32, one matrix product per pass, a boolean mask per class. It
-starts with arrays in memory and ends with labels; the command starts as a process with a workspace on disk, and ends with
-labels, probabilities, confidences and history published. Both run in turn, `--repeats` times; the least of each counts.
+starts with arrays in memory and ends with labels; the command starts as a process with a workspace on disk, and ends
+with labels, probabilities, confidences and history published. Both run in turn, `--repeats` times; the least of each
+counts.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the table into docs/refinement.md")
     args = parser.parse_args()
-    lines = ["| images | classes | plain loop, s | `annotate refine`, s | ratio | labels that differ |", "|---" * 6 + "|"]
+    titles = ("images", "classes", "plain loop, s", "`annotate refine`, s", "ratio", "labels that differ")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for k in args.classes:
         lines.append("| " + " | ".join(compared(args.images, k, args.repeats)) + " |")
         print(lines[-1], flush=True)

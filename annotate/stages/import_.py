@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import numpy.typing as npt
 from annotate.config import clean_class_names
 from annotate.digests import file_digest
 from annotate.errors import InputError, printable
+from annotate.kernels.blocks import BLOCK, slices
 from annotate.kernels.density import centroids_of
-from annotate.kernels.vectors import Floats, unit
+from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, read_path_lines
+from annotate.workspace import LARGE_FILE, Plan, Workspace, read_path_lines
 
 VERSION = 1
 CLIP_LOGIT_SCALE = 100.0
@@ -57,7 +59,7 @@ def import_embeddings(
         )
 
     paths = [located(path, image_paths.parent) for path in read_paths(image_paths)]
-    rows = read_rows(embeddings, progress)
+    rows = read_rows(embeddings, progress, workspace.root)
     if len(paths) != len(rows):
         raise InputError(
             f"{printable(embeddings)} has {len(rows):,} rows, {printable(image_paths)} {len(paths):,} paths",
@@ -120,7 +122,9 @@ def read_array(path: Path, dimensions: int) -> npt.NDArray[Any]:
     if not path.is_file():
         raise InputError(f"no file {shown}", hint="check the path")
     try:
-        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        array: npt.NDArray[Any] = np.load(
+            path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False
+        )
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{shown}: not a .npy array of numbers", hint="write it with numpy.save") from error
     if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind not in "fiu":
@@ -130,31 +134,52 @@ def read_array(path: Path, dimensions: int) -> npt.NDArray[Any]:
     return array
 
 
-def read_rows(path: Path, progress: Progress) -> Floats:
-    """Rows of a .npy file, checked and normalised, (N, D) float32."""
+def read_rows(path: Path, progress: Progress, folder: Path | None = None) -> Rows:
+    """Rows of a .npy file, checked and normalised, (N, D) float32.
+
+    folder  where to keep the normalised rows of a large file for the moment; with it, a large float16 file stays
+            float16, and a large file of unit rows is mapped as it is
+    """
     array = read_array(path, 2)
     shown = printable(path)
     if not array.size:
         raise InputError(f"{shown}: no rows", hint="an embedding per image is needed")
-    wide = array.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(wide).all(axis=1))
-    if len(bad):
-        raise InputError(
-            f"{shown}: row {bad[0]} is not finite ({len(bad):,} such rows)",
-            hint="embed those images again, or leave them out",
-        )
-    largest = np.abs(wide).max(axis=1, keepdims=True)
-    lengths = np.linalg.norm(wide / np.where(largest > 0, largest, 1), axis=1) * largest[:, 0]
-    zero = np.flatnonzero(lengths == 0)
-    if len(zero):
-        raise InputError(
-            f"{shown}: row {zero[0]} is all zeros ({len(zero):,} such rows)",
-            hint="embed those images again, or leave them out",
-        )
-    off = np.abs(lengths - 1) > 1e-2 if array.dtype == np.float16 else np.abs(lengths - 1) > 1e-3
+    blocks = slices(len(array), BLOCK)
+    lengths = np.concatenate([lengths_of(array[rows]) for rows in blocks])
+    for bad, what in ((~np.isfinite(lengths), "is not finite"), (lengths == 0, "is all zeros")):
+        if bad.any():
+            raise InputError(
+                f"{shown}: row {np.flatnonzero(bad)[0]} {what} ({bad.sum():,} such rows)",
+                hint="embed those images again, or leave them out",
+            )
+    off = np.abs(lengths - 1) > (1e-2 if array.dtype == np.float16 else 1e-3)
     if off.any():
         progress.note({"message": f"{shown}: {off.sum():,} rows were not of length one; normalised", "hint": ""})
-    return unit(wide / largest)
+    if folder is None or not isinstance(array, np.memmap):
+        return np.concatenate([normalised(array[rows]) for rows in blocks])
+    if not off.any() and array.dtype in (np.float16, np.float32):
+        return array
+    dtype = np.float16 if array.dtype == np.float16 else np.float32
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as nameless:
+        unit_rows: Rows = np.memmap(nameless, dtype, "w+", shape=array.shape)
+    for rows in blocks:
+        unit_rows[rows] = normalised(array[rows])
+    return unit_rows
+
+
+def lengths_of(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Length of each row, (n,), without overflow; not finite where a number is not."""
+    wide = rows.astype(np.float64)
+    largest = np.abs(wide).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        scaled = wide / np.where(largest > 0, largest, 1)[:, None]
+        return np.asarray(np.linalg.norm(scaled, axis=1) * largest)
+
+
+def normalised(rows: npt.NDArray[Any]) -> Floats:
+    wide = rows.astype(np.float64)
+    return unit(wide / np.abs(wide).max(axis=1, keepdims=True))
 
 
 def read_paths(path: Path) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 
 import annotate
 from annotate.errors import InputError, StaleArtifact
+from annotate.kernels.vectors import unit
 from annotate.progress import Silent
-from annotate.records import Note
+from annotate.records import Note, Refinement
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(30, 8)).astype(np.float32)
@@ -185,3 +186,34 @@ def test_a_cluster_whose_images_cancel_out_is_refused() -> None:
 def test_a_logit_scale_that_is_no_scale_is_refused(scale: float) -> None:
     with pytest.raises(InputError, match="not a number above 0"):
         annotate.import_embeddings("e.npy", "paths.txt", logit_scale=scale)
+
+
+@pytest.mark.parametrize("off", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_large_file_is_mapped_and_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type[np.floating], off: bool
+) -> None:
+    """Large here is above 1 kB: the same labels as when it is read."""
+    rng = np.random.default_rng(0)
+    rows = unit(rng.normal(size=(300, 16)))
+    np.save(tmp_path / "rows.npy", (3 * rows if off else rows).astype(dtype))
+    np.save(tmp_path / "texts.npy", rows[:3])
+    (tmp_path / "paths.txt").write_text("".join(f"{i}.png\n" for i in range(300)))
+
+    def labels(place: str) -> Refinement:
+        annotate.import_embeddings(
+            "rows.npy", "paths.txt", text_embeddings="texts.npy", classes=["a", "b", "c"], workspace=place
+        )
+        return annotate.refine(workspace=place, method="dynamic")
+
+    read = labels("read")
+    for module in ("annotate.workspace", "annotate.stages.import_"):
+        monkeypatch.setattr(f"{module}.LARGE_FILE", 1000)
+    mapped = labels("mapped")
+    stored = np.load("mapped/embed/embeddings.npy")
+    assert stored.dtype == (np.float16 if dtype == np.float16 else np.float32)
+    np.testing.assert_array_equal(read.labels, mapped.labels)
+    np.testing.assert_allclose(read.probabilities, mapped.probabilities, atol=0.02)
+    assert {path.name for path in Path("mapped").iterdir()} == {".lock", "embed", "text", "refine"}
+    annotate.cluster(workspace="mapped")
+    annotate.organize("dataset", workspace="mapped", dry_run=True)
