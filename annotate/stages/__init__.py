@@ -18,7 +18,17 @@ from annotate.workspace import Plan, State, Workspace
 
 R = TypeVar("R", bound=Record)
 
-PACKAGES = ("annotate-images", "numpy", "scipy", "scikit-learn", "hdbscan", "pillow", "torch", "openai-clip")
+PACKAGES = (
+    "annotate-images",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "hdbscan",
+    "faiss-cpu",
+    "pillow",
+    "torch",
+    "openai-clip",
+)
 
 
 def run_stage(

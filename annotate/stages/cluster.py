@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 
 from annotate.config import Config
-from annotate.kernels.density import centroids_of, cluster_sizes, meta_clusters, micro_clusters
+from annotate.kernels.density import PASSES, centroids_of, cluster_sizes, meta_clusters, micro_clusters
 from annotate.progress import Progress, Silent
-from annotate.records import Clusters, Embeddings, Texts
+from annotate.records import Clusters, EmbeddingRows, Texts
 from annotate.stages import run_stage
 from annotate.workspace import Plan, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 def cluster(workspace: Workspace, config: Config, *, force: bool = False, progress: Progress | None = None) -> Clusters:
     """Micro-clusters by HDBSCAN, meta-clusters of their centroids; about K of these where classes are known."""
     progress = progress or Silent()
     with workspace.lock():
-        images = workspace.read(Embeddings)
+        images = workspace.read(EmbeddingRows)
         k = len(workspace.read(Texts).class_names) if workspace.has("text") else None
         n = len(images.embeddings)
         settings = config.resolve(n).cluster
@@ -37,7 +37,8 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
         )
 
         def make() -> Clusters:
-            micro, strengths = micro_clusters(images.embeddings, **chosen)
+            with progress.steps("finding clusters", PASSES * n, "rows") as advance:
+                micro, strengths = micro_clusters(images.embeddings, **chosen, advance=advance)
             micro_centroids = centroids_of(images.embeddings, micro)
             groups = meta_clusters(micro_centroids, settings.meta_clusters or k or about_half(len(micro_centroids)))
             meta = groups[micro] if len(groups) else micro.copy()
