@@ -129,6 +129,44 @@ def confidence_histogram(counts: Sequence[int], *, mean: float, median: float) -
 
 
 @house_style()
+def coverage(rows: Sequence[Mapping[str, Any]], *, of: int, estimated: bool) -> Figure:
+    """Accuracy by how many of the most certain images are kept, from all of them to few.
+
+    rows       images kept; accuracy expected, low, high; the true one or null
+    of         N
+    estimated  whether confidences are estimates of accuracy
+    """
+    distinct = {row["images"]: row for row in rows}.values()  # shares of few images, or of equals, may be the same
+    keys = ("images", "expected", "low", "high", "accuracy")
+    kept, expected, low, high, true = (np.array([row[key] for row in distinct], float) for key in keys)  # null is nan
+    kept /= of
+    figure, axes = sheet(height=2.9)
+    band = "in nine cases of ten" if estimated else "in nine cases of ten, if confidences hold"
+    axes.fill_between(kept, low, high, color=ACCENT, alpha=0.16, linewidth=0, label=band)
+    axes.vlines(kept, low, high, color=ACCENT, linewidth=1, alpha=0.2)
+    marks: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1.6, "clip_on": False}
+    axes.plot(kept, expected, color=ACCENT, label="expected", zorder=3, **marks)
+    if not np.isnan(true).all():
+        axes.plot(kept, true, color=WARM, label="true", zorder=4, **marks)
+    least = float(np.nanmin([low, true]))
+    axes.set_ylim(max(0.0, min(least - 0.05 * (1 - least), 0.9)), 1)
+    percents(axes, "y")
+    fewest = min(float(kept.min()), 0.9)
+    axes.set_xlim(1.03, fewest - 0.03)
+    axes.set_xticks([tenth / 10 for tenth in range(10, 0, -1) if tenth / 10 > fewest - 0.01])
+    percents(axes, "x")
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("most certain images kept")
+    axes.set_ylabel("right")
+    drawn, words = axes.get_legend_handles_labels()
+    axes.legend(
+        [*drawn[1:], drawn[0]], [*words[1:], words[0]], loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3,
+        borderaxespad=0.2, columnspacing=1.6,
+    )  # fmt: skip
+    return figure
+
+
+@house_style()
 def confidence_ranges(ranges: Mapping[str, Mapping[str, float | None]]) -> Figure:
     """Confidence by class: median, middle half and middle four fifths; lowest median at the bottom.
 

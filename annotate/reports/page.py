@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from annotate.reports.galleries import MOST_CLASSES, Galleries, data_address
-from annotate.reports.plaintext import left_out, percent, whole_percent
+from annotate.reports.plaintext import (
+    about,
+    bounds,
+    lead,
+    left_out,
+    most_certain,
+    percent,
+    promise,
+    tabled,
+    whole_percent,
+)
 
 TEMPLATE = "page.html.j2"
 ROWS = 100  # of a table: classes, skipped files
@@ -26,6 +36,10 @@ def page(summary: Mapping[str, Any], galleries: Galleries, folder: Path, drawn: 
         template().render(
             summary=summary,
             truth=summary["truth"],
+            promise=unbroken(promise)(summary),
+            lead=lead(summary),
+            most_certain=unbroken(most_certain)(summary),
+            tabled=tabled(summary),
             left_out=left_out(summary["truth"]) if summary["truth"] else [],
             ranked=ranked,
             largest=max(counts.values()),
@@ -48,10 +62,15 @@ def template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": unbroken(percent), "whole_percent": unbroken(whole_percent)}
+    environment.filters |= {
+        "about": unbroken(about),
+        "bounds": unbroken(bounds),
+        "percent": unbroken(percent),
+        "whole_percent": unbroken(whole_percent),
+    }
     return environment.get_template(TEMPLATE)
 
 
-def unbroken(shown: Callable[[float], str]) -> Callable[[float], str]:
+def unbroken(shown: Callable[[Any], str]) -> Callable[[Any], str]:
     """A number that no line break parts from its unit."""
-    return lambda share: shown(share).replace(" ", "\u00a0")
+    return lambda value: shown(value).replace(" %", "\u00a0%")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annotate.errors import first_few, printable
@@ -12,6 +13,9 @@ from annotate.errors import first_few, printable
 WIDTH = 80
 NAME = 24  # columns for a class name
 SKIPPED = 20  # files listed
+LEAD = 0.8  # the share kept that the report speaks of
+TABLED = (1.0, 0.9, 0.8, 0.5)  # shares kept in the table
+ROUNDING = 1e-9  # of a product with 100
 
 
 def text_report(summary: dict[str, Any]) -> str:
@@ -19,8 +23,8 @@ def text_report(summary: dict[str, Any]) -> str:
 
     summary  as annotate.reports.summary makes it
     """
-    parts = [headline(summary), warnings(summary), truth(summary), distribution(summary), confidence(summary)]
-    parts += [convergence(summary), skipped(summary)]
+    parts = [headline(summary), warnings(summary), truth(summary), coverage(summary), distribution(summary)]
+    parts += [confidence(summary), convergence(summary), skipped(summary)]
     return "\n".join("\n".join(part) + "\n" for part in parts if part)
 
 
@@ -48,7 +52,8 @@ def warnings(summary: dict[str, Any]) -> list[str]:
     lines = section("Warnings")
     for note in summary["warnings"]:
         lines += wrapped(f"! {printable(note['message'])}", indent=4)
-        lines += [f"  {line}" for line in wrapped(printable(note["hint"]), indent=2)]
+        if note["hint"]:
+            lines += [f"  {line}" for line in wrapped(printable(note["hint"]), indent=2)]
     return lines
 
 
@@ -79,6 +84,54 @@ def confidence(summary: dict[str, Any]) -> list[str]:
         span = f"{10 * tenth} to {10 * tenth + 10} %"
         lines.append(f"  {span:<{NAME}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
     return lines
+
+
+def coverage(summary: dict[str, Any]) -> list[str]:
+    true = summary["truth"] is not None
+    lines = [*section("Coverage"), *wrapped(promise(summary), indent=2), ""]
+    lines.append("   kept     images   least confidence   expected         between" + "     right" * true)
+    for row in tabled(summary):
+        span = (
+            f"{whole_percent(row['images'] / summary['images'])} {row['images']:>10,} {percent(row['confidence']):>18}"
+        )
+        between = f"{100 * row['low']:.1f} to {percent(row['high'])}"
+        right = f"{percent(row['accuracy']):>10}" if true else ""
+        lines.append(f"  {span:>36} {percent(row['expected']):>10} {between:>15}{right}")
+    return lines
+
+
+def tabled(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the coverage worth a line; of those that keep the same images one."""
+    return list({row["images"]: row for row in summary["coverage"] if row["share"] in TABLED}.values())
+
+
+def promise(summary: Mapping[str, Any]) -> str:
+    """What to expect of the most certain images, in one sentence."""
+    row = lead(summary)
+    sure = "" if summary["confidence_is_estimate"] else "if confidences hold, "
+    sentence = f"{sure}keep {most_certain(summary)} and expect {about(row['expected'])} right ({bounds(row)})"
+    return sentence if row["accuracy"] is None else f"{sentence}; in truth {percent(row['accuracy'])} are"
+
+
+def lead(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of the coverage that the report speaks of."""
+    return next(row for row in summary["coverage"] if row["share"] == LEAD)
+
+
+def most_certain(summary: Mapping[str, Any]) -> str:
+    """Which images the lead keeps; of few images, or of equals, it may be all."""
+    share = lead(summary)["images"] / summary["images"]
+    return "all images" if share == 1 else f"the {whole_percent(share)} most certain"
+
+
+def about(share: float) -> str:
+    """A whole percentage that never promises everything."""
+    return "over 99 %" if 0.995 <= share < 1 else whole_percent(share)
+
+
+def bounds(row: Mapping[str, Any]) -> str:
+    """The bounds of an expected accuracy, as whole percentages, outward."""
+    return f"{math.floor(100 * row['low'] + ROUNDING)} to {math.ceil(100 * row['high'] - ROUNDING)}"
 
 
 def pairs_of_bins(histogram: Sequence[int]) -> list[int]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from annotate.errors import first_few
-from annotate.kernels.calibration import reliability
+from annotate.kernels.calibration import coverage, reliability
 from annotate.kernels.scores import confusion, precision_recall
 from annotate.kernels.vectors import Floats, Ints
 from annotate.records import Clusters, Embeddings, Note, Refinement, Texts
@@ -22,6 +23,7 @@ from annotate.reports.truth import UNKNOWN, Truth
 
 BINS = 20  # of the confidence histogram
 SURE, DOUBTFUL = 0.9, 0.5
+SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the images, kept by confidence
 MOST_CONFUSED = 20  # pairs
 
 
@@ -33,10 +35,12 @@ def summarize(
     truth: Truth | None = None,
     *,
     least_certain: int = 0,
+    estimated: bool = False,
 ) -> dict[str, Any]:
     """Everything worth knowing of a labelled set of images.
 
     least_certain  how many images to list, least certain first
+    estimated      whether confidences are estimates of accuracy, not a softmax at a temperature that was given
     """
     names = texts.class_names
     labels, confidences = refinement.labels, refinement.confidences
@@ -47,6 +51,8 @@ def summarize(
         "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
         "confidence": confidence_statistics(confidences),
         "confidence_per_class": {name: confidence_range(confidences[labels == k]) for k, name in enumerate(names)},
+        "confidence_is_estimate": estimated,
+        "coverage": coverage_rows(refinement, truth),
         "method": refinement.method,
         "temperature": refinement.temperature,
         "model": images.model["name"],
@@ -80,6 +86,19 @@ def confidence_range(confidences: Floats) -> dict[str, float | None]:
         return dict.fromkeys(keys)
     values = np.percentile(confidences.astype(np.float64), [0, 10, 25, 50, 75, 90, 100])
     return dict(zip(keys, values.tolist(), strict=True))
+
+
+def coverage_rows(refinement: Refinement, truth: Truth | None) -> list[dict[str, float | None]]:
+    """Accuracy expected of the most certain images, share by share; with the true accuracy where it is known."""
+    confidences = refinement.confidences
+    rows: list[dict[str, float | None]] = []
+    for kept in coverage(confidences, SHARES):
+        rows.append({**asdict(kept), "accuracy": None})
+        if truth:
+            judged = (truth.labels != UNKNOWN) & (confidences >= np.float32(kept.confidence))
+            if judged.any():
+                rows[-1]["accuracy"] = float((truth.labels == refinement.labels)[judged].mean())
+    return rows
 
 
 def cluster_counts(clusters: Clusters) -> dict[str, int]:

@@ -28,7 +28,7 @@ from annotate.workspace import Plan, Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 2
+VERSION = 3
 PARTS = ".report.parts"  # in the workspace: pages and figures until they are published
 
 
@@ -57,11 +57,20 @@ def report(
             known = None
         else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-        plan = plan_for(workspace, settings, clusters, known)
+        estimated = confidence_is_estimate(workspace, refinement)
+        plan = plan_for(workspace, settings, clusters, known, estimated)
         parts = workspace.root / PARTS
 
         def make() -> Reported:
-            summary = summarize(images, texts, refinement, clusters, known, least_certain=settings.report.least_certain)
+            summary = summarize(
+                images,
+                texts,
+                refinement,
+                clusters,
+                known,
+                least_certain=settings.report.least_certain,
+                estimated=estimated,
+            )
             drawn = draw_figures(parts / "figures", summary, images, texts, refinement, known, settings, progress)
             galleries = make_galleries(
                 images,
@@ -84,7 +93,9 @@ def report(
             shutil.rmtree(parts, ignore_errors=True)
 
 
-def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None, truth: Truth | None) -> Plan:
+def plan_for(
+    workspace: Workspace, settings: Settings, clusters: Clusters | None, truth: Truth | None, estimated: bool
+) -> Plan:
     inputs = {**workspace.digests("embed"), **workspace.digests("text"), **workspace.digests("refine")}
     if clusters:
         inputs |= workspace.digests("cluster")
@@ -95,6 +106,7 @@ def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None
         "least_certain": settings.report.least_certain,
         "map_points": settings.report.map_points,
         "truth": truth.source if truth else None,
+        "confidence_is_estimate": estimated,
     }
     return Plan("report", VERSION, chosen, inputs)
 
@@ -102,6 +114,12 @@ def plan_for(workspace: Workspace, settings: Settings, clusters: Clusters | None
 def clusters_of(workspace: Workspace) -> Clusters | None:
     """The workspace's clusters, where they are of these images."""
     return workspace.read(Clusters) if workspace.of_these_embeddings("cluster") else None
+
+
+def confidence_is_estimate(workspace: Workspace, refinement: Refinement) -> bool:
+    """Whether refinement estimated how likely each label is right: `transductive` does, unless given a temperature."""
+    knobs = (workspace.manifest("refine") or {"config": {}})["config"]
+    return refinement.method == "transductive" and knobs.get("temperature") is None
 
 
 def draw_figures(
@@ -122,6 +140,9 @@ def draw_figures(
         "distribution.png": lambda: figures.distribution(np.bincount(labels, minlength=len(names)), names),
         "confidence.png": lambda: figures.confidence_histogram(
             confidence["histogram"], mean=confidence["mean"], median=confidence["median"]
+        ),
+        "coverage.png": lambda: figures.coverage(
+            summary["coverage"], of=len(labels), estimated=summary["confidence_is_estimate"]
         ),
         "confidence_per_class.png": lambda: figures.confidence_ranges(summary["confidence_per_class"]),
         "map.png": lambda: figures.embedding_map(project(images.embeddings[rows]), labels[rows], names),

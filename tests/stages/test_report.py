@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
 from annotate.records import Embeddings, ImageFacts, Iteration, Note, Record, Refinement, Reported, SkippedFile, Texts
+from annotate.reports import figures
 from annotate.reports.plaintext import columns_of, text_report
 from annotate.reports.summary import summarize
 from annotate.reports.truth import Truth
@@ -294,6 +297,98 @@ def test_a_truth_that_says_nothing_leaves_the_last_report(workspace: Workspace, 
     with pytest.raises(InputError):
         report(workspace, Config(), truth=tmp_path / "nowhere.csv")
     assert workspace.check("report") == ""
+
+
+# -- what to expect of the most certain ----------------------------------------------------------------
+
+
+def with_confidences(
+    workspace: Workspace,
+    confidences: Iterable[float],
+    *,
+    method: str = "transductive",
+    temperature: float | None = None,
+) -> Workspace:
+    """The same labels with these confidences."""
+    refinement = replace(workspace.read(Refinement), confidences=np.array([*confidences], np.float32), method=method)
+    workspace.publish(Plan("refine", 1, {"temperature": temperature}), refinement, ran_on={})
+    return workspace
+
+
+@pytest.fixture
+def ten(tmp_path: Path) -> Workspace:
+    """Ten images, the last labelled least certainly."""
+    names = ["cat", "dog"]
+    return with_confidences(labelled(tmp_path, pictures(tmp_path, names, 10), names), np.linspace(0.99, 0.45, 10))
+
+
+def said(workspace: Workspace, name: str) -> str:
+    text = written(workspace, name)
+    return " ".join((Page(text).text if name.endswith("html") else text).replace("\u00a0", " ").split())
+
+
+def test_what_to_expect_of_the_most_certain_is_said_everywhere(ten: Workspace) -> None:
+    """The mean of 0.99, 0.93, ... 0.57 is 0.78."""
+    record = report(ten, Config(), truth=Path("none"))
+    row = next(row for row in record.summary["coverage"] if row["share"] == 0.8)
+    assert (row["images"], row["accuracy"]) == (8, None)
+    assert row["confidence"] == pytest.approx(0.57)
+    assert row["expected"] == pytest.approx(0.78)
+    assert (row["low"], row["high"]) == (3 / 8, 1.0)
+    sentence = "eep the 80 % most certain and expect 78 % right (37 to 100)"
+    for shown in (said(ten, "report.txt"), said(ten, "report.html")):
+        assert shown.count(sentence) == 1
+        assert "if confidences hold" not in shown.lower()
+        assert "in truth" not in shown
+    assert record.figures.count("coverage.png") == 1
+    assert written(ten, "report.html").count('class="card coverage"') == 1
+
+
+@pytest.mark.parametrize(("method", "temperature"), [("direct", None), ("dynamic", None), ("transductive", 0.05)])
+def test_confidences_that_are_no_estimates_promise_only_if_they_hold(
+    ten: Workspace, method: str, temperature: float | None
+) -> None:
+    with_confidences(ten, np.linspace(0.99, 0.45, 10), method=method, temperature=temperature)
+    report(ten, Config())
+    assert "if confidences hold, keep the 80 % most certain and expect 78 % right" in said(ten, "report.txt")
+    assert "If confidences hold, keep the 80 % most certain and expect 78 % right" in said(ten, "report.html")
+
+
+def test_where_truth_is_known_the_most_certain_are_judged_by_it(ten: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "truth.csv"  # of image 0 nothing is known, 4 and 9 are labelled wrong
+    file.write_text("".join(f"{i}.png,{['cat', 'dog'][(i + (i in (4, 9))) % 2]}\n" for i in range(1, 10)))
+    summary = report(ten, Config(), truth=file).summary
+    accuracy = {row["share"]: row["accuracy"] for row in summary["coverage"]}
+    assert accuracy[1.0] == summary["truth"]["accuracy"] == pytest.approx(7 / 9)
+    assert accuracy[0.8] == pytest.approx(6 / 7)
+    assert accuracy[0.5] == pytest.approx(3 / 4)
+    assert accuracy[0.1] is None
+    assert "in truth 85.7 % are" in said(ten, "report.txt")
+    assert "in truth 85.7 % are" in said(ten, "report.html")
+
+
+def test_the_figure_draws_expectation_and_truth_from_all_images_to_few(ten: Workspace) -> None:
+    rows = report(ten, Config(), truth=Path("folders")).summary["coverage"]
+    lines = {
+        str(line.get_label()): np.array(line.get_data())
+        for line in figures.coverage(rows, of=10, estimated=True).axes[0].get_lines()
+    }
+    assert list(lines) == ["expected", "true"]
+    kept = np.arange(10, 0, -1)
+    np.testing.assert_allclose(lines["expected"], np.stack([kept / 10, 0.99 - 0.03 * (kept - 1)]), atol=1e-6)
+    np.testing.assert_allclose(lines["true"], np.stack([kept / 10, np.ones(10)]))
+    unjudged = [{**row, "accuracy": None} for row in rows]
+    assert len(figures.coverage(unjudged, of=10, estimated=True).axes[0].get_lines()) == 1
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_images_of_one_confidence_are_kept_or_left_together(tmp_path: Path, n: int) -> None:
+    names = ["cat", "dog"]
+    workspace = with_confidences(labelled(tmp_path, pictures(tmp_path, names, n), names), np.ones(n))
+    report(workspace, Config(), truth=Path("none"))
+    assert "keep all images and expect over 99 % right" in said(workspace, "report.txt")
+    table = written(workspace, "report.txt").split("least confidence")[1].split("\n\n")[0]
+    assert len(table.splitlines()) == 2
 
 
 # -- when it runs --------------------------------------------------------------------------------------
