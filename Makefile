@@ -10,7 +10,7 @@ BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
 
-.PHONY: help setup demo test check lint types licences bench bench-tiny bench-refinement docs dataset wheel clean
+.PHONY: help setup demo test check lint types licences bench bench-tiny bench-refinement bench-clusters docs dataset wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -50,6 +50,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.refinement
+	$(BIN)/python -m benchmarks.dynamic --write
 
 # The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
 # (benchmarks/cases.py).
@@ -61,6 +62,11 @@ bench-tiny: setup
 bench-refinement: setup
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --seeds 2 --sensitivity --write
+	$(BIN)/python -m benchmarks.confidence --data "$(DATA)"
+
+bench-clusters: setup
+	$(BIN)/python -m benchmarks.clusters --data "$(DATA)" --write
+	$(BIN)/python -m benchmarks.clusters --times --write
 
 docs: setup
 	$(BIN)/python docs/reference.py

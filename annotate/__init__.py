@@ -204,6 +204,8 @@ def cluster(
 def refine(
     classes: Sequence[str] = (),
     *,
+    also: Sequence[StrPath] = (),
+    given: StrPath | None = None,
     workspace: StrPath | None = None,
     config: StrPath | None = None,
     preset: str | None = None,
@@ -212,12 +214,17 @@ def refine(
     settings: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> Refinement:
-    """Label every image with one of the classes (those of the workspace unless given)."""
+    """Label every image with one of the classes (those of the workspace unless given).
+
+    also   workspaces of the same images by other models; the mean of all models' logits counts
+    given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them
+    """
     from annotate.stages.refine import refine as stage
     from annotate.workspace import Workspace
 
     chosen = load_config(config, preset, settings, refine=knobs)
-    return stage(Workspace(workspace), chosen, classes=classes, force=force, progress=progress)
+    labels = Path(given) if given else None
+    return stage(Workspace(workspace), chosen, classes=classes, also=also, given=labels, force=force, progress=progress)
 
 
 def organize(

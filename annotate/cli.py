@@ -320,7 +320,22 @@ def refine(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Classes are known to have about as many images each (transductive).")
     ] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Workspace of the same images by another model, which then counts as well; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     prompts: Prompts = None,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them.",
+            show_default=False,
+        ),
+    ] = None,
     engine: Engine = None,
     address: Address = None,
     workspace: Place = None,
@@ -335,6 +350,8 @@ def refine(
     """
     made = annotate.refine(
         names_from(classes or [], classes_file),
+        also=also or [],
+        given=given,
         workspace=workspace,
         config=config,
         preset=preset,
@@ -366,6 +383,9 @@ def organize(
     link: Link = None,
     splits: Splits = None,
     seed: Seed = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Images that fit none of the names go to a folder `unknown`.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     workspace: Place = None,
     config: ConfigFile = None,
@@ -385,7 +405,15 @@ def organize(
         preset=preset,
         force=force,
         progress=display.Terminal(),
-        settings=settings_from(assign, {"organize.link": link, "organize.splits": splits, "organize.seed": seed}),
+        settings=settings_from(
+            assign,
+            {
+                "organize.link": link,
+                "organize.splits": splits,
+                "organize.seed": seed,
+                "organize.unknown": "apart" if unknown else None,
+            },
+        ),
     )
     display.show_counts("folder", made.folders)
     splits_made = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())

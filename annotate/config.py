@@ -97,6 +97,11 @@ class OrganizeSettings:
     link: str = knob(
         "copy", "how images get there; auto is the cheapest that works", choices=("copy", "hardlink", "symlink", "auto")
     )
+    unknown: str = knob(
+        "keep",
+        "images that fit none of the names: with their likeliest class, or apart in a folder `unknown`",
+        choices=("keep", "apart"),
+    )
     splits: tuple[int, ...] = knob((70, 15, 15), "percent of each class in train, val and test")
     seed: int = knob(42, "decides which image goes to which split", low=0)
 

@@ -11,23 +11,43 @@ import numpy as np
 from annotate.errors import printable
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
+from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Refinement, Texts
 
 TOP_SIMILARITIES = 20  # where there are more classes
+UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
+NO_SPLIT = -1
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where every image goes, relative to the output folder.
 
-    folders    K, one per class
-    places     N, class folder and file name
-    splits     N, 0 train, 1 val, 2 test
+    folders    K, one per class; one more where images that fit none of the names go apart
+    chosen     (N,) folder of each image
+    places     N, folder and file name
+    splits     (N,) 0 train, 1 val, 2 test, -1 for images in no split
     """
 
     folders: list[str]
+    chosen: Ints
     places: list[str]
-    splits: np.ndarray
+    splits: Ints
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images in each folder."""
+        counts = np.bincount(self.chosen, minlength=len(self.folders)).tolist()
+        return dict(zip(self.folders, counts, strict=True))
+
+    @property
+    def class_folders(self) -> list[str]:
+        """Those whose images are split."""
+        return self.folders[:-1] if (self.splits == NO_SPLIT).any() else self.folders
+
+    @property
+    def split_counts(self) -> dict[str, int]:
+        return {name: int((self.splits == s).sum()) for s, name in enumerate(SPLITS)}
 
 
 def describe(
@@ -35,19 +55,21 @@ def describe(
 ) -> dict[str, Any]:
     """The dataset as JSON: totals, then an entry for every image, then where it all came from."""
     names = texts.class_names
-    counts = np.bincount(labels.labels, minlength=len(names))
+    counts = list(layout.counts.values())
     organized: dict[str, list[str]] = {name: [] for name in names}
-    for place, label in zip(layout.places, labels.labels.tolist(), strict=True):
-        organized[names[label]].append(place)
+    apart: list[str] = []
+    for place, folder in zip(layout.places, layout.chosen.tolist(), strict=True):
+        (organized[names[folder]] if folder < len(names) else apart).append(place)
     return {
         "method": labels.method,
         "class_names": names,
-        "class_folders": dict(zip(names, layout.folders, strict=True)),
+        "class_folders": dict(zip(names, layout.class_folders, strict=True)),
         "num_images": len(images.image_paths),
-        "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
-        "splits": {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)},
+        "class_distribution": dict(zip(names, counts[: len(names)], strict=True)),
+        "splits": layout.split_counts,
         "statistics": statistics(labels.confidences),
         "organized_paths": organized,
+        **({"unknown": apart} if apart else {}),
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": dict(provenance),
     }
@@ -76,7 +98,7 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
             yield {
                 "original_path": images.image_paths[i],
                 "organized_path": layout.places[i],
-                "split": SPLITS[layout.splits[i]],
+                "split": None if layout.splits[i] == NO_SPLIT else SPLITS[layout.splits[i]],
                 "class_index": label,
                 "class_name": names[label],
                 "confidence": round(float(labels.confidences[i]), 6),

@@ -195,6 +195,9 @@ class Note(TypedDict):
 class Refinement(Record):
     """A label for every image, with the prototypes that gave it.
 
+    `unfit` numbers the groups of images that look alike and fit none of the names, -1 for all others; None where there
+    is no such group, or nobody looked.
+
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
     """
@@ -209,6 +212,7 @@ class Refinement(Record):
     temperature: float = artifact()
     notes: list[Note] = artifact()
     top_classes: npt.NDArray[np.int32] | None = artifact("top_classes.npy", "N T", "int32", optional=True)
+    unfit: Ints | None = artifact("unfit.npy", "N", "int64", optional=True)
     micro_cluster_alignment: Floats | None = artifact(
         "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
     )

@@ -15,9 +15,9 @@ MEANING = 64  # dimensions along which classes differ
 HEIGHT = 50_000  # images made at a time
 
 
-def planted(n: int, k: int, *, d: int = 512, seed: int = 0, into: npt.NDArray[np.floating] | None = None) -> tuple[
-    Rows, Floats, Ints
-]:
+def planted(
+    n: int, k: int, *, d: int = 512, seed: int = 0, into: npt.NDArray[np.floating] | None = None
+) -> tuple[Rows, Floats, Ints]:
     """Images (N, D), texts (K, D) and labels (N,) as CLIP's lie: images in one cone, texts in another.
 
     The cosine of an image to its text is about 0.3, to another image of its class about 0.8.

@@ -76,10 +76,12 @@ def small_clip(layers: int | tuple[int, int, int, int] = 2, seed: int = 0) -> "t
 def plant(tmp_path: Path) -> Callable[..., Workspace]:
     """A workspace with embeddings and texts published as a stage would."""
 
-    def planted(embeddings: np.ndarray, texts: np.ndarray, class_names: list[str] | None = None) -> Workspace:
+    def planted(
+        embeddings: np.ndarray, texts: np.ndarray, class_names: list[str] | None = None, logit_scale: float = 100.0
+    ) -> Workspace:
         names = class_names or [f"class {k}" for k in range(len(texts))]
         n, d = embeddings.shape
-        model: Model = {"name": IMPORTED, "path": None, "digest": "0" * 64, "dimensions": d, "logit_scale": 100.0}
+        model: Model = {"name": IMPORTED, "path": None, "digest": "0" * 64, "dimensions": d, "logit_scale": logit_scale}
         paths = [str(tmp_path / "images" / f"{i:05}.png") for i in range(n)]
         workspace = Workspace(tmp_path / "artifacts")
         images = Embeddings(embeddings=unit(embeddings), model=model, image_paths=paths, images=[None] * n, skipped=[])

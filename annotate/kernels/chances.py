@@ -62,8 +62,12 @@ def kept_of(n: int, k: int) -> int | None:
 
 def chances_of(similarity: Floats, temperature: float, kept: int | None) -> Chances:
     """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest."""
+    return chances_with(similarity, probabilities(similarity, temperature), kept)
+
+
+def chances_with(similarity: Floats, chances: Floats, kept: int | None) -> Chances:
+    """The same with probabilities that are known, in the order of the similarities."""
     labels = assign(similarity)
-    chances = probabilities(similarity, temperature)
     confidences = chances[np.arange(len(labels)), labels]
     if kept is None:
         return Chances(labels, confidences, chances, None)

@@ -40,6 +40,24 @@ ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin abo
 
 
 @dataclass(frozen=True)
+class Known:
+    """What transduction knows of all images at once.
+
+    labels   (N,) of this pass
+    shares   π, (K,) mean of z
+    centre   (D,) mean of the embeddings
+    purity   p, how far neighbours agree
+    kept     share of the labels that are zero-shot's own
+    """
+
+    labels: Ints
+    shares: npt.NDArray[np.float64]
+    centre: npt.NDArray[np.float64]
+    purity: float
+    kept: float
+
+
+@dataclass(frozen=True)
 class Pass:
     """One assignment of all images.
 
@@ -50,6 +68,7 @@ class Pass:
     text_weight  w that made the prototypes; 1 at the start, None where a method has none
     trust        in what images say of each other, from 0 to 1, where a method weighs that
     similarity   that of any images, where it is more than their cosines to the prototypes
+    known        of all images at once, in transduction
     """
 
     prototypes: Floats
@@ -59,6 +78,7 @@ class Pass:
     text_weight: float | None
     trust: float = 0.0
     similarity: Callable[[slice], Floats] | None = None
+    known: Known | None = None
 
     def labels(self, embeddings: Rows) -> Ints:
         """The label of each image, (N,)."""

@@ -2,7 +2,7 @@
 
 An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
 
-    z_ik ∝ exp( λ s x_i·t_k + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) )         words; class means and neighbours
+    z_ik ∝ exp( λ (s x_i·t_k - b_k) + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) )   words; class means and neighbours
     d_ik = x_i·m_k - |m_k|²/2       m_k without x_i's own share of it
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
@@ -12,8 +12,13 @@ An expectation-maximisation of Gaussian classes with one shared metric, whose me
     p    = Σ z_i·(W z)_i / Σ z_i·z_i      purity: how far neighbours agree
     τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / exp(entropy of π), images of a
                                     class that is in use. With few, or where neighbours differ, words decide
-    λ    ← √(λ (1 - 0.4 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ s x_i·t_k), from the second pass on; λ = 1
-                                    before
+    λ    ← √(λ (1 - 0.4 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
+                                    on; λ = 1 before
+    b_k  = a τ h_k + (1 - a) (1 - 0.4 τ) b*_k      the words' bias to a class; a the share of labels that are not
+                                    zero-shot's own, 1 in the first three passes
+    h_k  = r_k s (t_k·v - Σ_c r_c t_c·v / Σ_c r_c),      v = Σ_c r_c v_c / Σ_c r_c,      r_k = n_k / (n_k + α)
+                                    how near a class's words are to all classes alike; v_k its images' mean
+    b*   = argmax_b Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)) - |b|²/2       the likeliest bias given the labels
 
 x and t are raw in the words' term; in the others they are seen in the metric, images from their mean. The metric is
 Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled to keep the mean
@@ -23,6 +28,11 @@ The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 202
 graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
 likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
 words that contradict what the images agree on lose weight.
+
+Words that are near to every image (hubs; Radovanović et al. 2010) take images from the others. h says so before labels
+can be believed, but only on the assumption that all words would be as near to the images of other classes; b* says it
+without, and holds back names that have no images, but repeats what the labels say. So h opens, b* follows, and h stays
+as far as images contradict the words. A class that has no images takes no part in h.
 
 N images, K classes, D dimensions.
 """
@@ -38,7 +48,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, CHUNK, TILE, across, cached, products, single, slices
 from annotate.kernels.chances import WHOLE, Chances, chances_of
-from annotate.kernels.prototypes import Pass
+from annotate.kernels.prototypes import Known, Pass
 from annotate.kernels.vectors import Floats, Ints, Rows, on_grid, unit
 from annotate.kernels.zeroshot import probabilities
 
@@ -49,6 +59,7 @@ ANCHOR = 6.0  # α, images that the words of a class count for
 FEW = 5.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.4  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
+HUBS_FIRST = 3  # passes before the likeliest bias: labels need these to leave the words' own
 SETTLED = 0.001  # share of images that move in the last pass
 FEWEST_PASSES = 4  # λ needs these to leave its start
 
@@ -221,7 +232,7 @@ def transduce(
     embeddings   (N, D) float16 or float32 unit rows, in memory or mapped
     texts        (K, D) float32 unit rows
     graph        (N, N) sparse, of `neighbour_graph`
-    sample       (S,) rows, ascending, on which λ is fitted; all of them where there are few
+    sample       (S,) rows, ascending, on which λ and b* are fitted; all of them where there are few
     logit_scale  s of the model
     balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
                  its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
@@ -245,7 +256,9 @@ def transduce(
 
     chances, totals, by_words = images.place(words, temperature, kept)
     yield Pass(texts, by_words, class_counts(chances, k), 0, 1.0, similarity=words)
-    weight = 1.0
+    zero_shot, weight = chances.labels, 1.0
+    spoke, sampled, same = np.float32(logit_scale) * by_words, by_words, 1.0
+    likeliest_bias = np.zeros(k)
     for iteration in range(iterations):
         before, shares = chances, shares_of(chances, k)
         counts = totals.counts
@@ -255,10 +268,17 @@ def transduce(
         pure = images.purity(chances, shares, k)
         trusted = pure * abundance(counts / n, n)
         sharpness, agreement = trusted * SHARPNESS / metric.typical, trusted * AGREEMENT * pure**3
+        bias = trusted * logit_scale * hubness(texts, totals)
+        if iteration < HUBS_FIRST:
+            likeliest_bias = bias
+        else:
+            likeliest_bias = word_bias(spoke, probabilities(sampled, temperature), weight, start=likeliest_bias)
+            bias = (1 - same) * bias + same * (1 - DISCOUNT * trusted) * likeliest_bias
 
         def free(
             rows: slice,
             weight: float = weight,
+            bias: Wide = bias,
             before: Chances = before,
             shares: Any = shares,
             fit: ClassFit = fit,
@@ -267,6 +287,7 @@ def transduce(
         ) -> Floats:
             mine = before.probabilities[rows] if before.classes is None else shares[rows].toarray()
             logits = np.float32(weight * logit_scale) * words(rows)
+            logits -= (weight * bias).astype(np.float32)
             logits += np.float32(sharpness) * fit(single(embeddings[rows]), mine, images.lengths[rows, None])
             logits += np.float32(agreement) * images.around(shares, rows)
             logits /= np.float32(logit_scale)
@@ -276,11 +297,14 @@ def transduce(
         chances, totals, sampled = images.place(similarity, temperature, kept)
         moved = int((chances.labels != before.labels).sum())
         means = class_means(totals, texts, metric.centre)
-        yield Pass(means, sampled, class_counts(chances, k), moved, weight, trusted, similarity)
+        same = float((chances.labels == zero_shot).mean())
+        known = Known(chances.labels, totals.counts / n, metric.centre, pure, same)
+        yield Pass(means, sampled, class_counts(chances, k), moved, weight, trusted, similarity, known)
         if moved < SETTLED * n and iteration >= FEWEST_PASSES:
             return
         if iteration:
-            likeliest = word_weight(logit_scale * by_words, probabilities(sampled, temperature), start=weight)
+            unbiased = spoke - bias.astype(np.float32)
+            likeliest = word_weight(unbiased, probabilities(sampled, temperature), start=weight)
             weight = float(np.sqrt(weight * np.clip((1 - DISCOUNT * trusted) * likeliest, LIGHTEST, HEAVIEST)))
 
 
@@ -369,6 +393,31 @@ def class_size(shares: Wide, n: int) -> float:
     return float(n / np.exp(entropy))
 
 
+def hubness(texts: Floats, totals: Totals) -> Wide:
+    """h_k / s, how much nearer than others a class's words are to all classes alike, (K,); 0 for one without images."""
+    mass = totals.counts + ANCHOR
+    present = totals.counts / mass
+    near = texts @ ((1 / mass) @ totals.sums) / present.sum()
+    above: Wide = present * (near - present @ near / present.sum())
+    return above
+
+
+def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, steps: int = 4) -> Wide:
+    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), drawn to 0 by a unit Gaussian, (K,).
+
+    Each step is Newton's for one class alone with twice its curvature, for diag(p) - p pᵀ ≼ 2 diag(p (1 - p)): with
+    two classes the step would else overshoot. No step is longer than one logit.
+    """
+    bias = start
+    target = chances.sum(axis=0, dtype=np.float64)
+    for _ in range(steps):
+        shares = probabilities(logits - bias.astype(np.float32), 1 / weight)
+        spread = np.einsum("nk,nk->k", shares, 1 - shares).astype(np.float64)
+        slope = weight * (shares.sum(axis=0, dtype=np.float64) - target) - bias
+        bias = bias + np.clip(slope / (2 * weight**2 * spread + 1), -1, 1)
+    return bias
+
+
 def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4) -> float:
     """The λ that makes the labels likeliest under softmax(λ · logits): Newton's method on a convex function."""
     weight = start
@@ -382,30 +431,6 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
         step = (target - float(mean.mean())) / spread
         weight = float(np.clip(weight + np.clip(step, -weight / 2, weight), LIGHTEST, 2 * HEAVIEST / (1 - DISCOUNT)))
     return weight
-
-
-def expected_accuracy(zero_shot: float, confidence: float, last: Pass) -> float:
-    """What share of the labels of the last pass is right, as far as can be told without labels.
-
-        log-odds = -0.44 + 1.45 log-odds(zero-shot confidence)
-                   + τ (0.38 (log-odds(confidence) - log-odds(zero-shot confidence)) + 1.5 log min(λ, 1))
-
-    Zero-shot confidence is nearly calibrated; z's own is too high, since neighbours and class means say the same thing
-    twice; words that images contradict make mistakes that images cannot see. The four numbers are least squares
-    over the cases of `benchmarks/cases.py` and `tiny`'s sets (benchmarks/refinement.py measures what comes of them).
-
-    zero_shot   mean probability of the labels of the words alone
-    confidence  mean probability z of the labels
-    """
-    words, own = log_odds(zero_shot), log_odds(confidence)
-    weight = 1.0 if last.text_weight is None else last.text_weight
-    images = last.trust * (0.38 * (own - words) + 1.5 * np.log(min(weight, 1.0)))
-    return float(1 / (1 + np.exp(0.44 - 1.45 * words - images)))
-
-
-def log_odds(share: float) -> float:
-    bounded = np.clip(share, 0.005, 0.995)
-    return float(np.log(bounded / (1 - bounded)))
 
 
 def class_means(totals: Totals, texts: Floats, centre: Wide) -> Floats:

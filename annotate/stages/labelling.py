@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from annotate.config import RefineSettings
 from annotate.kernels.alignment import Groups, alignment, refine_soft
-from annotate.kernels.blocks import BLOCK, across, cached, single, slices, spread
-from annotate.kernels.calibration import matching_temperature
-from annotate.kernels.chances import Chances, chances_of, kept_of
+from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
+from annotate.kernels.calibration import likeliest_temperature, matching_temperature
+from annotate.kernels.chances import Chances, chances_of, chances_with, kept_of
+from annotate.kernels.confidence import Circumstances, agreement, at_confidence, confidences, corrected, evidence
 from annotate.kernels.prototypes import Crew, Pass, refine_dynamic
-from annotate.kernels.transduction import expected_accuracy, transduce
-from annotate.kernels.vectors import Rows
+from annotate.kernels.transduction import Wide, transduce
+from annotate.kernels.unfit import Unfit, unfit_groups
+from annotate.kernels.vectors import Ints, Rows
 from annotate.kernels.zeroshot import mean_confidence
 from annotate.progress import Progress
 from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Texts
-from annotate.stages.signs import signs_of
+from annotate.stages.signs import signs_of, signs_of_strangers
 
+SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
 SAMPLE = 4096  # images on which mean confidences are taken, where there are more
 
 
@@ -31,6 +34,8 @@ class Material:
     clusters  where the method wants them
     graph     (N, N) of nearest neighbours, where the method wants it
     recall    share of the true neighbours that are in it
+    image_paths  N, read when asked for
+    given        (N,) class that somebody gave an image, -1 unknown
     """
 
     crew: Crew
@@ -39,6 +44,8 @@ class Material:
     clusters: Clusters | None = None
     graph: Any = None
     recall: float = 1.0
+    image_paths: Callable[[], Sequence[str]] = tuple
+    given: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,21 +60,22 @@ class Material:
 
 def label(material: Material, settings: RefineSettings, iterations: int, progress: Progress) -> Refinement:
     """Run the method to its end, keep a row of history per pass, and turn the last pass into a record."""
-    n, k = material.shape
+    (n, _), texts = material.shape, material.texts
     temperature = settings.temperature or material.temperature
     history: list[Iteration] = []
     with progress.iterations() as show:
         for last in passes(material, settings, iterations):
             if not history:
-                expected = mean_confidence(last.sample, material.temperature)
+                first = last
             history.append(row_of(len(history), last, n, temperature))
             show(history[-1])
-    if settings.method == "transductive":
-        own = mean_confidence(last.sample, material.temperature)
-        expected = max(expected_accuracy(expected, own, last), 1.2 / k)
-    if settings.temperature is None and settings.method != "direct" and k > 1:
-        temperature = matching_temperature(last.sample, expected)
-    outcome = Chances.joined(n, outcomes(material, last, temperature))
+    if settings.temperature is None and last.known is not None:
+        blocks = outcomes_by_evidence(material, first, last)
+    else:
+        if settings.temperature is None:
+            temperature = fitted_temperature(material, settings.method, first, last)
+        blocks = outcomes(material, last, temperature)
+    outcome = as_given(Chances.joined(n, blocks), material.given)
     clusters, alignments = material.clusters, {}
     if clusters:
         scale = settings.temperature or material.temperature
@@ -75,8 +83,10 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
             "micro_cluster_alignment": alignment(last.prototypes, clusters.micro_centroids, temperature=scale),
             "meta_cluster_alignment": alignment(last.prototypes, clusters.meta_centroids, temperature=scale),
         }
+    groups = unfit_of(material, outcome.labels)
     return Refinement(
         labels=outcome.labels,
+        unfit=numbered(groups, n) if groups else None,
         probabilities=outcome.probabilities,
         top_classes=outcome.classes,
         confidences=outcome.confidences,
@@ -84,9 +94,84 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         history=history,
         method=settings.method,
         temperature=temperature,
-        notes=signs_of(material.images, material.texts, settings.method, history, last, alignments, material.recall),
+        notes=[
+            *signs_of(material.images, material.texts, settings.method, history, last, alignments, material.recall),
+            *signs_of_strangers(groups, texts.class_names, material.image_paths),
+        ],
         **alignments,
     )
+
+
+def fitted_temperature(material: Material, method: str, first: Pass, last: Pass) -> float:
+    """The temperature at which confidence is right on given labels, or else zero-shot's on average.
+
+    Zero-shot's own is the model's: its probabilities are nearly calibrated as they are.
+    """
+    rows = np.flatnonzero(material.given >= 0)
+    if len(rows):
+        similarity = products(single(material.images.embeddings[rows]), last.prototypes)
+        return likeliest_temperature(similarity, material.given[rows], material.temperature)
+    if method == "direct":
+        return material.temperature
+    return matching_temperature(last.sample, mean_confidence(first.sample, material.temperature))
+
+
+def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterator[Chances]:
+    """What the last pass of transduction says of every image, each with the confidence that its evidence supports."""
+    (n, k), similarity, known = material.shape, last.similarity, last.known
+    if similarity is None or known is None:
+        raise ValueError("a pass of another method")
+    x, t = material.images.embeddings, material.texts.text_embeddings
+    scale = np.float32(1 / material.temperature)
+    case = Circumstances.of(first, last, t, logit_scale=1 / material.temperature)
+    around = agreement(material.graph, known.labels)
+    parts = [part for block in slices(n, BLOCK) for part in cached(block, k)]
+
+    def certain(rows: slice) -> Wide:
+        words = scale * products(single(x[rows]), t)
+        return confidences(evidence(words, scale * similarity(rows), known.labels[rows], around[rows], case), k)
+
+    sure = np.concatenate([*across(certain, parts)])
+    rows = np.flatnonzero(material.given >= 0)
+    if len(rows):
+        sure = corrected(sure, rows, known.labels[rows] == material.given[rows], k)
+
+    def chances(rows: slice) -> Chances:
+        here = similarity(rows)
+        return chances_with(here, at_confidence(here, sure[rows]), kept_of(n, k))
+
+    return across(chances, parts)
+
+
+def as_given(outcome: Chances, given: Ints) -> Chances:
+    """Images whose class somebody gave bear it, for certain."""
+    for row in np.flatnonzero(given >= 0).tolist():
+        said = int(given[row])
+        outcome.labels[row], outcome.confidences[row] = said, 1
+        outcome.probabilities[row] = 0
+        if outcome.classes is None:
+            outcome.probabilities[row, said] = 1
+            continue
+        there = np.flatnonzero(outcome.classes[row] == said)
+        outcome.classes[row, there[0] if len(there) else -1] = outcome.classes[row, 0]
+        outcome.classes[row, 0], outcome.probabilities[row, 0] = said, 1
+    return outcome
+
+
+def unfit_of(material: Material, labels: Ints) -> list[Unfit]:
+    """Groups of images that fit none of the names; none where the method has no graph, or images are too many."""
+    x, t = material.images.embeddings, material.texts.text_embeddings
+    if material.graph is None or len(x) > SEARCHED:
+        return []
+    return unfit_groups(x, t, labels, material.graph, logit_scale=material.images.model["logit_scale"])
+
+
+def numbered(groups: Sequence[Unfit], n: int) -> Ints:
+    """The group of each image, (N,); -1 for none."""
+    of = np.full(n, -1, np.int64)
+    for number, group in enumerate(groups):
+        of[group.rows] = number
+    return of
 
 
 def passes(material: Material, settings: RefineSettings, iterations: int) -> Iterator[Pass]:

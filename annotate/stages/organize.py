@@ -22,7 +22,7 @@ from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, printable
 from annotate.folders import distinct, folder_names
 from annotate.kernels.splits import SPLITS, split
-from annotate.metadata import Layout, describe, in_words
+from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Organized, Refinement, Texts
 from annotate.stages import this_machine
@@ -58,14 +58,8 @@ def organize(
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, Path(images.folder) if images.folder else None, workspace)
         layout = lay_out(images, texts, labels, settings)
-        counts = {name: int((layout.splits == s).sum()) for s, name in enumerate(SPLITS)}
-        per_class = np.bincount(labels.labels, minlength=len(layout.folders)).tolist()
         outcome = Organized(
-            os.path.abspath(output),
-            len(layout.places),
-            dict(zip(layout.folders, per_class, strict=True)),
-            settings.link,
-            counts,
+            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
         )
         plan = Plan(
             "organize",
@@ -166,13 +160,20 @@ def nearest_folder(path: Path) -> Path:
 
 
 def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: OrganizeSettings) -> Layout:
-    folders = folder_names(texts.class_names, OWN_NAMES + tuple(f"{name}.npy" for name in ALIGNMENTS))
+    strange = labels.unfit >= 0 if settings.unknown == "apart" and labels.unfit is not None else None
+    further = [] if strange is None else [UNKNOWN_FOLDER]
+    own = (*OWN_NAMES, *(f"{name}.npy" for name in ALIGNMENTS), *further)
+    folders = [*folder_names(texts.class_names, own), *further]
+    chosen = labels.labels if strange is None else np.where(strange, len(folders) - 1, labels.labels)
     used: list[dict[str, int]] = [{} for _ in folders]
     places = []
-    for path, label in zip(images.image_paths, labels.labels.tolist(), strict=True):
-        places.append(f"{folders[label]}/{distinct(os.path.basename(path) or 'image', used[label])}")
+    for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
+        places.append(f"{folders[folder]}/{distinct(os.path.basename(path) or 'image', used[folder])}")
     keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
-    return Layout(folders, places, split(keys, labels.labels, settings.splits, settings.seed))
+    splits = split(keys, chosen, settings.splits, settings.seed)
+    if strange is not None:
+        splits[strange] = NO_SPLIT
+    return Layout(folders, chosen, places, splits)
 
 
 def write_images(
@@ -186,19 +187,21 @@ def write_images(
     made: dict[str, str] = {}
     for folder in layout.folders:
         (new / folder).mkdir(exist_ok=True)
+    for folder in layout.class_folders:
         for name in SPLITS:
             (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
     with progress.steps("organizing", len(layout.places), "images") as advance:
         for original, target, part in zip(images.image_paths, layout.places, layout.splits.tolist(), strict=True):
-            in_split = f"splits/{SPLITS[part]}/{target}"
+            in_split = None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
             try:
                 place(original, new / target)
-                second_name(new / target, new / in_split, original)
+                if in_split:
+                    second_name(new / target, new / in_split, original)
             except FileNotFoundError:
                 if os.path.exists(original):
                     raise
                 raise InputError(f"{printable(original)} is gone", hint=GONE) from None
-            made[target] = made[in_split] = original
+            made |= {name: original for name in (target, in_split) if name}
             advance(1)
     return made
 

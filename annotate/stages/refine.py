@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotate.config import Config
+from annotate.digests import content_digest
 from annotate.engines import crew_of
 from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
+from annotate.kernels.vectors import Ints
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
+from annotate.reports.truth import read_truth
 from annotate.stages import cache, run_stage
 from annotate.stages.cluster import cluster
+from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
 from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
@@ -32,15 +37,20 @@ def refine(
     config: Config,
     *,
     classes: Sequence[str] = (),
+    also: Sequence[str | Path] = (),
+    given: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Refinement:
     """Label every image with one of the classes.
 
     classes  names; without them those of the config file, then those of the workspace
+    given    labels that somebody knows, as `report` takes the truth: those images bear them, and the confidence of all
+             others is fitted to how often the labels agree with them
+    also     workspaces of the same images by other models, which label together with this one's (ensemble.py)
     """
     progress = progress or Silent()
-    with workspace.lock():
+    with workspace.lock(), held(workspace, also) as others:
         images = workspace.read(EmbeddingRows)
         resolved = config.resolve(len(images.embeddings))
         settings, engine = resolved.refine, resolved.engine
@@ -56,6 +66,8 @@ def refine(
                 f"engine: the method transductive runs in one process, not on '{engine.name}'",
                 hint="add --method dynamic, or leave out --engine",
             )
+        if others:
+            check_method(method, engine.name)
         texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
         check_dimensions(images, texts)
         knobs: dict[str, object] = {"method": method, "temperature": settings.temperature}
@@ -64,6 +76,15 @@ def refine(
             **workspace.digests("text", "text_embeddings.npy"),
             "logit scale": str(images.model["logit_scale"]),
         }
+        if others:
+            for other in others:
+                texts_of(other, texts, config, progress)
+            knobs |= knobs_of(workspace, others)
+            inputs |= inputs_of(workspace, others)
+        labels_given = np.empty(0, np.int64)
+        if given:
+            labels_given = read_given(workspace, texts, given)
+            inputs |= {"given labels": content_digest(labels_given.tolist())}
         clusters = None
         if method != "direct":
             knobs["iterations"] = iterations
@@ -77,17 +98,31 @@ def refine(
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
         plan = Plan("refine", VERSION, knobs, inputs)
 
+        key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
+
+        def image_paths() -> list[str]:
+            return workspace.read(Embeddings).image_paths
+
         def make() -> Refinement:
             file = workspace.folder("embed") / "embeddings.npy"
-            with one_thread_per_product(), crew_of(images.embeddings, file, engine.name, engine.address) as crew:
-                graph, found = own_graph(workspace, images, progress) if method == "transductive" else (None, 1.0)
-                material = Material(crew, images, texts, clusters, graph, found)
-                return label(material, settings, iterations, progress)
+            x, t = joint(workspace, texts, others) if others else (images, texts)
+            with one_thread_per_product(), crew_of(x.embeddings, file, engine.name, engine.address) as crew:
+                graph, found = own_graph(workspace, x, key, progress) if method == "transductive" else (None, 1.0)
+                material = Material(crew, x, t, clusters, graph, found, image_paths, labels_given)
+                made = label(material, settings, iterations, progress)
+            return of_first(made, images.embeddings.shape[1]) if others else made
 
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)
         for note in record.notes:
             progress.note(note)
         return record
+
+
+def read_given(workspace: Workspace, texts: Texts, source: Path) -> Ints:
+    """The class that somebody gave each image, (N,); -1 unknown."""
+    images = workspace.read(Embeddings)
+    known = read_truth(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+    return known.labels
 
 
 def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Clusters:
@@ -109,13 +144,12 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
     return workspace.read(Clusters)
 
 
-def own_graph(workspace: Workspace, images: EmbeddingRows, progress: Progress) -> tuple[Any, float]:
+def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: Progress) -> tuple[Any, float]:
     """The graph of the workspace's embeddings and its recall; neighbours that took a while to find are kept."""
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
         return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0
-    digest = workspace.digests("embed", "embeddings.npy")["embed/embeddings.npy"]
-    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{VERSION}-{digest[:16]}.npz"
+    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{VERSION}-{key[:16]}.npz"
     stored = cache.read(kept)
     shapes = {"nearest": (n, NEIGHBOURS), "cosines": (n, NEIGHBOURS), "recall": ()}
     if {name: rows.shape for name, rows in stored.items()} != shapes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from annotate.kernels.blocks import single, spread
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.reach import STRANGERS, reach
 from annotate.kernels.transduction import FEW, class_size
+from annotate.kernels.unfit import Unfit
 from annotate.kernels.vectors import Floats, Ints
 from annotate.records import EmbeddingRows, Iteration, Note, Texts
 
@@ -65,6 +67,27 @@ def signs_of_scarcity(counts: Ints, method: str) -> list[Note]:
         return []
     hint = "" if method == "transductive" else "leave out --method: auto lets the words decide where images are few"
     return [{"message": f"{images:.1f} images a class are too few to learn from: the words decide", "hint": hint}]
+
+
+def signs_of_strangers(
+    groups: Sequence[Unfit], class_names: Sequence[str], image_paths: Callable[[], Sequence[str]]
+) -> list[Note]:
+    """Images that look alike and fit none of the names."""
+    if not groups:
+        return []
+    paths = image_paths()
+    told = [
+        f"{len(group.rows)} labelled '{printable(class_names[group.label])}'"
+        + (f" ({printable(os.path.basename(paths[group.rows[0]]))} ...)" if paths else "")
+        for group in sorted(groups, key=lambda group: -len(group.rows))
+    ]
+    images = sum(len(group.rows) for group in groups)
+    return [
+        {
+            "message": f"{images} images look alike and fit none of the names: {first_few(told)}",
+            "hint": "name what they show, or put them in a folder of their own: `annotate organize OUTPUT --unknown`",
+        }
+    ]
 
 
 def signs_of_haste(recall: float) -> list[Note]:

@@ -17,6 +17,7 @@ from annotate.records import IMPORTED, Embeddings
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
 from annotate.stages.embed import known_digests, plan_for
+from annotate.stages.ensemble import inputs_now
 from annotate.stages.organize import VERSION as ORGANIZE_VERSION
 from annotate.stages.refine import VERSION as REFINE_VERSION
 from annotate.stages.report import VERSION as REPORT_VERSION
@@ -86,6 +87,7 @@ def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any],
     now: dict[str, str] = {}
     for earlier in STAGES[: STAGES.index(stage)]:
         now |= workspace.digests(earlier)
+    now |= inputs_now(workspace, then.get("also", []), manifest["inputs"])
     inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
     return Plan(stage, VERSIONS[stage], settings, inputs)
 
@@ -97,8 +99,8 @@ def text_plan(workspace: Workspace, config: Config) -> Plan:
 
 
 def belongs_here(key: str) -> bool:
-    """Whether an input is an artifact of this workspace, not a file from outside."""
-    return key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES
+    """Whether an input is an artifact of this workspace, or of one that refines with it, not a file from outside."""
+    return key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES or key.startswith("also ")
 
 
 def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:

@@ -44,6 +44,19 @@ def embed_text(
     if model["name"] == IMPORTED:
         return as_imported(workspace, clean_class_names(asked) if asked else [])
     prompts, prompt_set = wording(workspace, asked, config)
+    return embed_prompts(workspace, model, prompts, prompt_set, force=force, progress=progress)
+
+
+def embed_prompts(
+    workspace: Workspace,
+    model: Model,
+    prompts: dict[str, list[str]],
+    prompt_set: str,
+    *,
+    force: bool = False,
+    progress: Progress,
+) -> Texts:
+    """Embed classes that are worded already."""
     plan = plan_for(model, prompts)
 
     def make() -> Texts:

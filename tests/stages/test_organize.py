@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from PIL import Image
 import annotate
 from annotate.datasets import claimed
 from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
+from annotate.kernels.vectors import Ints
+from annotate.records import Refinement
 from annotate.stages import organize as module
+from annotate.workspace import Workspace
+from tests.kernels.test_unfit import SCALE, scene
+
+Plant = Callable[..., Workspace]
+Blobs = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 NAMES = ["red", "green", "blue/cyan"]
 
@@ -260,3 +268,48 @@ def test_somebodys_own_files_in_the_workspace_stop_it_before_anything_is_written
         annotate.organize("out")
     assert Path("artifacts/organize/thesis.txt").read_text() == "years of work"
     assert not Path("out").exists()
+
+
+def strangers(plant: Callable[..., Workspace], tmp_path: Path, names: list[str]) -> Ints:
+    """A workspace of ten kinds of pictures with names and one without; returns the kinds."""
+    x, t, kinds = scene([30] * 10 + [40], named=10)
+    plant(x, t, names, SCALE)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(len(x)):
+        (folder / f"{i:05}.png").write_bytes(b"picture %d" % i)
+    annotate.refine()
+    return kinds
+
+
+@pytest.mark.parametrize("last", ["goose", "unknown"])
+def test_images_that_fit_no_name_go_apart_where_that_is_asked(plant: Plant, tmp_path: Path, last: str) -> None:
+    kinds = strangers(plant, tmp_path, [*"abcdefghi", last])
+    made = Workspace().read(Refinement)
+    assert made.unfit is not None
+    assert "look alike and fit none of the names" in made.notes[-1]["message"]
+    apart = np.flatnonzero(made.unfit >= 0)
+    assert (kinds[apart] == 10).all() and len(apart) > 30
+
+    kept = annotate.organize("kept")
+    assert "unknown" not in kept.folders or last == "unknown"
+    out = annotate.organize("out", unknown="apart")
+    assert out.folders["unknown"] == len(apart)
+    assert sum(out.folders.values()) == out.images == len(kinds)
+    assert {path.name for path in Path("out/unknown").iterdir()} == {f"{i:05}.png" for i in apart}
+    assert not list(Path("out/splits").glob("*/unknown"))
+    assert sum(out.splits.values()) == len(kinds) - len(apart)
+    told = json.loads(Path("out/metadata.json").read_text())
+    assert len(told["unknown"]) == len(apart)
+    assert sum(told["class_distribution"].values()) == len(kinds) - len(apart)
+    assert {image["split"] for image in told["images"] if image["organized_path"].startswith("unknown/")} == {None}
+    assert set(told["class_folders"].values()) == {*"abcdefghi", "goose" if last == "goose" else "unknown-2"}
+
+
+def test_without_such_images_there_is_no_such_folder(plant: Plant, blobs: Blobs, tmp_path: Path) -> None:
+    plant(*blobs(n=60)[:2])
+    (tmp_path / "images").mkdir()
+    for i in range(60):
+        (tmp_path / "images" / f"{i:05}.png").write_bytes(b"%d" % i)
+    annotate.refine()
+    assert "unknown" not in annotate.organize("out", unknown="apart").folders

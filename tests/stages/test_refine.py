@@ -10,8 +10,9 @@ import pytest
 import annotate
 from annotate.config import Config
 from annotate.errors import ConfigError
+from annotate.kernels.calibration import reliability
 from annotate.kernels.vectors import unit
-from annotate.records import Refinement
+from annotate.records import Embeddings, Refinement
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
 from annotate.stages.signs import signs_of_collapse
@@ -213,3 +214,43 @@ def test_neighbours_beyond_what_can_be_compared_say_their_recall(
     made = annotate.refine(method="transductive")
     assert "% of the nearest neighbours were found" in messages(made)
     assert (made.labels == truth).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["direct", "dynamic", "transductive"])
+def test_given_labels_are_borne_and_mend_confidence(plant: Plant, blobs: Blobs, method: str) -> None:
+    """Words so poor that confidence is off: with forty known classes it is less so, on the other images."""
+    x, t, truth = blobs(n=2000, k=6, d=48, spread=0.3, blur=0.25, seed=1)
+    plant(x, t)
+    rng = np.random.default_rng(0)
+    known = rng.permutation(2000)[:40]
+    paths = Workspace().read(Embeddings).image_paths
+    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},class {truth[i]}\n" for i in known))
+
+    def error(made: Refinement) -> float:
+        others = np.setdiff1d(np.arange(2000), known)
+        return reliability(made.confidences[others].astype(float), (made.labels == truth)[others]).error
+
+    before = annotate.refine(method=method)
+    after = annotate.refine(method=method, given="known.csv")
+    np.testing.assert_array_equal(after.labels[known], truth[known])
+    np.testing.assert_array_equal(after.confidences[known], 1)
+    np.testing.assert_allclose(after.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert error(after) < max(0.05, error(before))
+    annotate.refine(method=method)
+    assert annotate.status()["refine"].fresh
+
+
+def test_given_labels_stand_first_where_sixteen_are_kept(
+    plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotate.kernels.chances.WHOLE", 100)
+    x, t, truth = blobs(n=300, k=30, d=48)
+    plant(x, t)
+    paths = Workspace().read(Embeddings).image_paths
+    Path("known.csv").write_text(f"path,class\n{paths[7]},class {(truth[7] + 11) % 30}\n")
+    made = annotate.refine(given="known.csv")
+    assert made.top_classes is not None
+    assert made.top_classes.shape == made.probabilities.shape == (300, 16)
+    assert made.labels[7] == made.top_classes[7, 0] == (truth[7] + 11) % 30
+    assert all(len(set(row)) == 16 for row in made.top_classes.tolist())
+    annotate.organize("out", dry_run=True)

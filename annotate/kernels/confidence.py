@@ -1,0 +1,184 @@
+"""Confidence after transduction: how likely each label is right, told without labels, and better with a few.
+
+z counts the same evidence several times: neighbours agree because they are alike, class means because they were made of
+these images. One temperature cannot undo that, for it is worst where words were wrong. So correctness itself is
+modelled, image by image:
+
+    log-odds(c_i) = b_0 + b · f_i
+
+    z         A³ log-odds of z_i at the label, flattened above 8; A is the share of labels that are zero-shot's own.
+              The more labels the images changed, the less their own certainty says
+    words     (1.1 - A) margin of the words for the label, each word's logits taken from their mean over the images as
+              far as several classes are in use, (1 - 1/n) of it, n = exp(entropy of π); within ±4. A word that suits
+              every image says nothing of this one: that counts where labels and words disagree
+    around    (1 - A) share of the neighbours, by their weight, that bear the label
+    zero-shot log-odds of the mean zero-shot confidence, of all images alike
+    in use    logarithm of the share of names that label an image
+    purity    log-odds of p, how far neighbours agree
+
+Every coefficient of what an image itself shows is positive. The coefficients are a logistic regression over the images
+of many cases, each kind of case weighing the same (benchmarks/confidence.py).
+
+N images, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.vectors import Floats, Ints
+from annotate.kernels.zeroshot import mean_confidence, probabilities
+
+Wide = npt.NDArray[np.float64]
+
+INTERCEPT = -1.0
+COEFFICIENTS = np.array([0.60, 0.42, 3.80, 0.89, -0.24, -0.39])  # in the order above
+FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
+WIDEST = 4.0  # words' margins beyond this, in logits, say no more
+LEAST_WORD = 0.1  # weight of the words' margin where no label changed
+COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
+ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
+STEPS = 200
+OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.4  # of log-odds(right) = a + b log-odds(c) over cases
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is the same for all images of a case.
+
+    kept        A, share of labels that are zero-shot's own
+    centre      (K,) mean of the words' logits over the images, times 1 - 1/n
+    zero_shot   log-odds of the mean zero-shot confidence
+    in_use      logarithm of the share of names that label an image
+    purity      log-odds of p
+    """
+
+    kept: float
+    centre: Floats
+    zero_shot: float
+    in_use: float
+    purity: float
+
+    @staticmethod
+    def of(first: Pass, last: Pass, texts: Floats, *, logit_scale: float) -> Circumstances:
+        """From the zero-shot pass and the last one of `transduce`; texts (K, D)."""
+        known = last.known
+        if known is None:
+            raise ValueError("a pass of another method")
+        classes = float(np.exp(-(known.shares * np.log(np.maximum(known.shares, 1e-300))).sum()))
+        mean_words = logit_scale * (texts.astype(np.float64) @ known.centre)
+        return Circumstances(
+            kept=known.kept,
+            centre=((1 - 1 / classes) * mean_words).astype(np.float32),
+            zero_shot=log_odds(mean_confidence(first.sample, 1 / logit_scale)),
+            in_use=float(np.log((last.counts > 0).mean())),
+            purity=log_odds(known.purity),
+        )
+
+
+def confidences(evidence: Wide, classes: int) -> Wide:
+    """How likely each label is to be right, (n,), above 1 / K; evidence (n, 6)."""
+    if classes == 1:
+        return np.ones(len(evidence))
+    return np.maximum(sigmoid(INTERCEPT + evidence @ COEFFICIENTS), ABOVE_CHANCE / classes)
+
+
+def evidence(words: Floats, z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:
+    """f, (n, 6): what speaks for each label of a block of images.
+
+    words   (n, K) s x_i·t_k, the words' logits
+    z       (n, K) logits of z, up to a constant of the row
+    labels  (n,)
+    around  (n,) of `agreement`
+    """
+    own = certainty(z, labels)
+    moved, whole = 1 - case.kept, np.ones(len(labels))
+    return np.stack(
+        [
+            case.kept**3 * np.where(own > FLAT, FLAT + LEAKY * (own - FLAT), own),
+            (moved + LEAST_WORD) * np.clip(margin(words - case.centre, labels), -WIDEST, WIDEST),
+            moved * around,
+            case.zero_shot * whole,
+            case.in_use * whole,
+            case.purity * whole,
+        ],
+        axis=1,
+    )
+
+
+def certainty(logits: Floats, labels: Ints) -> Wide:
+    """Log-odds of the label under softmax(logits), (N,), exact where the probability rounds to one."""
+    rows = np.arange(len(labels))
+    others = logits.astype(np.float64)
+    own = others[rows, labels].copy()
+    others[rows, labels] = -np.inf
+    most = others.max(axis=1)
+    odds: Wide = own - most - np.log(np.exp(others - most[:, None]).sum(axis=1))
+    return odds
+
+
+def margin(logits: Floats, labels: Ints) -> Wide:
+    """Of the label over the best other class, (N,); negative where another is better."""
+    rows = np.arange(len(labels))
+    others = logits.astype(np.float64)
+    own = others[rows, labels].copy()
+    others[rows, labels] = -np.inf
+    over: Wide = own - others.max(axis=1)
+    return over
+
+
+def agreement(graph: Any, labels: Ints) -> Wide:
+    """Share of each image's neighbours, by their weight, that bear its label, (N,)."""
+    rows = np.repeat(np.arange(len(labels)), np.diff(graph.indptr))
+    same = labels[rows] == labels[graph.indices]
+    return np.bincount(rows, weights=graph.data * same, minlength=len(labels)).astype(np.float64)
+
+
+def at_confidence(similarity: Floats, confidence: Wide) -> Floats:
+    """Each row as probabilities whose largest is its confidence, (N, K): a temperature for every image.
+
+    similarity   (N, K), the largest of a row at its label; rows with equals at the top stay below 1/2
+    confidence   (N,), above 1 / K
+    """
+    gaps = similarity - similarity.max(axis=1, keepdims=True)
+    gaps /= np.maximum(gaps.std(axis=1, keepdims=True), 1e-9)
+    low, high = np.full(len(gaps), np.log(COLDEST)), np.full(len(gaps), np.log(HOTTEST))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        mass = np.exp(gaps / np.exp(middle).astype(np.float32)[:, None]).sum(axis=1, dtype=np.float64)
+        over = 1 / mass > confidence
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    return probabilities(gaps / np.exp(low).astype(np.float32)[:, None], 1.0)
+
+
+def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], classes: int) -> Wide:
+    """Confidences drawn to what given labels say of them, (N,); unchanged without any.
+
+        log-odds(c') = a + b log-odds(c)      Platt's scaling, a ~ N(0, 0.5²) and b ~ N(1, 0.4²) beforehand
+
+    given   (M,) images whose truth is known, taken at random
+    right   (M,) whether the label that `confidence` speaks of is true
+    """
+    odds = np.log(confidence / (1 - confidence)).clip(-7, 7)
+    seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
+    before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
+    fitted = before.copy()
+    curve = seen.T @ seen / 4 + np.diag(precision)  # never less curved than this, so no step is too far (Böhning 1992)
+    for _ in range(STEPS):
+        slope = seen.T @ (y - sigmoid(seen @ fitted)) - precision * (fitted - before)
+        fitted += np.linalg.solve(curve, slope)
+    return np.maximum(sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds), ABOVE_CHANCE / classes)
+
+
+def sigmoid(odds: Wide) -> Wide:
+    return 1 / (1 + np.exp(-odds))
+
+
+def log_odds(share: float) -> float:
+    bounded = np.clip(share, 0.005, 0.995)
+    return float(np.log(bounded / (1 - bounded)))

@@ -1,0 +1,160 @@
+"""Fit the coefficients of confidence on cases of known truth, and measure it on sources left out.
+
+    python -m benchmarks.confidence --data DIR [--seeds 5] [FILE.npz ...]
+
+DIR holds the files that cases.py cuts; a FILE.npz holds image_embeddings, text_embeddings, labels and logit_scale.
+Every kind of case weighs the same within its group, every draw within its kind, every image within its draw. Prints the
+coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, and
+the errors on other images once a few labels are given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels import confidence
+from annotate.kernels.calibration import reliability
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
+from annotate.kernels.transduction import NEIGHBOURS, transduce
+from annotate.stages.refine import ITERATIONS
+from benchmarks.cases import SCALE, Case, further, published, read
+
+WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.7}
+RIDGE = 1e-3
+
+Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A labelled case.
+
+    group     of WEIGHTS
+    evidence  (N, 6)
+    right     (N,)
+    """
+
+    group: str
+    kind: str
+    source: str
+    classes: int
+    evidence: Wide
+    right: npt.NDArray[np.bool_]
+
+    def confidence(self, model: Wide) -> Wide:
+        sure = confidence.sigmoid(model[0] + self.evidence @ model[1:])
+        return np.maximum(sure, confidence.ABOVE_CHANCE / self.classes)
+
+    def error(self, model: Wide) -> float:
+        return 100 * reliability(self.confidence(model), self.right).error
+
+    def error_given(self, model: Wide, labels: int, seed: int) -> float:
+        """Calibration error of the other images once some labels are given."""
+        rng = np.random.default_rng(seed)
+        given = rng.permutation(len(self.right))[:labels]
+        sure = confidence.corrected(self.confidence(model), given, self.right[given], self.classes)
+        others = np.setdiff1d(np.arange(len(self.right)), given)
+        return 100 * reliability(sure[others], self.right[others]).error
+
+
+def known(group: str, case: Case) -> Known:
+    graph = neighbour_graph(*nearest_neighbours(case.images, NEIGHBOURS))
+    everyone = np.arange(len(case.images))
+    first, *_, last = transduce(
+        case.images, case.texts, graph, everyone, logit_scale=case.logit_scale, iterations=ITERATIONS["transductive"]
+    )
+    labels = last.labels(case.images)
+    scale = np.float32(case.logit_scale)
+    seen = confidence.evidence(
+        scale * first.sample,
+        scale * last.sample,
+        labels,
+        confidence.agreement(graph, labels),
+        confidence.Circumstances.of(first, last, case.texts, logit_scale=case.logit_scale),
+    )
+    source = "pets" if "breeds" in case.name else case.name.split()[0].strip(",")
+    return Known(group, case.name, source, len(case.texts), seen, labels == case.truth)
+
+
+def logistic(cases: list[Known]) -> Wide:
+    """b_0 and b, (7,), by Newton's method on standardised features."""
+    draws = Counter((c.group, c.kind) for c in cases)
+    kinds = Counter(group for group, _ in draws)
+    weights = np.concatenate(
+        [
+            np.full(len(c.right), WEIGHTS[c.group] / kinds[c.group] / draws[c.group, c.kind] / len(c.right))
+            for c in cases
+        ]
+    )
+    weights /= weights.sum()
+    x, y = np.concatenate([c.evidence for c in cases]), np.concatenate([c.right for c in cases]).astype(np.float64)
+    mean = weights @ x
+    spread = np.sqrt(weights @ (x - mean) ** 2)
+    rows = np.concatenate([np.ones((len(x), 1)), (x - mean) / spread], axis=1)
+    ridge = np.array([0.0] + [RIDGE] * x.shape[1])
+    b = np.zeros(rows.shape[1])
+    for _ in range(25):
+        p = confidence.sigmoid(rows @ b)
+        curve = (rows * (weights * p * (1 - p))[:, None]).T @ rows + np.diag(ridge)
+        step = np.linalg.solve(curve, rows.T @ (weights * (y - p)) - ridge * b)
+        b += step * min(1.0, 3 / max(float(np.abs(step).max()), 1e-12))
+    return np.concatenate([[b[0] - float((b[1:] * mean / spread).sum())], b[1:] / spread])
+
+
+def summary(errors: dict[tuple[str, str], list[float]]) -> str:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for (group, _), values in errors.items():
+        groups[group].append(float(np.mean(values)))
+    return "  ".join(f"{group} {np.mean(v):.2f} worst {max(v):.1f}" for group, v in groups.items())
+
+
+def cases_of(data: Path, seeds: int, files: list[Path]) -> Iterator[tuple[str, Case]]:
+    yield from (("published", case) for case in published(data, seeds))
+    yield from (("further", case) for case in further(data, 2))
+    for file in files:
+        with np.load(file, allow_pickle=False) as stored:
+            scale: Any = stored.get("logit_scale", SCALE)
+        yield "files", replace(read(file), logit_scale=float(scale))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("files", type=Path, nargs="*")
+    args = parser.parse_args()
+    cases = [known(group, case) for group, case in cases_of(args.data, args.seeds, args.files)]
+    model = logistic(cases)
+    print("fitted   ", np.round(model, 3))
+    shipped = np.concatenate([[confidence.INTERCEPT], confidence.COEFFICIENTS])
+    for name, b in (("fitted", model), ("shipped", shipped)):
+        errors = defaultdict(list)
+        for case in cases:
+            errors[case.group, case.kind].append(case.error(b))
+        print(f"{name}, in sample: ", summary(errors))
+    for left in ("source", "kind"):
+        errors = defaultdict(list)
+        for value in sorted({getattr(case, left) for case in cases}):
+            b = logistic([case for case in cases if getattr(case, left) != value])
+            for case in cases:
+                if getattr(case, left) == value:
+                    errors[case.group, case.kind].append(case.error(b))
+        print(f"one {left} left out:", summary(errors))
+    for labels in (0, 10, 20, 40, 100):
+        errors = defaultdict(list)
+        for case in cases:
+            if len(case.right) >= labels + 30:
+                errors[case.group, case.kind] += [case.error_given(shipped, labels, seed) for seed in range(4)]
+        print(f"{labels} labels given, shipped:", summary(errors))
+
+
+if __name__ == "__main__":
+    main()

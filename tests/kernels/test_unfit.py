@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
+from annotate.kernels.transduction import transduce
+from annotate.kernels.unfit import Unfit, unfit_groups
+from annotate.kernels.vectors import Floats, Ints, unit
+
+D = 128
+SCALE = 20.0  # at which words are as unsure of strange images as CLIP is
+
+
+def scene(sizes: list[int], named: int, seed: int = 0) -> tuple[Floats, Floats, Ints]:
+    """Images of as many kinds as there are sizes, and texts for the first `named` of them."""
+    rng = np.random.default_rng(seed)
+    cone, other = unit(rng.normal(size=(2, D)))
+    meaning = unit(rng.normal(size=(len(sizes), D)))
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = unit(cone + 0.7 * meaning[labels] + 0.35 * unit(rng.normal(size=(len(labels), D))))
+    texts = unit(other + 0.5 * meaning[:named] + 0.15 * unit(rng.normal(size=(named, D))))
+    return images, texts, labels
+
+
+def found(images: Floats, texts: Floats) -> list[Unfit]:
+    graph = neighbour_graph(*nearest_neighbours(images, 5))
+    *_, last = transduce(images, texts, graph, np.arange(len(images)), logit_scale=SCALE, iterations=15)
+    return unfit_groups(images, texts, last.labels(images), graph, logit_scale=SCALE)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kind_that_nobody_named_is_told(seed: int) -> None:
+    images, texts, labels = scene([80] * 10 + [57], named=10, seed=seed)
+    groups = found(images, texts)
+    assert groups
+    rows = np.concatenate([group.rows for group in groups])
+    assert (labels[rows] == 10).mean() > 0.95
+    assert (labels[rows] == 10).sum() > 40
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sizes", [[80] * 10, [200, 100, 50, 25, 12, 6, 0, 0, 0, 0], [30, 30]])
+def test_kinds_that_are_named_are_left_alone(sizes: list[int], seed: int) -> None:
+    images, texts, _ = scene(sizes, named=len(sizes), seed=seed)
+    assert found(images, texts) == []
+
+
+def test_a_handful_of_images_is_no_trouble() -> None:
+    images, texts, _ = scene([2, 1], named=2)
+    assert found(images, texts) == []
