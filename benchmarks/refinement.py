@@ -44,7 +44,7 @@ PEERS: dict[str, Callable[[Case], Any]] = {
     "StatA": lambda case: stata(case.images, case.texts, logit_scale=case.logit_scale),
     "ZLaP": lambda case: zlap(case.images, case.texts),
 }
-CONSTANTS = ("SHARPNESS", "AGREEMENT", "ANCHOR", "FEW", "DISCOUNT", "NEIGHBOURS")
+CONSTANTS = ("SHARPNESS", "AGREEMENT", "ANCHOR", "FEW", "DISCOUNT", "HUBS_FIRST", "NEIGHBOURS")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from annotate.kernels.vectors import Floats, Ints, Rows, exact_sums, group_means
 from annotate.kernels.zeroshot import assign
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
-BINS = np.array([-1, 0, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1], np.float32)
+BINS = np.array([-1, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1], np.float32)
 ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
 
 
@@ -261,7 +261,7 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
     """How much a rival may have gained on a class's image, (K, bins): the bound above at its worst in each bin."""
     shift = after.astype(np.float64) - before
     length = (shift**2).sum(axis=1)
-    low, high = BINS[:-1].astype(np.float64), BINS[1:].astype(np.float64)
+    low, high = BINS[:-1], BINS[1:]
     nearest = np.where(low * high <= 0, 0, np.minimum(np.abs(low), np.abs(high)))
     beside = np.sqrt(1 - nearest**2)
 
@@ -269,7 +269,7 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
         u, own = directions[classes].astype(np.float64), shift[classes]
         gain = u @ shift.T - np.einsum("kd,kd->k", u, own)[:, None]
         apart = np.maximum(length + length[classes][:, None] - 2 * (own @ shift.T) - gain**2, 0) + 1e-12
-        rest = np.sqrt(apart)
+        gain, rest = gain.astype(np.float32), np.sqrt(apart).astype(np.float32)
         itself = np.arange(len(own)), np.arange(classes.start, classes.stop)
         worst = np.empty((len(own), len(low)), np.float32)
         for j in range(len(low)):

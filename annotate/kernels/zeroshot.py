@@ -23,9 +23,9 @@ def probabilities(similarity: Floats, temperature: float) -> Floats:
     CLIP's own temperature is 1 / logit_scale, about 0.01 (Radford et al. 2021).
     """
     weights: Floats = similarity - similarity.max(axis=1, keepdims=True)
-    weights /= np.float32(temperature)
+    weights *= np.float32(min(1 / temperature, 1e30))
     np.exp(weights, out=weights)
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights *= 1 / weights.sum(axis=1, keepdims=True)
     return weights
 
 
@@ -37,6 +37,6 @@ def mean_confidence(similarity: Floats, temperature: float) -> float:
 def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
     gaps = similarity - similarity.max(axis=1, keepdims=True)
-    gaps /= np.float32(temperature)
+    gaps *= np.float32(min(1 / temperature, 1e30))
     mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)
     return 1 / mass

@@ -16,6 +16,7 @@ from annotate.reports.plaintext import (
     most_certain,
     percent,
     promise,
+    sharpness,
     tabled,
     whole_percent,
 )
@@ -37,6 +38,7 @@ def page(summary: Mapping[str, Any], galleries: Galleries, folder: Path, drawn: 
             summary=summary,
             truth=summary["truth"],
             promise=unbroken(promise)(summary),
+            sharpness=sharpness(summary),
             lead=lead(summary),
             most_certain=unbroken(most_certain)(summary),
             tabled=tabled(summary),

@@ -32,7 +32,7 @@ def headline(summary: dict[str, Any]) -> list[str]:
     rows = [
         ("images", f"{summary['images']:,}"),
         ("classes", f"{summary['classes']:,}"),
-        ("method", f"{summary['method']}, temperature {summary['temperature']:.4g}"),
+        ("method", f"{summary['method']}, {sharpness(summary)}"),
         ("model", f"{printable(summary['model'])}, prompts {summary['prompts']}"),
         ("confidence", f"{percent(summary['confidence']['mean'])} on average"),
     ]
@@ -44,6 +44,13 @@ def headline(summary: dict[str, Any]) -> list[str]:
     if summary["folder"]:
         rows.insert(0, ("folder", printable(summary["folder"])))
     return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
+
+
+def sharpness(summary: dict[str, Any]) -> str:
+    """How similarities became confidences."""
+    if summary["confidence_is_estimate"]:
+        return "confidence by each image's evidence"
+    return f"temperature {summary['temperature']:.4g}"
 
 
 def warnings(summary: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Tex
 from annotate.stages.signs import signs_of, signs_of_strangers
 
 SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
-SAMPLE = 4096  # images on which mean confidences are taken, where there are more
+SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.records import EmbeddingRows, Iteration, Note, Texts
 
 JUDGEABLE = 20  # images; with fewer nothing can be said of how they differ
-SAMPLED = 16_384  # images that are asked, where there are more
+SAMPLED = 2_048  # images that are asked, where there are more
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
