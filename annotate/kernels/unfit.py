@@ -126,6 +126,8 @@ def misfits(view: Fits, softened: Floats, graph: Any, k: int) -> list[Ints]:
     """The parts of class k that its name is not for."""
     own = np.flatnonzero(view.labels == k)
     fit = softened[own] @ view.towards[k] / np.maximum(np.linalg.norm(softened[own], axis=1), 1e-12)
+    if (fit < FIT * view.typical_fit).sum() < FEWEST:  # a group fits no worse than its images do
+        return []
     pieces = [rows for rows in parts(softened, fit, graph, own) if len(rows) >= FEWEST]
     measures = [view.measure(rows, k) for rows in pieces]
     if max(fit for fit, _ in measures) >= CORE:
