@@ -111,7 +111,9 @@ def in_words(metadata: Mapping[str, Any]) -> str:
     """report.txt of the dataset: enough to know what it is without another tool."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
-    width = min(40, max(len(printable(name)) for name in metadata["class_names"]))
+    apart = len(metadata.get("unknown", []))
+    shown = metadata["class_distribution"] | ({f"{UNKNOWN_FOLDER}/": apart} if apart else {})
+    width = min(40, max(len(printable(name)) for name in shown))
     lines = [
         f"{total:,} images in {len(metadata['class_names'])} classes",
         "",
@@ -123,10 +125,11 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         "",
         *(
             f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"
-            for name, count in metadata["class_distribution"].items()
+            for name, count in shown.items()
         ),
         "",
         "metadata.json says the same of each image, with its original path and its similarity to the classes.",
+        *([f"Images in {UNKNOWN_FOLDER}/ fit none of the names; they are in no split."] if apart else []),
         "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
     ]
     return "\n".join(lines) + "\n"

@@ -225,7 +225,9 @@ class Refinement(Record):
         chances = self.probabilities[rows]
         if self.top_classes is not None:
             return self.top_classes[rows][:, :count].astype(np.int64), chances[:, :count]
-        order = np.argsort(-chances, axis=1, kind="stable")[:, :count]
+        ranked = -chances
+        ranked[np.arange(len(ranked)), self.labels[rows]] = -2  # first, also where rounding makes others its equals
+        order = np.argsort(ranked, axis=1, kind="stable")[:, :count]
         return order, np.take_along_axis(chances, order, axis=1)
 
 

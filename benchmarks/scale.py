@@ -2,10 +2,10 @@
 
     python -m benchmarks.scale --folder DIR [--images 10000000] [--classes 100] [--method dynamic] [--write]
 
-DIR needs twice the size of the embeddings (2 x 10 GB for 10,000,000 x 512 in float16); the workspace that is made there
-is used again. "Read" is the time to read the file once, in blocks of 16 MB, just before the command. The passes are those
-of the history and the last one, that makes probabilities; all but the first and the last look only at images whose label
-can have changed, and give what looking at all would give.
+DIR needs twice the size of the embeddings (2 x 10 GB for 10,000,000 x 512 in float16); the workspace that is made
+there is used again. "Read" is the time to read the file once, in blocks of 16 MB, just before the command. The passes
+are those of the history and the last one, that makes probabilities; all but the first and the last look only at images
+whose label can have changed, and give what looking at all would give.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from annotate.kernels.zeroshot import mean_confidence, probabilities
 
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
 HALVINGS = 30
+TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
 DOWN, UP = 0.5, 1.1  # spread over cases of the true log-odds below and above the expected
 SUREST = 1 - 1e-4  # the accuracy beyond which nothing is promised
@@ -37,19 +38,21 @@ def matching_temperature(similarity: Floats, target: float) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def likeliest_temperature(similarity: Floats, given: Ints, own: float) -> float:
-    """The temperature that makes given labels likeliest; its logarithm is drawn to the model's own, by a spread of 1.
+def likeliest_temperature(similarity: Floats, given: Ints, untold: float) -> float:
+    """The temperature that makes given labels likeliest; its logarithm is drawn to the one without them.
 
     similarity  (M, K) of the images whose class was given, and those classes (M,)
-    own         the model's temperature, which few labels leave nearly as it is
+    untold      the temperature without labels, which few of them leave nearly as it is
     """
-    steps = np.linspace(-4, 4, 321)  # log-temperatures from the model's own
+    steps = np.linspace(-4, 4, 321)  # log-temperatures from the untold one
     rows = np.arange(len(given))
-    likelihoods = [
-        float(np.log(np.maximum(probabilities(similarity, own * np.exp(step))[rows, given], 1e-12)).sum()) - step**2 / 2
-        for step in steps
-    ]
-    return float(own * np.exp(steps[int(np.argmax(likelihoods))]))
+
+    def likelihood(step: float) -> float:
+        chances = probabilities(similarity, float(untold * np.exp(step)))[rows, given]
+        return float(np.log(np.maximum(chances, 1e-12)).sum()) - (step / TEMPERATURE_SPREAD) ** 2 / 2
+
+    likelihoods = [likelihood(float(step)) for step in steps]
+    return float(untold * np.exp(steps[int(np.argmax(likelihoods))]))
 
 
 @dataclass(frozen=True)

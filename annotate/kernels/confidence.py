@@ -164,7 +164,8 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
     given   (M,) images whose truth is known, taken at random
     right   (M,) whether the label that `confidence` speaks of is true
     """
-    odds = np.log(confidence / (1 - confidence)).clip(-7, 7)
+    bounded = np.clip(confidence, 1e-4, 1 - 1e-4)
+    odds = np.log(bounded / (1 - bounded)).clip(-7, 7)
     seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
     before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
     fitted = before.copy()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import across, cached, one_thread_per_product, products, slices, spread
+from annotate.kernels.blocks import BLOCK, across, cached, one_thread_per_product, products, slices, spread
 from annotate.kernels.condensed import condense, densest, most_stable
 from annotate.kernels.vectors import Floats, Ints, group_sums
 
@@ -28,7 +28,6 @@ Wide = npt.NDArray[np.float64]
 PER_ROOT = 2.0  # micro-centroids per square root of N, more where clusters may be small
 MOST = 4096  # micro-centroids; all their distances are held at once, 67 MB
 SAMPLED, ITERATIONS = 128, 10  # images per micro-centroid that k-means looks at, and how often
-BLOCK = 16_384  # images assigned at a time
 
 
 def how_many(n: int, min_cluster_size: int) -> int:

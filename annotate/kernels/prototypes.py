@@ -35,7 +35,8 @@ from annotate.kernels.vectors import Floats, Ints, Rows, exact_sums, group_means
 from annotate.kernels.zeroshot import assign
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
-BINS = np.array([-1, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1], np.float32)
+LONGEST = 1.001  # of a unit row, as records check them
+BINS = np.array([-LONGEST, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST], np.float32)
 ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
 
 
@@ -66,7 +67,6 @@ class Pass:
     counts       (K,) images of each class
     moved        images whose label is not that of the pass before
     text_weight  w that made the prototypes; 1 at the start, None where a method has none
-    trust        in what images say of each other, from 0 to 1, where a method weighs that
     similarity   that of any images, where it is more than their cosines to the prototypes
     known        of all images at once, in transduction
     """
@@ -76,7 +76,6 @@ class Pass:
     counts: Ints
     moved: int
     text_weight: float | None
-    trust: float = 0.0
     similarity: Callable[[slice], Floats] | None = None
     known: Known | None = None
 
@@ -263,7 +262,7 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
     length = (shift**2).sum(axis=1)
     low, high = BINS[:-1], BINS[1:]
     nearest = np.where(low * high <= 0, 0, np.minimum(np.abs(low), np.abs(high)))
-    beside = np.sqrt(1 - nearest**2)
+    beside = np.sqrt(LONGEST**2 - nearest**2)
 
     def of(classes: slice) -> Floats:
         u, own = directions[classes].astype(np.float64), shift[classes]

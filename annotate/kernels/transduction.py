@@ -237,8 +237,7 @@ def transduce(
     balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
                  its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
     kept         how many shares z of each image are kept between passes, the largest; None for all
-    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ, its
-    trust τ.
+    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ.
     """
     n, k = len(embeddings), len(texts)
     images = Images(embeddings, graph, sample)
@@ -299,7 +298,7 @@ def transduce(
         means = class_means(totals, texts, metric.centre)
         same = float((chances.labels == zero_shot).mean())
         known = Known(chances.labels, totals.counts / n, metric.centre, pure, same)
-        yield Pass(means, sampled, class_counts(chances, k), moved, weight, trusted, similarity, known)
+        yield Pass(means, sampled, class_counts(chances, k), moved, weight, similarity, known)
         if moved < SETTLED * n and iteration >= FEWEST_PASSES:
             return
         if iteration:

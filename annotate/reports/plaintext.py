@@ -46,7 +46,7 @@ def headline(summary: dict[str, Any]) -> list[str]:
     return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
 
 
-def sharpness(summary: dict[str, Any]) -> str:
+def sharpness(summary: Mapping[str, Any]) -> str:
     """How similarities became confidences."""
     if summary["confidence_is_estimate"]:
         return "confidence by each image's evidence"

@@ -135,7 +135,9 @@ def read_array(path: Path, dimensions: int) -> npt.NDArray[Any]:
 
 
 def read_rows(path: Path, progress: Progress, folder: Path | None = None) -> Rows:
-    """Rows of a .npy file, checked and normalised, (N, D) float32.
+    """Rows of a .npy file, checked and normalised, (N, D).
+
+    Small files become float32.
 
     folder  where to keep the normalised rows of a large file for the moment; with it, a large float16 file stays
             float16, and a large file of unit rows is mapped as it is
@@ -152,7 +154,7 @@ def read_rows(path: Path, progress: Progress, folder: Path | None = None) -> Row
                 f"{shown}: row {np.flatnonzero(bad)[0]} {what} ({bad.sum():,} such rows)",
                 hint="embed those images again, or leave them out",
             )
-    off = np.abs(lengths - 1) > (1e-2 if array.dtype == np.float16 else 1e-3)
+    off = np.abs(lengths - 1) > 1e-3
     if off.any():
         progress.note({"message": f"{shown}: {off.sum():,} rows were not of length one; normalised", "hint": ""})
     if folder is None or not isinstance(array, np.memmap):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from annotate.kernels.chances import Chances, chances_of, chances_with, kept_of
 from annotate.kernels.confidence import Circumstances, agreement, at_confidence, confidences, corrected, evidence
 from annotate.kernels.prototypes import Crew, Pass, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
-from annotate.kernels.unfit import Unfit, unfit_groups
+from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
 from annotate.kernels.vectors import Ints, Rows
 from annotate.kernels.zeroshot import mean_confidence
 from annotate.progress import Progress
@@ -31,6 +31,9 @@ SAMPLE = 2048  # images on which mean confidences are taken, where there are mor
 class Material:
     """What a method works on.
 
+    crew      who holds the embeddings
+    images    the same, with the model that made them
+    texts     the classes
     clusters  where the method wants them
     graph     (N, N) of nearest neighbours, where the method wants it
     recall    share of the true neighbours that are in it
@@ -86,7 +89,7 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
     groups = unfit_of(material, outcome.labels)
     return Refinement(
         labels=outcome.labels,
-        unfit=numbered(groups, n) if groups else None,
+        unfit=None if groups is None else numbered(groups, n),
         probabilities=outcome.probabilities,
         top_classes=outcome.classes,
         confidences=outcome.confidences,
@@ -96,7 +99,7 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         temperature=temperature,
         notes=[
             *signs_of(material.images, material.texts, settings.method, history, last, alignments, material.recall),
-            *signs_of_strangers(groups, texts.class_names, material.image_paths),
+            *signs_of_strangers(groups or [], texts.class_names, material.image_paths),
         ],
         **alignments,
     )
@@ -107,13 +110,15 @@ def fitted_temperature(material: Material, method: str, first: Pass, last: Pass)
 
     Zero-shot's own is the model's: its probabilities are nearly calibrated as they are.
     """
-    rows = np.flatnonzero(material.given >= 0)
-    if len(rows):
-        similarity = products(single(material.images.embeddings[rows]), last.prototypes)
-        return likeliest_temperature(similarity, material.given[rows], material.temperature)
     if method == "direct":
-        return material.temperature
-    return matching_temperature(last.sample, mean_confidence(first.sample, material.temperature))
+        untold = material.temperature
+    else:
+        untold = matching_temperature(last.sample, mean_confidence(first.sample, material.temperature))
+    rows = np.flatnonzero(material.given >= 0)
+    if not len(rows):
+        return untold
+    similarity = products(single(material.images.embeddings[rows]), last.prototypes)
+    return likeliest_temperature(similarity, material.given[rows], untold)
 
 
 def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterator[Chances]:
@@ -158,12 +163,18 @@ def as_given(outcome: Chances, given: Ints) -> Chances:
     return outcome
 
 
-def unfit_of(material: Material, labels: Ints) -> list[Unfit]:
-    """Groups of images that fit none of the names; none where the method has no graph, or images are too many."""
-    x, t = material.images.embeddings, material.texts.text_embeddings
-    if material.graph is None or len(x) > SEARCHED:
-        return []
-    return unfit_groups(x, t, labels, material.graph, logit_scale=material.images.model["logit_scale"])
+def unfit_of(material: Material, labels: Ints) -> list[Unfit] | None:
+    """Groups of images that fit none of the names; None where the method has no graph, or images are too many.
+
+    An image whose class somebody gave is in none.
+    """
+    (n, k), x, t = material.shape, material.images.embeddings, material.texts.text_embeddings
+    if material.graph is None or n > SEARCHED or kept_of(n, k):
+        return None
+    groups = unfit_groups(x, t, labels, material.graph, logit_scale=material.images.model["logit_scale"])
+    if len(material.given):
+        groups = [replace(group, rows=group.rows[material.given[group.rows] < 0]) for group in groups]
+    return [group for group in groups if len(group.rows) >= FEWEST]
 
 
 def numbered(groups: Sequence[Unfit], n: int) -> Ints:

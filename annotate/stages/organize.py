@@ -24,7 +24,7 @@ from annotate.folders import distinct, folder_names
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.progress import Progress, Silent
-from annotate.records import Embeddings, Organized, Refinement, Texts
+from annotate.records import Embeddings, Note, Organized, Refinement, Texts
 from annotate.stages import this_machine
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
@@ -32,6 +32,10 @@ from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, st
 VERSION = 1
 GONE = "put it back, or run `annotate embed` again without it"
 BLOCK = 4096  # bytes; what a small file takes on most disks
+NOT_SEARCHED: Note = {
+    "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
+    "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
+}
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 
@@ -57,6 +61,8 @@ def organize(
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, Path(images.folder) if images.folder else None, workspace)
+        if settings.unknown == "apart" and labels.unfit is None:
+            progress.note(NOT_SEARCHED)
         layout = lay_out(images, texts, labels, settings)
         outcome = Organized(
             os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
@@ -161,6 +167,8 @@ def nearest_folder(path: Path) -> Path:
 
 def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: OrganizeSettings) -> Layout:
     strange = labels.unfit >= 0 if settings.unknown == "apart" and labels.unfit is not None else None
+    if strange is not None and not strange.any():
+        strange = None
     further = [] if strange is None else [UNKNOWN_FOLDER]
     own = (*OWN_NAMES, *(f"{name}.npy" for name in ALIGNMENTS), *further)
     folders = [*folder_names(texts.class_names, own), *further]

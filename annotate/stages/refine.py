@@ -12,7 +12,7 @@ import numpy as np
 from annotate.config import Config
 from annotate.digests import content_digest
 from annotate.engines import crew_of
-from annotate.errors import ConfigError, StaleArtifact
+from annotate.errors import ConfigError, StaleArtifact, first_few, printable
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
@@ -64,7 +64,7 @@ def refine(
         if engine.name != "local" and method == "transductive":
             raise ConfigError(
                 f"engine: the method transductive runs in one process, not on '{engine.name}'",
-                hint="add --method dynamic, or leave out --engine",
+                hint="add --method dynamic, or --set engine.name=local",
             )
         if others:
             check_method(method, engine.name)
@@ -83,7 +83,7 @@ def refine(
             inputs |= inputs_of(workspace, others)
         labels_given = np.empty(0, np.int64)
         if given:
-            labels_given = read_given(workspace, texts, given)
+            labels_given = read_given(workspace, texts, given, progress)
             inputs |= {"given labels": content_digest(labels_given.tolist())}
         clusters = None
         if method != "direct":
@@ -118,10 +118,19 @@ def refine(
         return record
 
 
-def read_given(workspace: Workspace, texts: Texts, source: Path) -> Ints:
+def read_given(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> Ints:
     """The class that somebody gave each image, (N,); -1 unknown."""
     images = workspace.read(Embeddings)
     known = read_truth(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+    if known.outside or known.unused:
+        names = first_few([f"'{printable(name)}'" for name in known.outside])
+        progress.note(
+            {
+                "message": f"{sum(known.outside.values()) + known.unused:,} of the given labels count for nothing: "
+                + (f"{names} is no class" if names else "their files are not among the images"),
+                "hint": "see that names and paths are spelt as here",
+            }
+        )
     return known.labels
 
 

@@ -65,8 +65,10 @@ def signs_of_scarcity(counts: Ints, method: str) -> list[Note]:
     images = class_size(counts / counts.sum(), int(counts.sum()))
     if images >= FEW or method == "direct":
         return []
-    hint = "" if method == "transductive" else "leave out --method: auto lets the words decide where images are few"
-    return [{"message": f"{images:.1f} images a class are too few to learn from: the words decide", "hint": hint}]
+    hint = "add images, or ask for fewer classes"
+    if method != "transductive":
+        hint = "try --method transductive, which lets the words decide where images are few"
+    return [{"message": f"{images:.1f} images a class are too few to learn from", "hint": hint}]
 
 
 def signs_of_strangers(

@@ -19,9 +19,11 @@ from annotate.kernels.transduction import (
     anchors,
     image_metric,
     transduce,
+    word_bias,
     word_weight,
 )
 from annotate.kernels.vectors import Floats, Ints, unit
+from annotate.kernels.zeroshot import probabilities
 
 Wide = npt.NDArray[np.float64]
 
@@ -188,3 +190,37 @@ def test_one_or_two_images_and_one_class_are_no_trouble(n: int) -> None:
         last = outcome(images, texts[:k])[-1]
         assert np.isfinite(last.sample).all()
         np.testing.assert_allclose(np.linalg.norm(last.prototypes, axis=1), 1, atol=1e-5)
+
+
+def test_a_word_that_lies_near_every_image_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub: one class's words are drawn toward where all images lie."""
+    images, texts, labels = planted([50] * 8, wrong=1.1, spread=1.0, d=48, seed=5)
+    hub = texts.copy()
+    hub[0] = unit(texts[0] + 0.3 * unit(images.mean(axis=0)))
+    by_words = float(((images @ hub.T).argmax(axis=1) == labels).mean())
+    assert by_words < 0.6
+
+    def accuracy() -> float:
+        return float((outcome(images, hub)[-1].labels(images) == labels).mean())
+
+    held = accuracy()
+    assert held > 0.9
+    monkeypatch.setattr(transduction, "hubness", lambda texts, totals: np.zeros(len(texts)))
+    monkeypatch.setattr(transduction, "word_bias", lambda *args, start, **kwargs: np.zeros(len(start)))
+    assert accuracy() < held - 0.1
+
+
+def test_the_likeliest_bias_is_that_of_a_grid() -> None:
+    rng = np.random.default_rng(7)
+    logits = (3 * rng.normal(size=(400, 2))).astype(np.float32)
+    true = logits - np.array([1.5, 0], np.float32)
+    z = np.eye(2, dtype=np.float32)[(rng.uniform(size=400) > probabilities(true, 1.0)[:, 0]).astype(int)]
+    found = word_bias(logits, z, 1.0, start=np.zeros(2), steps=60)
+    steps = np.linspace(-3, 3, 121)
+
+    def likelihood(a: float, b: float) -> float:
+        p = probabilities(logits - np.array([a, b], np.float32), 1.0)
+        return float((np.log(p) * z).sum()) - (a * a + b * b) / 2
+
+    best = max(((a, b) for a in steps for b in steps), key=lambda bias: likelihood(*bias))
+    np.testing.assert_allclose(found, best, atol=0.06)

@@ -14,7 +14,8 @@ import annotate
 from annotate.datasets import claimed
 from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
 from annotate.kernels.vectors import Ints
-from annotate.records import Refinement
+from annotate.progress import Silent
+from annotate.records import Embeddings, Note, Refinement
 from annotate.stages import organize as module
 from annotate.workspace import Workspace
 from tests.kernels.test_unfit import SCALE, scene
@@ -313,3 +314,29 @@ def test_without_such_images_there_is_no_such_folder(plant: Plant, blobs: Blobs,
         (tmp_path / "images" / f"{i:05}.png").write_bytes(b"%d" % i)
     annotate.refine()
     assert "unknown" not in annotate.organize("out", unknown="apart").folders
+
+
+def test_an_image_whose_class_is_given_is_no_stranger(plant: Plant, tmp_path: Path) -> None:
+    kinds = strangers(plant, tmp_path, list("abcdefghij"))
+    paths = Workspace().read(Embeddings).image_paths
+    given = np.flatnonzero(kinds == 10)[:6]
+    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},a\n" for i in given))
+    made = annotate.refine(given="known.csv")
+    assert made.unfit is not None
+    assert (made.unfit[given] == -1).all()
+    annotate.organize("out", unknown="apart")
+    assert not {f"{i:05}.png" for i in given} & {path.name for path in Path("out/unknown").iterdir()}
+    assert "unknown/" in Path("out/report.txt").read_text()
+
+
+def test_where_nobody_looked_for_strangers_that_is_told(plant: Plant, tmp_path: Path) -> None:
+    strangers(plant, tmp_path, list("abcdefghij"))
+    annotate.refine(method="dynamic")
+    told: list[str] = []
+
+    class Watching(Silent):
+        def note(self, note: Note) -> None:
+            told.append(note["message"])
+
+    annotate.organize("out", unknown="apart", progress=Watching())
+    assert any("nobody looked" in message for message in told)

@@ -12,7 +12,8 @@ from annotate.config import Config
 from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
 from annotate.kernels.vectors import unit
-from annotate.records import Embeddings, Refinement
+from annotate.progress import Silent
+from annotate.records import Embeddings, Note, Refinement
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
 from annotate.stages.signs import signs_of_collapse
@@ -182,6 +183,16 @@ def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs
     assert sum("giraffe" in note["message"] for note in told) == 1
 
 
+class Told(Silent):
+    """What a run says to whoever watches."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def note(self, note: Note) -> None:
+        self.messages.append(note["message"])
+
+
 def messages(record: Refinement) -> str:
     return " | ".join(note["message"] for note in record.notes)
 
@@ -254,3 +265,45 @@ def test_given_labels_stand_first_where_sixteen_are_kept(
     assert made.labels[7] == made.top_classes[7, 0] == (truth[7] + 11) % 30
     assert all(len(set(row)) == 16 for row in made.top_classes.tolist())
     annotate.organize("out", dry_run=True)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_a_few_given_labels_leave_confidence_nearly_as_it_is(plant: Plant, blobs: Blobs, count: int) -> None:
+    x, t, truth = blobs(n=1000, k=6, d=48, spread=0.2, blur=0.2, seed=2)
+    plant(x, t)
+    paths = Workspace().read(Embeddings).image_paths
+    before = annotate.refine(method="dynamic").confidences
+    rows = np.random.default_rng(3).permutation(1000)[:count]
+    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},class {truth[i]}\n" for i in rows))
+    after = np.delete(annotate.refine(method="dynamic", given="known.csv").confidences, rows)
+    assert abs(after.mean() - np.delete(before, rows).mean()) < 0.12
+
+
+def test_given_labels_that_count_for_nothing_are_told(plant: Plant, blobs: Blobs) -> None:
+    x, t, _ = blobs(n=60)
+    plant(x, t)
+    paths = Workspace().read(Embeddings).image_paths
+    Path("known.csv").write_text(f"path,class\n{paths[0]},class 1\n{paths[1]},clas 2\nnowhere.png,class 1\n")
+    told = Told()
+    annotate.refine(given="known.csv", progress=told)
+    assert any("2 of the given labels count for nothing: 'clas 2' is no class" in m for m in told.messages)
+
+
+def test_confidence_tells_right_labels_from_wrong_ones(plant: Plant, blobs: Blobs) -> None:
+    x, t, truth = blobs(n=1500, k=8, d=48, spread=0.3, blur=0.3, seed=4)
+    plant(x, t, None, 30.0)
+    made = annotate.refine(method="transductive")
+    right = made.labels == truth
+    assert 0.5 < right.mean() < 0.98
+    ranks = made.confidences.argsort().argsort()
+    area = (ranks[right].sum() - right.sum() * (right.sum() - 1) / 2) / (right.sum() * (~right).sum())
+    assert area > 0.7
+    assert made.confidences.mean() == pytest.approx(right.mean(), abs=0.15)
+
+
+def test_the_label_stands_first_also_where_all_are_nearly_equal(plant: Plant, blobs: Blobs) -> None:
+    plant(*blobs(n=200)[:2])
+    made = annotate.refine(method="direct", temperature=1e5)
+    classes, _ = made.likeliest(slice(0, 200), 2)
+    np.testing.assert_array_equal(classes[:, 0], made.labels)
+    assert (classes[:, 0] != classes[:, 1]).all()
