@@ -31,7 +31,7 @@ import annotate
 from annotate.kernels.density import EXACT_UP_TO, MANY_SAMPLES, cluster_sizes, micro_clusters, principal_components
 from annotate.kernels.vectors import Floats, Ints, unit
 from benchmarks.cases import read
-from benchmarks.tables import write
+from benchmarks.tables import show
 
 DOCS = Path(__file__).parents[1] / "docs/clusters.md"
 COUNTS = (1_000, 3_000, 10_000, 20_000, 50_000, 100_000, 300_000, 1_000_000)
@@ -319,10 +319,7 @@ def main() -> None:
             parts["times"] = times_table(taken)
             if args.write:
                 draw(taken, DOCS.with_suffix(".png"))
-    for part, table in parts.items():
-        print(f"\n{part}\n\n{table}")
-        if args.write:
-            write(DOCS, part, table)
+    show(parts, DOCS if args.write else None)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.vectors import Floats
 from benchmarks.cases import Case, further, published, read
 from benchmarks.peers import stata, transclip, zlap
-from benchmarks.tables import write
+from benchmarks.tables import show
 
 DOCS = Path(__file__).parents[1] / "docs/refinement.md"
 OURS: dict[str, dict[str, Any]] = {
@@ -187,10 +187,7 @@ def main() -> None:
             "published cases": tables(published(args.data, args.seeds)),
             "further cases": tables(further(args.data, min(args.seeds, 2))),
         }
-    for part, table in parts.items():
-        print(f"\n{part}\n\n{table}")
-        if args.write:
-            write(DOCS, part, table)
+    show(parts, DOCS if args.write else None)
 
 
 if __name__ == "__main__":

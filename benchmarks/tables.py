@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+
+def show(parts: Mapping[str, str], document: Path | None) -> None:
+    """Print the tables; put each into the document where one is given."""
+    for part, table in parts.items():
+        print(f"\n{part}\n\n{table}")
+        if document:
+            write(document, part, table)
 
 
 def write(document: Path, part: str, table: str) -> None:

@@ -77,14 +77,19 @@ def products(rows: Floats, columns: Floats) -> Floats:
 
     A matrix product's last bits depend on its shape, so rows are multiplied TILE at a time, the last tile filled up.
     """
+    product: Floats = np.matmul(tiled(rows), columns.T).reshape(-1, len(columns))
+    return product[: len(rows)]
+
+
+def tiled(rows: Floats) -> Floats:
+    """Rows in tiles, (tiles, TILE, D), the last filled up with zeros."""
     n, d = rows.shape
     tiles = -(-n // TILE)
     if n % TILE:
         filled = np.zeros((tiles * TILE, d), np.float32)
         filled[:n] = rows
         rows = filled
-    product: Floats = np.matmul(rows.reshape(tiles, TILE, d), columns.T).reshape(tiles * TILE, len(columns))
-    return product[:n]
+    return rows.reshape(tiles, TILE, d)
 
 
 def single(rows: npt.NDArray[np.floating]) -> Floats:

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.prototypes import Pass
+from annotate.kernels.transduction import classes_in_use
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 
@@ -70,7 +71,7 @@ class Circumstances:
         known = last.known
         if known is None:
             raise ValueError("a pass of another method")
-        classes = float(np.exp(-(known.shares * np.log(np.maximum(known.shares, 1e-300))).sum()))
+        classes = classes_in_use(known.shares)
         mean_words = logit_scale * (texts.astype(np.float64) @ known.centre)
         return Circumstances(
             kept=known.kept,
@@ -113,10 +114,7 @@ def evidence(words: Floats, z: Floats, labels: Ints, around: Wide, case: Circums
 
 def certainty(logits: Floats, labels: Ints) -> Wide:
     """Log-odds of the label under softmax(logits), (N,), exact where the probability rounds to one."""
-    rows = np.arange(len(labels))
-    others = logits.astype(np.float64)
-    own = others[rows, labels].copy()
-    others[rows, labels] = -np.inf
+    own, others = own_and_others(logits, labels)
     most = others.max(axis=1)
     odds: Wide = own - most - np.log(np.exp(others - most[:, None]).sum(axis=1))
     return odds
@@ -124,12 +122,18 @@ def certainty(logits: Floats, labels: Ints) -> Wide:
 
 def margin(logits: Floats, labels: Ints) -> Wide:
     """Of the label over the best other class, (N,); negative where another is better."""
+    own, others = own_and_others(logits, labels)
+    over: Wide = own - others.max(axis=1)
+    return over
+
+
+def own_and_others(logits: Floats, labels: Ints) -> tuple[Wide, Wide]:
+    """The logit of each label, (N,), and those of all other classes, (N, K): -inf at the label."""
     rows = np.arange(len(labels))
     others = logits.astype(np.float64)
     own = others[rows, labels].copy()
     others[rows, labels] = -np.inf
-    over: Wide = own - others.max(axis=1)
-    return over
+    return own, others
 
 
 def agreement(graph: Any, labels: Ints) -> Wide:

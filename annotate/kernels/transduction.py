@@ -46,8 +46,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, CHUNK, TILE, across, cached, products, single, slices
-from annotate.kernels.chances import WHOLE, Chances, chances_of
+from annotate.kernels.blocks import BLOCK, CHUNK, across, cached, products, single, slices, tiled
+from annotate.kernels.chances import WHOLE, Chances, chances_with
 from annotate.kernels.prototypes import Known, Pass
 from annotate.kernels.vectors import Floats, Ints, Rows, on_grid, unit
 from annotate.kernels.zeroshot import probabilities
@@ -143,7 +143,7 @@ class Images:
         return self.metric.map.astype(np.float32)
 
     def place(
-        self, similarity: Callable[[slice], Floats], temperature: float, kept: int | None
+        self, similarity: Callable[[slice], Floats], k: int, temperature: float, kept: int | None
     ) -> tuple[Chances, Totals, Floats]:
         """softmax(similarity / temperature) of all images, what classes have by it, and the sample's similarities."""
 
@@ -155,12 +155,11 @@ class Images:
                 first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
                 sampled.append(here[self.sample[first:last] - rows.start])
                 shares = probabilities(here, temperature)
-                chances.append(chances_of(here, temperature, kept))
+                chances.append(chances_with(here, shares, kept))
                 counts = counts + on_grid(shares).sum(axis=0)
                 sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
             return chances, np.asarray(counts), np.asarray(sums), sampled
 
-        k = similarity(slice(0, 1)).shape[1]
         parts: list[Chances] = []
         sampled: list[Floats] = []
         counts, sums = np.zeros(k), np.zeros((k, self.embeddings.shape[1]))
@@ -195,13 +194,7 @@ class Images:
 
 def tile_sums(shares: Floats, rows: Floats) -> Floats:
     """Σ_i z_ik e_i of each tile of images, (tiles, K, D)."""
-    n, k = shares.shape
-    tiles = -(-n // TILE)
-    if n % TILE:
-        shares, rows = (np.pad(array, ((0, tiles * TILE - n), (0, 0))) for array in (shares, rows))
-    sums: Floats = np.matmul(
-        shares.reshape(tiles, TILE, k).transpose(0, 2, 1), rows.reshape(tiles, TILE, rows.shape[1])
-    )
+    sums: Floats = np.matmul(tiled(shares).transpose(0, 2, 1), tiled(rows))
     return sums
 
 
@@ -253,7 +246,7 @@ def transduce(
     def words(rows: slice) -> Floats:
         return products(single(embeddings[rows]), texts) if spoken is None else spoken[rows]
 
-    chances, totals, by_words = images.place(words, temperature, kept)
+    chances, totals, by_words = images.place(words, k, temperature, kept)
     yield Pass(texts, by_words, class_counts(chances, k), 0, 1.0, similarity=words)
     zero_shot, weight = chances.labels, 1.0
     spoke, sampled, same = np.float32(logit_scale) * by_words, by_words, 1.0
@@ -293,7 +286,7 @@ def transduce(
             return logits
 
         similarity = evened(free, n, k, logit_scale) if balanced else free
-        chances, totals, sampled = images.place(similarity, temperature, kept)
+        chances, totals, sampled = images.place(similarity, k, temperature, kept)
         moved = int((chances.labels != before.labels).sum())
         means = class_means(totals, texts, metric.centre)
         same = float((chances.labels == zero_shot).mean())
@@ -387,9 +380,13 @@ def abundance(shares: Wide, n: int) -> float:
 
 
 def class_size(shares: Wide, n: int) -> float:
-    """n̄, the images of a class that is in use: N / exp(entropy of the classes' shares)."""
-    entropy = -float((shares * np.log(np.maximum(shares, 1e-300))).sum())
-    return float(n / np.exp(entropy))
+    """n̄, the images of a class that is in use."""
+    return n / classes_in_use(shares)
+
+
+def classes_in_use(shares: Wide) -> float:
+    """exp(entropy of the classes' shares): K where all are even, 1 where one has everything."""
+    return float(np.exp(-float((shares * np.log(np.maximum(shares, 1e-300))).sum())))
 
 
 def hubness(texts: Floats, totals: Totals) -> Wide:

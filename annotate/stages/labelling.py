@@ -150,16 +150,15 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
 
 def as_given(outcome: Chances, given: Ints) -> Chances:
     """Images whose class somebody gave bear it, for certain."""
-    for row in np.flatnonzero(given >= 0).tolist():
-        said = int(given[row])
-        outcome.labels[row], outcome.confidences[row] = said, 1
-        outcome.probabilities[row] = 0
-        if outcome.classes is None:
-            outcome.probabilities[row, said] = 1
-            continue
-        there = np.flatnonzero(outcome.classes[row] == said)
-        outcome.classes[row, there[0] if len(there) else -1] = outcome.classes[row, 0]
-        outcome.classes[row, 0], outcome.probabilities[row, 0] = said, 1
+    rows = np.flatnonzero(given >= 0)
+    said, column = given[rows], given[rows]
+    if outcome.classes is not None:  # what was said goes first, what stood there takes its place, or the last one
+        there = outcome.classes[rows] == said[:, None]
+        place = np.where(there.any(axis=1), there.argmax(axis=1), -1)
+        outcome.classes[rows, place] = outcome.classes[rows, 0]
+        outcome.classes[rows, 0], column = said, np.zeros_like(said)
+    outcome.labels[rows], outcome.confidences[rows], outcome.probabilities[rows] = said, 1, 0
+    outcome.probabilities[rows, column] = 1
     return outcome
 
 
