@@ -358,7 +358,7 @@ class Sink:
 def load(path: Path, declared: Artifact) -> Any:
     if path.suffix == ".npy":
         try:
-            array = np.load(path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False)
+            array = read_or_map(path)
         except (ValueError, EOFError) as error:
             raise ValueError(f"{declared.file}: not a readable .npy file") from error
         narrow = array.dtype == np.float16 and not isinstance(array, np.memmap)
@@ -366,6 +366,11 @@ def load(path: Path, declared: Artifact) -> Any:
     if path.suffix == ".txt":
         return read_path_lines(path.read_bytes())
     return json.loads(path.read_bytes())
+
+
+def read_or_map(path: Path) -> Any:
+    """The array of a .npy file: large files are mapped."""
+    return np.load(path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False)
 
 
 def as_json(value: Any) -> bytes:

@@ -20,7 +20,6 @@ import numpy.typing as npt
 from annotate.kernels.vectors import Floats, Ints
 
 BLOCK = 16_384  # images that a thread takes at a time
-CHUNK = 4_096  # images whose rows are held in double precision at a time
 TILE = 256  # images of one matrix product
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import CHUNK, across, one_thread_per_product, single, slices
+from annotate.kernels.blocks import across, one_thread_per_product, single, slices
 from annotate.kernels.microcentroids import micro_centroid_clusters
-from annotate.kernels.vectors import Floats, Ints, Rows, group_means
+from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means
 
 MIN_CLUSTER_SIZE, MIN_SAMPLES = 5, 3  # images; below this a cluster is a coincidence
 MANY_SAMPLES = 50  # images; where there are many, more neighbours hide small clusters (docs/clusters.md)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, across, cached, one_thread_per_product, products, slices, spread
 from annotate.kernels.condensed import condense, densest, most_stable
+from annotate.kernels.kmeans import k_means
 from annotate.kernels.vectors import Floats, Ints, group_sums
 
 Wide = npt.NDArray[np.float64]
@@ -68,7 +69,15 @@ def micro_centroid_clusters(
 def nearest_centroids(points: Floats, count: int, advance: Callable[[int], None]) -> Ints:
     """The micro-centroid of each point, (N,), numbered without gaps."""
     n = len(points)
-    centroids = k_means(points[spread(n, SAMPLED * count)], count, lambda: advance(n // ITERATIONS))
+    sample = points[spread(n, SAMPLED * count)]
+    centroids = k_means(
+        sample,
+        count,
+        iterations=1,
+        rounds=ITERATIONS,
+        most=max(SAMPLED, -(-len(sample) // count)),
+        passed=lambda: advance(n // ITERATIONS),
+    )
     lengths = (centroids.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)
 
     def nearest(rows: slice) -> Ints:
@@ -82,23 +91,6 @@ def nearest_centroids(points: Floats, count: int, advance: Callable[[int], None]
             found.append(block)
             advance(len(block))
     return np.unique(np.concatenate(found), return_inverse=True)[1]
-
-
-def k_means(points: Floats, count: int, passed: Callable[[], None]) -> Floats:
-    """Centroids (count, P) by faiss; `passed` is called after each pass.
-
-    One thread: more of them share out a sum as they like.
-    """
-    import faiss
-    from threadpoolctl import threadpool_limits
-
-    limits = {"min_points_per_centroid": 1, "max_points_per_centroid": max(SAMPLED, -(-len(points) // count))}
-    means = faiss.Kmeans(points.shape[1], count, niter=1, seed=1, **limits)
-    with threadpool_limits(1):
-        for _ in range(ITERATIONS):
-            means.train(points, init_centroids=means.centroids)
-            passed()
-    return np.asarray(means.centroids, np.float32)
 
 
 def squared_distances_to_own(points: Floats, centroids: Wide, nearest: Ints) -> Wide:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
 from annotate.kernels.chances import largest
+from annotate.kernels.kmeans import k_means
 from annotate.kernels.vectors import Floats, Ints, Rows, unit
 
 Neighbours = npt.NDArray[np.int32]
@@ -117,19 +118,9 @@ def in_cells(embeddings: Rows, k: int) -> Any:
 
 
 def cell_centroids(embeddings: Rows, count: int) -> Floats:
-    """C unit centroids of a sample's k-means.
-
-    One thread: more of them share out a sum as they like.
-    """
-    import faiss
-    from threadpoolctl import threadpool_limits
-
+    """C unit centroids of a sample's k-means."""
     sample = single(embeddings[spread(len(embeddings), SAMPLED * count)])
-    limits = {"min_points_per_centroid": 1, "max_points_per_centroid": SAMPLED}
-    means = faiss.Kmeans(sample.shape[1], count, niter=ITERATIONS, seed=1, spherical=True, **limits)
-    with threadpool_limits(1):
-        means.train(sample)
-    return unit(np.asarray(means.centroids, np.float32))
+    return unit(k_means(sample, count, iterations=ITERATIONS, most=SAMPLED, spherical=True))
 
 
 def recall(embeddings: Rows, nearest: Neighbours) -> float:

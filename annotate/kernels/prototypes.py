@@ -29,9 +29,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import CHUNK, across, cached, products, single, slices
+from annotate.kernels.blocks import across, cached, products, single, slices
 from annotate.kernels.chances import Chances, chances_of
-from annotate.kernels.vectors import Floats, Ints, Rows, exact_sums, group_means, unit
+from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, unit
 from annotate.kernels.zeroshot import assign
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.

@@ -46,10 +46,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, CHUNK, across, cached, products, single, slices, tiled
+from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, tiled
 from annotate.kernels.chances import WHOLE, Chances, chances_with
 from annotate.kernels.prototypes import Known, Pass
-from annotate.kernels.vectors import Floats, Ints, Rows, on_grid, unit
+from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, on_grid, unit
 from annotate.kernels.zeroshot import probabilities
 
 NEIGHBOURS = 5

@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating]  # float16 or float32 unit rows, in memory or mapped
 
 GRID = 1.5 * 2.0 ** (52 - 26)  # added and taken away again, leaves multiples of 2^-26
-SUMMED = 4096  # rows held in double precision at a time
+CHUNK = 4_096  # rows held in double precision at a time
 
 
 def unit(rows: npt.NDArray[np.floating]) -> Floats:
@@ -25,8 +25,8 @@ def unit(rows: npt.NDArray[np.floating]) -> Floats:
 def group_sums(rows: Rows, groups: Ints, count: int) -> npt.NDArray[np.float64]:
     """Sum of the rows of each group, (count, D) float64; rows of group -1 belong to none."""
     sums = np.zeros((count, rows.shape[1]))
-    for start in range(0, len(rows), SUMMED):
-        found, parts = exact_sums(rows[start : start + SUMMED], groups[start : start + SUMMED])
+    for start in range(0, len(rows), CHUNK):
+        found, parts = exact_sums(rows[start : start + CHUNK], groups[start : start + CHUNK])
         sums[found[found >= 0]] += parts[found >= 0]
     return sums
 

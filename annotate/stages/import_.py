@@ -22,7 +22,7 @@ from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
 from annotate.stages import run_stage
-from annotate.workspace import LARGE_FILE, Plan, Workspace, read_path_lines
+from annotate.workspace import Plan, Workspace, read_or_map, read_path_lines
 
 VERSION = 1
 CLIP_LOGIT_SCALE = 100.0
@@ -122,9 +122,7 @@ def read_array(path: Path, dimensions: int) -> npt.NDArray[Any]:
     if not path.is_file():
         raise InputError(f"no file {shown}", hint="check the path")
     try:
-        array: npt.NDArray[Any] = np.load(
-            path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False
-        )
+        array: npt.NDArray[Any] = read_or_map(path)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{shown}: not a .npy array of numbers", hint="write it with numpy.save") from error
     if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind not in "fiu":

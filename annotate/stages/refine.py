@@ -19,7 +19,6 @@ from annotate.kernels.transduction import NEIGHBOURS
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.reports.truth import read_truth
 from annotate.stages import cache, run_stage
 from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
@@ -120,6 +119,8 @@ def refine(
 
 def read_given(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> Ints:
     """The class that somebody gave each image, (N,); -1 unknown."""
+    from annotate.reports.truth import read_truth
+
     images = workspace.read(Embeddings)
     known = read_truth(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
     if known.outside or known.unused:
