@@ -22,7 +22,7 @@ from annotate.errors import ConfigError, InputError, printable
 
 PRESETS = ("small", "medium", "large")
 SMALL_BELOW, LARGE_FROM = 100, 100_000  # images
-TRANSDUCTIVE_BELOW = 1_000_000  # images, where nobody says which method
+TRANSDUCTIVE_BELOW = 1_000_000  # images; `auto` is dynamic from here on
 CONFIG_FILE = "annotate.yaml"
 
 
@@ -175,11 +175,9 @@ class Config:
     def resolve(self, n: int | None = None) -> Settings:
         """The settings for n images."""
         preset = self.preset if self.preset != "auto" else preset_for(n)
-        values = {
-            **preset_values(preset),
-            **({"refine.method": "dynamic"} if (n or 0) >= TRANSDUCTIVE_BELOW else {}),
-            **{k: v for k, v in self.values.items() if (k, v) != ("refine.method", "auto")},
-        }
+        values = {**preset_values(preset), **self.values}
+        if values.get("refine.method", "auto") == "auto":
+            values["refine.method"] = "transductive" if (n or 0) < TRANSDUCTIVE_BELOW else "dynamic"
         sections = {
             name: section(**{k.partition(".")[2]: v for k, v in values.items() if k.startswith(f"{name}.")})
             for name, section in SECTIONS.items()

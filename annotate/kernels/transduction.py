@@ -79,6 +79,10 @@ class Metric:
     map: Wide
     typical: float
 
+    def seen(self, embeddings: Rows) -> Floats:
+        """x, (n, D) float32."""
+        return products(single(embeddings) - self.centre.astype(np.float32), self.map.astype(np.float32))
+
 
 def image_metric(embeddings: Rows) -> Metric:
     """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
@@ -134,13 +138,9 @@ class Images:
         self.lengths = np.concatenate([*across(self._lengths, slices(len(embeddings), CHUNK))])  # (N,) |x_i|²
 
     def _lengths(self, rows: slice) -> Floats:
-        x = products(single(self.embeddings[rows]) - self.metric.centre.astype(np.float32), self._map)
+        x = self.metric.seen(self.embeddings[rows])
         squares: Floats = np.einsum("nd,nd->n", x, x)
         return squares
-
-    @property
-    def _map(self) -> Floats:
-        return self.metric.map.astype(np.float32)
 
     def place(
         self, similarity: Callable[[slice], Floats], k: int, temperature: float, kept: int | None

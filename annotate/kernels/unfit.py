@@ -87,7 +87,7 @@ class Fits:
         metric = image_metric(embeddings)
         k = len(texts)
         self.labels = labels
-        self.x = products(single(embeddings) - metric.centre.astype(np.float32), metric.map.astype(np.float32))
+        self.x = metric.seen(embeddings)
         self.counts = np.bincount(labels, minlength=k)
         sums = group_sums(self.x, labels, k)
         moved = anchors(texts.astype(np.float64) @ metric.map, self.counts.astype(np.float64), sums)
