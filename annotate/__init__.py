@@ -58,6 +58,7 @@ __all__ = [
     "cluster",
     "demo",
     "embed",
+    "embed_slice",
     "embed_text",
     "import_embeddings",
     "organize",
@@ -101,13 +102,18 @@ def embed(
     config: StrPath | None = None,
     preset: str | None = None,
     force: bool = False,
+    retry_skipped: bool = False,
+    merge: bool = False,
     progress: Progress | None = None,
     settings: Mapping[str, Any] | None = None,
     **knobs: Any,
 ) -> Embeddings:
-    """Embed every image below a folder, and the class names where they are given.
+    """Embed every image of a folder, list, archive or address, and the class names where they are given.
 
     Row i of every later artifact is image i of this one.
+
+    retry_skipped  try those again that could not be read
+    merge          only put together what `embed_slice` has computed
     """
     from annotate.config import clean_class_names
     from annotate.stages.embed import embed as stage
@@ -117,10 +123,33 @@ def embed(
     place = Workspace(workspace)
     chosen = load_config(config, preset, settings, embed=knobs)
     names = clean_class_names(classes) if classes else []
-    made = stage(place, Path(images), chosen, force=force, progress=progress)
+    made = stage(place, images, chosen, force=force, retry_skipped=retry_skipped, merge=merge, progress=progress)
     if names or chosen.classes:
         text_stage(place, made.model, chosen, classes=names, force=force, progress=progress)
     return made
+
+
+def embed_slice(
+    images: StrPath,
+    number: int,
+    of: int,
+    *,
+    workspace: StrPath | None = None,
+    config: StrPath | None = None,
+    preset: str | None = None,
+    progress: Progress | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **knobs: Any,
+) -> int:
+    """Compute slice `number` of `of` (1 to `of`) of an embedding, here or on another machine; how many images that is.
+
+    `embed(images, merge=True)` puts the slices together when all are done.
+    """
+    from annotate.stages.embed import embed_slice as stage
+    from annotate.workspace import Workspace
+
+    chosen = load_config(config, preset, settings, embed=knobs)
+    return stage(Workspace(workspace), images, chosen, number=number, of=of, progress=progress)
 
 
 def embed_text(
@@ -293,7 +322,7 @@ def run(
     known = Path(truth) if truth else None
     made = stages(
         Workspace(workspace),
-        Path(images),
+        images,
         Path(output),
         chosen,
         classes=classes,

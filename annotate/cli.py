@@ -27,8 +27,13 @@ app = typer.Typer(
 
 # Flags that recur, declared once.
 Images = Annotated[
-    Path,
-    typer.Argument(metavar="IMAGES", help="Folder of images, searched with all folders below.", show_default=False),
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="Folder of images, searched with all folders below; a .txt, .csv or .parquet that lists paths or "
+        "addresses; a .zip or .tar, 'shards/*.tar'; or an address.",
+        show_default=False,
+    ),
 ]
 Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the dataset.", show_default=False)]
 Place = Annotated[
@@ -202,6 +207,27 @@ def embed(
     device: Device = None,
     precision: Precision = None,
     batch_size: BatchSize = None,
+    retry_skipped: Annotated[
+        bool, typer.Option("--retry-skipped", help="Try those again that could not be read.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Compute one of N slices, here or on another machine that sees the images and the ledger.",
+            show_default=False,
+        ),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Put together what the slices have computed.")] = False,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or address (s3://bucket/folder) for what is computed so far (default: in the workspace).",
+            show_default=False,
+        ),
+    ] = None,
+    engine: Engine = None,
+    address: Address = None,
     workspace: Place = None,
     config: ConfigFile = None,
     preset: Preset = None,
@@ -209,6 +235,8 @@ def embed(
     force: Force = False,
 ) -> None:
     """Turn images into embeddings: the expensive step.
+
+    Interrupted, it goes on where it was; images that it knows, here or under another name, are not embedded again.
 
     Example: annotate embed photos --model tiny --classes cat,dog
     """
@@ -219,9 +247,20 @@ def embed(
             "embed.device": device,
             "embed.precision": precision,
             "embed.batch_size": batch_size,
+            "embed.ledger": ledger,
+            "engine.name": engine,
+            "engine.address": address,
             "text.prompts": prompts,
         },
     )
+    if shard:
+        number, of = slice_from(shard)
+        count = annotate.embed_slice(
+            images, number, of, workspace=workspace, config=config, preset=preset, progress=display.Terminal(),
+            settings=settings,
+        )  # fmt: skip
+        display.show(f"slice {number} of {of} is done: {count:,} images; `annotate embed IMAGES --merge` when all are")
+        return
     names = names_from(classes or [], classes_file)
     made = annotate.embed(
         images,
@@ -229,6 +268,8 @@ def embed(
         config=config,
         preset=preset,
         force=force,
+        retry_skipped=retry_skipped,
+        merge=merge,
         progress=display.Terminal(),
         settings=settings,
         classes=names,
@@ -566,6 +607,15 @@ def print_json(content: Any) -> None:
     import json
 
     print(json.dumps(content, indent=1))
+
+
+def slice_from(text: str) -> tuple[int, int]:
+    """3/8 as (3, 8)."""
+    number, _, of = text.partition("/")
+    try:
+        return int(number), int(of)
+    except ValueError:
+        raise InputError(f"--shard {printable(text)}: expected I/N", hint="for example --shard 3/8") from None
 
 
 def show_skipped(skipped: Sequence[Any]) -> None:

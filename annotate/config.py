@@ -49,7 +49,14 @@ class EmbedSettings:
     precision: str = knob("auto", "auto is half precision where the hardware has it", choices=("auto", "float32"))
     max_megapixels: float = knob(100.0, "megapixels; larger images are skipped before they are decoded", above=0)
     workers: int | None = knob(
-        None, "threads that read and decode images; one per core, at most 8, unless given", low=1, high=256
+        None, "threads that read and decode images; one per core, at most 16, unless given", low=1, high=256
+    )
+    sessions: int | None = knob(
+        None, "batches that a CPU encodes at once, a thread each; one per core unless given", low=1, high=256
+    )
+    dtype: str = knob("float32", "of the rows on disk; float16 halves them", choices=("float32", "float16"))
+    ledger: str | None = knob(
+        None, "folder or address (s3://bucket/folder) for finished shards; in the workspace unless given"
     )
 
 
@@ -117,6 +124,11 @@ class ReportSettings:
 class EngineSettings:
     name: str = knob("local", "where the work on embeddings runs; the bytes are the same", choices=("local", "ray"))
     address: str | None = knob(None, "ray: HOST:PORT of a cluster; one on this machine is started unless given")
+    decoders: int | None = knob(
+        None,
+        "ray: cores that decode for those that encode; all beside the GPUs, none without GPUs, unless given",
+        low=0,
+    )
 
 
 @dataclass(frozen=True)

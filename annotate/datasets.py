@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotate import sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, WorkspaceBusy, printable
+from annotate.images import Unreadable
 from annotate.records import Embeddings
 from annotate.workspace import MANIFEST, Plan, as_json, lock_file, remove, swap, write_bytes
 
@@ -104,13 +106,16 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
     known = {
         fact["digest"]
         for fact, path in zip(images.images, images.image_paths, strict=True)
-        if fact and os.path.exists(path)
+        if fact and (sources.is_url(path) or is_there(path))  # addresses have been fetched, or will be
     }
     lonely = sorted(
         {
             original: path
             for path, original in manifest["originals"].items()
-            if (output / path).exists() and not os.path.exists(original) and file_digest(output / path) not in known
+            if (output / path).exists()
+            and (sources.is_url(original) or not is_there(original))  # addresses are asked last
+            and file_digest(output / path) not in known
+            and not is_there(original)
         }.values()
     )
     if lonely:
@@ -118,6 +123,16 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
             f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
             hint="if the original was deleted on purpose, delete this folder too; else choose another one",
         )
+
+
+def is_there(location: str) -> bool:
+    """Whether an image still exists. What lies at an address is fetched to know."""
+    try:
+        if sources.status(location) is None:
+            sources.fetch(location)
+    except (OSError, Unreadable):
+        return False
+    return True
 
 
 def is_the_original(path: Path, original: str | None) -> bool:

@@ -35,6 +35,12 @@ def safe_folder_name(name: str) -> str:
     return safe
 
 
+def safe_file_name(name: str) -> str:
+    """A file name out of an address or an archive, which may hold anything, for any platform; its end is kept."""
+    safe = "".join(c if c.isprintable() else "_" for c in UNSAFE.sub("_", name)).strip()
+    return f"_{safe}" if not safe or safe.startswith(".") or RESERVED.fullmatch(safe) else safe
+
+
 def distinct(name: str, used: dict[str, int]) -> str:
     """The name, or the first of name-2, name-3 … that is not used yet.
 

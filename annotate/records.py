@@ -7,6 +7,7 @@ A letter means the same length everywhere within a record, and row i is image i 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NotRequired, TypedDict
 
@@ -106,8 +107,13 @@ class ImageFacts(TypedDict):
 
 
 class SkippedFile(TypedDict):
+    """A file that could not be used, and why. Size, time and digest tell whether it is still that file."""
+
     path: str
     reason: str
+    size: NotRequired[int]
+    modified_ns: NotRequired[int]
+    digest: NotRequired[str]
 
 
 class Model(TypedDict):
@@ -137,10 +143,10 @@ class EmbeddingRows(Record):
 
 @dataclass(frozen=True)
 class Embeddings(EmbeddingRows):
-    """The images as an encoder sees them."""
+    """The images as an encoder sees them. Paths and facts of very many are read from disk line by line."""
 
-    image_paths: list[str] = artifact("image_paths.txt", "N")
-    images: list[ImageFacts | None] = artifact("images.json", "N")
+    image_paths: Sequence[str] = artifact("image_paths.txt", "N")
+    images: Sequence[ImageFacts | None] = artifact("images.json", "N")
     skipped: list[SkippedFile] = artifact("skipped.json", "S")
     folder: str | None = artifact(optional=True)
 

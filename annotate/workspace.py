@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +23,13 @@ import numpy as np
 
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
+from annotate.lines import Lines
 from annotate.records import Artifact, Record, artifacts_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 MANIFEST = "manifest.json"
 LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
+LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on disk and is read line by line
 SMALL_FILE = 1 << 20  # bytes; up to here a digest costs less than opening the file, so every read checks it
 
 REPAIR = {
@@ -333,17 +335,19 @@ def write_record(folder: Path, record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         if declared.file is None:
             facts[name] = value
-        elif value is not None:
-            store(folder / declared.file, value)
+        elif value is not None and not (folder / declared.file).exists():  # what is large, a stage may write itself
+            store(folder / declared.file, value, a_line_each=declared.shape == "N")
     return facts
 
 
-def store(path: Path, value: Any) -> None:
+def store(path: Path, value: Any, *, a_line_each: bool = False) -> None:
     if path.suffix == ".npy":
         with open(path, "wb") as file:
             np.save(Sink(file), np.ascontiguousarray(value), allow_pickle=False)
     elif path.suffix == ".txt":
-        write_bytes(path, "".join(path_line(line) + "\n" for line in value).encode("utf-8"))
+        write_lines(path, map(path_line, value))
+    elif a_line_each:
+        write_lines(path, json_lines(value))
     else:
         write_bytes(path, as_json(value))
 
@@ -355,6 +359,12 @@ class Sink:
         self.write = file.write
 
 
+def load_field(folder: Path, record: type[Record], field: str) -> Any:
+    """One field of a record, from its file."""
+    declared = artifacts_of(record)[field]
+    return load(folder / str(declared.file), declared)
+
+
 def load(path: Path, declared: Artifact) -> Any:
     if path.suffix == ".npy":
         try:
@@ -363,9 +373,17 @@ def load(path: Path, declared: Artifact) -> Any:
             raise ValueError(f"{declared.file}: not a readable .npy file") from error
         narrow = array.dtype == np.float16 and not isinstance(array, np.memmap)
         return array.astype(np.float32) if narrow else array
+    large = path.stat().st_size > LARGE_TEXT
     if path.suffix == ".txt":
-        return read_path_lines(path.read_bytes())
+        return Lines(path, read_path_line) if large else read_path_lines(path.read_bytes())
+    if large and declared.shape == "N" and begins_with(path, b"[\n{"):
+        return Lines(path, read_json_line, skip=1)
     return json.loads(path.read_bytes())
+
+
+def begins_with(path: Path, start: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(start)) == start
 
 
 def read_or_map(path: Path) -> Any:
@@ -382,6 +400,44 @@ def as_json(value: Any) -> bytes:
         return json.dumps(value, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
+def json_lines(values: Iterable[Any]) -> Iterator[str]:
+    """A JSON list with each value on a line of its own, so that value i can be read alone."""
+    yield "["
+    before: str | None = None
+    for value in values:
+        if before is not None:
+            yield before + ","
+        before = json_line(value)
+    if before is not None:
+        yield before
+    yield "]"
+
+
+def json_line(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text if is_utf8(text) else json.dumps(value, allow_nan=False)
+
+
+def read_json_line(line: bytes) -> Any:
+    return json.loads(line.removesuffix(b","))
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    with open(path, "wb", buffering=1 << 20) as file:
+        for line in lines:
+            file.write(line.encode("utf-8") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def path_line(path: str) -> str:
     """A path as one line: as it is, or as a JSON string where it would not survive as a line."""
     plain = path.isprintable() and path == path.strip() and not path.startswith('"')
@@ -389,12 +445,17 @@ def path_line(path: str) -> str:
 
 
 def read_path_lines(content: bytes) -> list[str]:
-    lines = content.decode("utf-8").split("\n")
+    lines = content.split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
-    return [
-        json.loads(line) if line.startswith('"') and line.endswith('"') else line.removesuffix("\r") for line in lines
-    ]
+    return [read_path_line(line) for line in lines]
+
+
+def read_path_line(line: bytes) -> str:
+    text = line.decode("utf-8")
+    if text.startswith('"') and text.endswith('"'):
+        return str(json.loads(text))
+    return text.removesuffix("\r")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -73,7 +73,8 @@ def split_of(path: str) -> int:
 
 def fit(image: Image.Image, side: int) -> np.ndarray:
     """The crop that the encoder sees, (side, side, 3) uint8: `annotate`'s own preprocessing."""
-    return square(upright(rgb_on_white(image), exif_orientation(image)), side)
+    pixels = upright(np.array(rgb_on_white(image)), exif_orientation(image))
+    return square(np.ascontiguousarray(pixels), side)
 
 
 def members(data: Path, name: str) -> list[tuple[str, str, int]]:

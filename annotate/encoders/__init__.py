@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -106,13 +107,67 @@ def load(
     )
 
 
+def load_sessions(
+    source: Source,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    count: int | None = None,
+    progress: ByteProgress | None = None,
+) -> list[Encoder]:
+    """Encoders to be used at once, a thread each: one model that a CPU's cores share, or a model on each GPU.
+
+    count  of sessions on a CPU; one per core unless given
+    """
+    first = load(source, device=device, precision=precision, progress=progress)
+    if first.device == "cpu":
+        return [first] * (count or cores())
+    if first.device == "cuda":
+        import torch
+
+        others = range(1, torch.cuda.device_count())
+        return [first, *(load(source, device=f"cuda:{i}", precision=precision) for i in others)]
+    return [first]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_thread() -> None:
+    """Let PyTorch's work for the calling thread run on that thread alone."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Afterwards PyTorch has as many threads as before, whatever `one_thread` said elsewhere."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device or this machine had too little memory for a batch."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 def choose_device(wanted: str) -> str:
     import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(device for device, there in available.items() if there)
-    if not available[wanted]:
+    if not available[wanted.partition(":")[0]]:
         raise InputError(f"no {wanted} device on this machine", hint="use --device auto")
     return wanted
 

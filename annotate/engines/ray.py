@@ -80,6 +80,18 @@ class RayCrew:
 
 @contextmanager
 def cluster(file: Path, n: int, address: str | None) -> Iterator[RayCrew]:
+    """All shards of the images, on a cluster, for as long as they are needed."""
+    with connected(address) as ray:
+        crew = RayCrew(ray, file, n)
+        try:
+            yield crew
+        finally:
+            for worker in crew.workers:
+                ray.kill(worker)
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
     """Connect to a cluster (one of this machine's cores where no address is given), and let go of it at the end.
 
     raises  ComponentMissing without Ray, InputError where there is no cluster at that address
@@ -102,12 +114,7 @@ def cluster(file: Path, n: int, address: str | None) -> Iterator[RayCrew]:
                 hint="start one with `ray start --head`, and give its address: --address HOST:6379",
             ) from error
     try:
-        crew = RayCrew(ray, file, n)
-        try:
-            yield crew
-        finally:
-            for worker in crew.workers:
-                ray.kill(worker)
+        yield ray
     finally:
         if ours:
             ray.shutdown()

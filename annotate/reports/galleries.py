@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from annotate import sources
 from annotate.images import Unreadable, own_pixel_budget, thumbnail
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
@@ -42,7 +42,7 @@ class Tile:
 
     @property
     def file_name(self) -> str:
-        return os.path.basename(self.path)
+        return os.path.basename(sources.path_of(self.path))
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def read_thumbnails(
 
     def read(row: int) -> tuple[str | None, bool]:
         try:
-            picture = thumbnail(Path(paths[row]), side=SIDE, max_megapixels=max_megapixels)
+            picture = thumbnail(sources.fetch(paths[row], tries=1), side=SIDE, max_megapixels=max_megapixels)
         except Unreadable:
             return None, False
         tiny = max(picture.size) <= TINY

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from annotate import sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, printable
 from annotate.images import find_images
@@ -59,7 +60,7 @@ def read_truth(
     images       N facts; their digests find the files of a tree that is laid out otherwise
     raises       InputError where it cannot be read, or says nothing about these images and classes
     """
-    unused = 0
+    unused, folder = 0, folder and sources.base_of(folder)
     if str(source) == FOLDERS:
         shown, names = "folder names", [parent_name(path) for path in image_paths]
     elif source.is_dir():
@@ -159,7 +160,7 @@ def singular(name: str) -> str:
 
 
 def parent_name(path: str) -> str | None:
-    return os.path.basename(os.path.dirname(path)) or None
+    return os.path.basename(os.path.dirname(sources.path_of(path))) or None
 
 
 def names_from_tree(
@@ -262,12 +263,17 @@ def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
 def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[str], int | None]:
     """From a path as somebody wrote it to the image: as listed, below one of the folders, or by a bare name."""
     listed = {path: index for index, path in enumerate(image_paths)}
-    bare = unambiguous(image_paths, os.path.basename)
+    bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_of(path)))
 
     def find(path: str) -> int | None:
-        for candidate in (path, path.strip(), *(os.path.normpath(os.path.join(top, path.strip())) for top in folders)):
+        for candidate in (path, path.strip(), *(below(top, path.strip()) for top in folders)):
             if candidate in listed:
                 return listed[candidate]
         return bare.get(path.strip())
 
     return find
+
+
+def below(top: str, path: str) -> str:
+    """The path seen from a folder, or from an address that stands for one."""
+    return f"{top.rstrip('/')}/{path}" if sources.is_url(top) else os.path.normpath(os.path.join(top, path))

@@ -39,24 +39,26 @@ def run_stage(
     *,
     force: bool,
     progress: Progress,
+    why: str = "",
     ran_on: Mapping[str, Any] | None = None,
     settle: Callable[[R], Plan] | None = None,
     extra: Path | None = None,
 ) -> R:
     """Skip where the stage is fresh, else make its record and publish it.
 
+    why     a reason to run although nothing has changed
     ran_on  what the manifest says beyond Python and the packages; read after `make`, which may fill it
     settle  the plan as it turned out, where the digests of inputs are known only once they have been read
     extra   a folder of further files that belong to the stage, filled by `make`
     """
     with workspace.lock():
         state = workspace.state(plan)
-        if state.fresh and not force:
+        if state.fresh and not (force or why):
             progress.fresh(plan.stage)
             workspace.touch(plan.stage)
             return workspace.read(kind)
         workspace.check_ours(plan.stage)
-        progress.started(plan.stage, reason(state))
+        progress.started(plan.stage, why or reason(state))
         record = make()
         workspace.publish(
             settle(record) if settle else plan, record, ran_on={**this_machine(), **(ran_on or {})}, extra=extra

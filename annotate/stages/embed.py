@@ -1,203 +1,296 @@
-"""embed: a folder of images becomes an array of unit vectors, once."""
+"""embed: images become an array of unit vectors, each once, however often the work is interrupted."""
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import deque
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotate import encoders
-from annotate.config import Config, EmbedSettings
-from annotate.digests import content_digest, file_digest
-from annotate.encoders import Encoder, Source
-from annotate.errors import ArtifactError, InputError, printable
-from annotate.images import EXTENSIONS, Decoded, Unreadable, find_images, own_pixel_budget, read_image
-from annotate.kernels.vectors import Floats
+from annotate.config import Config, EmbedSettings, Settings
+from annotate.digests import content_digest
+from annotate.embedding.assembly import Assembly
+from annotate.embedding.known import Known
+from annotate.embedding.ledger import Seen, Shard, cut
+from annotate.embedding.survey import Survey, stands, survey
+from annotate.encoders import Source
+from annotate.engines.embedding import Job, compute_here
+from annotate.errors import ArtifactError, InputError, MissingArtifact, printable
 from annotate.progress import Progress, Silent
-from annotate.records import Embeddings, ImageFacts, Model, SkippedFile
+from annotate.records import Embeddings, Model, SkippedFile
+from annotate.sources import Listing, listing
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, json_text
+from annotate.workspace import Plan, Workspace, json_text, load_field
 
-VERSION = 1
-MAX_WORKERS = 8  # beyond this the interpreter, not the decoding, is the ceiling
+VERSION = 2
+LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
+MADE = ".embed.made"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an embedding is to do.
+
+    images  all of them, in their order
+    source  of the encoder
+    known   what the last run knows, and `seen` what each image is to it
+    shards  of the images that it does not know
+    root    of the workspace
+    """
+
+    images: Listing
+    settings: Settings
+    source: Source
+    plan: Plan
+    known: Known
+    seen: Survey
+    shards: Sequence[Shard]
+    job: Job
+    root: Path
 
 
 def embed(
-    workspace: Workspace, images: Path, config: Config, *, force: bool = False, progress: Progress | None = None
+    workspace: Workspace,
+    images: str | Path,
+    config: Config,
+    *,
+    force: bool = False,
+    retry_skipped: bool = False,
+    merge: bool = False,
+    progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed every image below a folder; row i is image i of `image_paths` from here on.
+    """Embed all images of a folder, list or archive; row i is image i of `image_paths` from here on.
 
-    raises  InputError where the folder holds no readable image, ComponentMissing where weights cannot be had
+    retry_skipped  try those again that could not be read
+    merge          only put together what slices have computed
+    raises         InputError where no image can be read, ComponentMissing where weights cannot be had,
+                   MissingArtifact where slices to be merged are not done
     """
     progress = progress or Silent()
-    paths, closed_folders = find_images(images, leave_out=workspace.root)
-    if not paths:
-        others = f" that can be read; {closed_folders[0]['reason']}" if closed_folders else ""
-        raise InputError(
-            f"no images in {printable(images)}{others}",
-            hint="annotate looks for jpg, jpeg, png, bmp, gif, webp, tif, tiff and avif, in all folders below",
-        )
-    settings = config.resolve(len(paths)).embed
-    source = encoders.find(settings.model)
-    top = os.path.abspath(images)
-    where = os.path.abspath(source.path) if source.path and source.local else None
-    ran_on: dict[str, Any] = {}
-
-    def make() -> Embeddings:
-        with progress.bytes(f"weights of {source.name}") as report:
-            encoder = encoders.load(source, device=settings.device, precision=settings.precision, progress=report)
-        ran_on.update(device=encoder.device, precision=encoder.precision, cores=os.cpu_count())
-        model: Model = {
-            "name": source.name,
-            "path": where,
-            "digest": source.digest,
-            "dimensions": encoder.dimensions,
-            "logit_scale": encoder.logit_scale,
-        }
-        rows, kept, facts, skipped = embed_all(paths, encoder, settings, progress)
-        return Embeddings(
-            embeddings=rows,
-            model=model,
-            image_paths=kept,
-            images=facts,
-            skipped=[*closed_folders, *skipped],
-            folder=top,
-        )
-
-    def settle(record: Embeddings) -> Plan:
-        return plan_for(paths, top, settings, source, digests_by_path(record))
-
     with workspace.lock():
-        plan = plan_for(paths, top, settings, source, known_digests(workspace, paths))
-        record = run_stage(
-            workspace, plan, Embeddings, make, force=force, progress=progress, ran_on=ran_on, settle=settle
-        )
+        work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
+        if force and not merge:
+            work.job.ledger.clear()
+        made, ran_on = workspace.root / MADE, dict[str, Any]()
+        digest = ""
+
+        def make() -> Embeddings:
+            nonlocal digest
+            shutil.rmtree(made, ignore_errors=True)
+            compute(work, progress, merge=merge, retry_skipped=retry_skipped)
+            made.mkdir()
+            model = model_of(work)
+            assembly = Assembly(made, model["dimensions"], work.settings.embed.dtype)
+            assembly.write(work.images.locations, work.seen.numbers, work.known, computed(work))
+            if not assembly.count:
+                raise none_readable(work, assembly.skipped)
+            digest = assembly.digest
+            machines = sorted(assembly.ran_on)
+            ran_on.update(computed_on=machines, cores=encoders.cores())
+            if len(machines) > 1:
+                progress.note(
+                    {
+                        "message": f"rows were computed on {' and on '.join(machines)}: their last bits differ",
+                        "hint": "`--force` computes all of them here",
+                    }
+                )
+            return record_of(made, model, work.images, assembly.skipped)
+
+        retried = f"{work.seen.skipped_before:,} skipped are tried again" if retry_skipped else ""
+        try:
+            record = run_stage(
+                workspace,
+                work.plan,
+                Embeddings,
+                make,
+                force=force,
+                why=retried if work.seen.skipped_before else "",
+                progress=progress,
+                ran_on=ran_on,
+                settle=lambda record: replace(work.plan, inputs={**work.plan.inputs, "images": digest}),
+                extra=made,
+            )
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        work.job.ledger.clear()
+        where = path_of(work.source)
         if record.model["path"] != where:  # the same checkpoint has moved; the texts will look for it
             record = replace(record, model={**record.model, "path": where})
-            workspace.publish(plan, record, ran_on=(workspace.manifest("embed") or {}).get("ran_on", {}))
+            manifest = workspace.manifest("embed") or {}
+            plan = replace(work.plan, inputs=manifest.get("inputs", {}))
+            workspace.publish(plan, record, ran_on=manifest.get("ran_on", {}))
         return record
 
 
-def plan_for(
-    paths: Sequence[Path], folder: str, settings: EmbedSettings, source: Source, digests: Mapping[str, str]
-) -> Plan:
-    """The plan for these images; a path whose bytes are not known yet makes it differ from any on disk.
+def embed_slice(
+    workspace: Workspace,
+    images: str | Path,
+    config: Config,
+    *,
+    number: int,
+    of: int,
+    progress: Progress | None = None,
+) -> int:
+    """Compute every `of`-th shard, from the `number`-th on, into the ledger; how many images that are.
 
-    Device and precision are those asked for: `auto` stays fresh on a machine that resolves it otherwise.
+    Slices may run at once, on as many machines as see the images and the ledger; `embed` or `--merge` publishes.
+    raises  InputError where there is no such slice
     """
-    config = {
+    progress = progress or Silent()
+    if not 1 <= number <= of:
+        raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{of} to {of}/{of}")
+    work = prepare(workspace, images, config)
+    mine = work.shards[number - 1 :: of]
+    progress.started("embed", f"slice {number} of {of}")
+    compute(replace(work, shards=mine), progress)
+    return sum(len(shard.paths) for shard in mine)
+
+
+def prepare(
+    workspace: Workspace, images: str | Path, config: Config, *, anew: bool = False, retry_skipped: bool = False
+) -> Work:
+    """What there is to do; the encoder is not loaded yet.
+
+    anew  nothing counts as known
+    """
+    found = listing(images, leave_out=workspace.root)
+    settings = config.resolve(len(found.locations))
+    source = encoders.find(settings.embed.model)
+    configured = config_of(settings.embed, source)
+    last = None if anew else last_run(workspace, configured)
+    known = Known([last] if last else [])
+    seen = survey(found, known, retry_skipped=retry_skipped)
+    plan = plan_for(workspace, configured, found, seen)
+    root = Path(os.path.abspath(workspace.root))
+    job = Job(
+        source=source,
+        device=settings.embed.device,
+        precision=settings.embed.precision,
+        sessions=settings.embed.sessions,
+        workers=settings.embed.workers,
+        batch_size=settings.embed.batch_size,
+        max_megapixels=settings.embed.max_megapixels,
+        dtype=settings.embed.dtype,
+        place=settings.embed.ledger or str(root / LEDGER),
+        key=content_digest([VERSION, configured]),
+    )
+    return Work(found, settings, source, plan, known, seen, list(cut(seen.todo(found.locations))), job, root)
+
+
+def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skipped: bool = False) -> None:
+    """Commit every shard to the ledger that is not there yet.
+
+    raises  MissingArtifact where shards are missing that were only to be merged
+    """
+    ledger = work.job.ledger
+    done = ledger.done()
+    todo = []
+    for shard in work.shards:
+        seen = ledger.read(shard.name) if shard.name in done else None
+        if not seen or not stands(seen) or (retry_skipped and seen.skipped):
+            todo.append(shard)
+    if not todo:
+        return
+    if merge:
+        raise MissingArtifact(
+            f"{len(todo):,} of {len(work.shards):,} shards are not done, or their images have changed",
+            hint="run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
+        )
+    # Shards that were cut otherwise, or of which some images have changed.
+    others = done - {shard.name for shard in work.shards} | done & {shard.name for shard in todo}
+    job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
+    total, engine = sum(len(shard.paths) for shard in work.shards), work.settings.engine
+    if engine.name == "ray":
+        from annotate.engines.fleet import compute_on_cluster
+
+        with progress.steps("embedding", total, "images") as advance:
+            advance(total - sum(len(shard.paths) for shard in todo))
+            compute_on_cluster(job, todo, engine.address, engine.decoders, advance)
+        return
+    with progress.bytes(f"weights of {work.source.name}") as report:
+        sessions = job.load(report)
+    with progress.steps("embedding", total, "images") as advance:
+        advance(total - sum(len(shard.paths) for shard in todo))
+        compute_here(job, todo, sessions, advance)
+
+
+def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:
+    """The shards of the work, each with what became of its images."""
+    ledger = work.job.ledger
+    for shard in work.shards:
+        seen = ledger.read(shard.name)
+        if seen is None:
+            raise InputError(f"a finished shard is gone or damaged: {shard.name}", hint="run the same command again")
+        yield shard, seen
+
+
+def last_run(workspace: Workspace, configured: Mapping[str, Any]) -> Embeddings | None:
+    """The embeddings that are here, where they are of the same weights and settings."""
+    try:
+        manifest = workspace.manifest("embed")
+        if manifest and manifest["version"] == VERSION and manifest["config"] == configured:
+            return workspace.read(Embeddings)
+    except ArtifactError:
+        pass
+    return None
+
+
+def config_of(settings: EmbedSettings, source: Source) -> dict[str, Any]:
+    """What reaches the rows. Device and precision as asked for: `auto` stays fresh where it resolves otherwise."""
+    return {
         "model": source.name,
         "weights": source.digest,
         "batch_size": settings.batch_size,
         "device": settings.device,
         "precision": settings.precision,
         "max_megapixels": settings.max_megapixels,
+        "dtype": settings.dtype,
     }
-    listing = [[json_text(path), digests.get(str(path), "")] for path in paths]
-    return Plan("embed", VERSION, config, {"folder": json_text(folder), "images": content_digest(listing)})
 
 
-def known_digests(workspace: Workspace, paths: Sequence[Path]) -> dict[str, str]:
-    """Digests of the images that the last run saw, reading again only what has another size or time.
-
-    Empty where images came or went: the stage is stale then, and reading them all would be for nothing.
-    """
-    try:
-        before = workspace.read(Embeddings) if workspace.has("embed") else None
-    except ArtifactError:
-        return {}
-    if before is None:
-        return {}
-    facts = dict(zip(before.image_paths, before.images, strict=True))
-    tried = {row["path"] for row in before.skipped if Path(row["path"]).suffix.lower() in EXTENSIONS}
-    closed = {path for path in tried if os.path.isdir(path)}
-    if {str(path) for path in paths} != {*facts, *tried} - closed:
-        return {}
-    return {str(path): digest_of(path, facts.get(str(path))) for path in paths}
+def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listing, seen: Survey) -> Plan:
+    """The plan for these images; where they are not those of the last run it differs from the one on disk."""
+    manifest = (workspace.manifest("embed") or {}) if seen.unchanged else {}
+    digest = manifest.get("inputs", {}).get("images", "")
+    return Plan("embed", VERSION, configured, {"folder": json_text(images.top), "images": digest})
 
 
-def digest_of(path: Path, fact: ImageFacts | None) -> str:
-    try:
-        status = path.stat()
-        if fact and (status.st_size, status.st_mtime_ns) == (fact["size"], fact["modified_ns"]):
-            return fact["digest"]
-        return file_digest(path)
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
+def model_of(work: Work) -> Model:
+    """The model that all rows are of, without loading it."""
+    seen = next((seen for _, seen in computed(work)), None) or work.known.parts[0]
+    return {
+        "name": work.source.name,
+        "path": path_of(work.source),
+        "digest": work.source.digest,
+        "dimensions": seen.rows.shape[1],
+        "logit_scale": seen.logit_scale,
+    }
 
 
-def digests_by_path(record: Embeddings) -> dict[str, str]:
-    digests = {path: fact["digest"] for path, fact in zip(record.image_paths, record.images, strict=True) if fact}
-    return {**{row["path"]: digest_of(Path(row["path"]), None) for row in record.skipped}, **digests}
+def path_of(source: Source) -> str | None:
+    return os.path.abspath(source.path) if source.path and source.local else None
 
 
-def embed_all(
-    paths: Sequence[Path], encoder: Encoder, settings: EmbedSettings, progress: Progress
-) -> tuple[Floats, list[str], list[ImageFacts | None], list[SkippedFile]]:
-    """Decode in threads, encode in batches of readable images, in the order of the paths.
-
-    returns  embeddings (N, D), and the path and facts of each; the files that could not be read
-    """
-    kept: list[str] = []
-    facts: list[ImageFacts | None] = []
-    skipped: list[SkippedFile] = []
-    rows: list[np.ndarray] = []
-    batch: list[np.ndarray] = []
-    with progress.steps("embedding", len(paths), "images") as advance, own_pixel_budget():
-        for path, outcome in decode_all(paths, encoder.resolution, settings):
-            if isinstance(outcome, Unreadable):
-                skipped.append({"path": str(path), "reason": str(outcome)})
-                advance(1)
-                continue
-            kept.append(str(path))
-            facts.append(outcome.facts)
-            batch.append(outcome.pixels)
-            if len(batch) == settings.batch_size:
-                rows.append(encoder.encode_images(np.stack(batch)))
-                advance(len(batch))
-                batch = []
-        if batch:
-            rows.append(encoder.encode_images(np.stack(batch)))
-            advance(len(batch))
-    if not rows:
-        first = skipped[0]
-        raise InputError(
-            f"none of {len(paths):,} images can be read; {printable(first['path'])}: {first['reason']}",
-            hint="check that the files open in an image viewer",
-        )
-    return np.concatenate(rows), kept, facts, skipped
+def record_of(folder: Path, model: Model, images: Listing, skipped: Sequence[SkippedFile]) -> Embeddings:
+    """The record of files that are written; they stay on disk."""
+    return Embeddings(
+        embeddings=np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False),
+        image_paths=load_field(folder, Embeddings, "image_paths"),
+        images=load_field(folder, Embeddings, "images"),
+        skipped=[*images.passed_over, *skipped],
+        model=model,
+        folder=images.top,
+    )
 
 
-def decode_all(
-    paths: Sequence[Path], resolution: int, settings: EmbedSettings
-) -> Iterator[tuple[Path, Decoded | Unreadable]]:
-    """Each path with its image or the reason against it, in order, decoding a few batches ahead in threads."""
-    workers = settings.workers or min(MAX_WORKERS, os.cpu_count() or 1)
-
-    def decode(path: Path) -> Decoded | Unreadable:
-        try:
-            return read_image(path, resolution=resolution, max_megapixels=settings.max_megapixels)
-        except Unreadable as reason:
-            return reason
-
-    waiting: deque[tuple[Path, Future[Decoded | Unreadable]]] = deque()
-    remaining = iter(paths)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            for path in itertools.islice(remaining, 2 * settings.batch_size + workers):
-                waiting.append((path, pool.submit(decode, path)))
-            while waiting:
-                path, future = waiting.popleft()
-                outcome = future.result()
-                for following in itertools.islice(remaining, 1):
-                    waiting.append((following, pool.submit(decode, following)))
-                yield path, outcome
-        finally:
-            pool.shutdown(cancel_futures=True)
+def none_readable(work: Work, skipped: Sequence[SkippedFile]) -> InputError:
+    first = skipped[0]
+    return InputError(
+        f"none of {len(work.images.locations):,} images can be read; {printable(first['path'])}: {first['reason']}",
+        hint="check that the files open in an image viewer",
+    )

@@ -7,6 +7,7 @@ are the mean of the models' logits. Images, classes and their wording are those 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -118,7 +119,8 @@ def rows_in(other: Workspace, theirs: Embeddings, images: Embeddings) -> Ints:
     if len(missing):
         shown, model = printable(other.root), theirs.model
         name = printable(model["path"] or model["name"])
-        command = f"annotate embed {printable(images.folder or 'IMAGES')} -w {shown} --model {name}"
+        asked = printable(shlex.quote(images.folder)) if images.folder else "IMAGES"
+        command = f"annotate embed {asked} -w {shown} --model {name}"
         raise InputError(
             f"{len(missing):,} of {len(order):,} images are not in {shown}/, the first "
             f"{printable(images.image_paths[missing[0]])}",

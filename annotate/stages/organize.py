@@ -7,31 +7,38 @@ is replaced only if annotate made it, nobody changed it, and every image in it s
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from annotate import sources
 from annotate.config import Config, OrganizeSettings
 from annotate.datasets import check_replaceable, claimed, replacing, seal, stale
 from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, printable
-from annotate.folders import distinct, folder_names
+from annotate.folders import distinct, folder_names, safe_file_name
+from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.progress import Progress, Silent
-from annotate.records import Embeddings, Note, Organized, Refinement, Texts
+from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.stages import this_machine
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
 VERSION = 1
 GONE = "put it back, or run `annotate embed` again without it"
+EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
+FETCHERS = 8  # threads; one waits for a server while another writes
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
@@ -60,7 +67,8 @@ def organize(
         workspace.check_ours("organize")
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
-        check_place(output, Path(images.folder) if images.folder else None, workspace)
+        check_place(output, images.folder, workspace)
+        check_linkable(images, settings)
         if settings.unknown == "apart" and labels.unfit is None:
             progress.note(NOT_SEARCHED)
         layout = lay_out(images, texts, labels, settings)
@@ -103,7 +111,7 @@ def organize(
 # -- where it may go -----------------------------------------------------------------------------------
 
 
-def check_place(output: Path, images: Path | None, workspace: Workspace) -> None:
+def check_place(output: Path, images: str | Path | None, workspace: Workspace) -> None:
     """Refuse an output folder that lies in the images or the other way round, or in the workspace."""
     place = Path(os.path.realpath(output))
     shown = printable(output)
@@ -116,7 +124,7 @@ def check_place(output: Path, images: Path | None, workspace: Workspace) -> None
         raise InputError(
             f"{shown} and the workspace {printable(workspace.root)} lie in each other", hint="use separate folders"
         )
-    if images is None:
+    if images is None or not sources.is_local(str(images)):
         return
     source = Path(os.path.realpath(images))
     if place == source or source in place.parents:
@@ -132,22 +140,42 @@ def check_unchanged(images: Embeddings) -> None:
     """
     for path, fact in zip(images.image_paths, images.images, strict=True):
         try:
-            status = os.stat(path)
+            status = sources.status(path)
         except FileNotFoundError:
             raise InputError(f"{printable(path)} is gone", hint=GONE) from None
-        if fact is None or (status.st_size, status.st_mtime_ns) == (fact["size"], fact["modified_ns"]):
+        except Unreadable as reason:
+            raise InputError(f"{printable(path)}: {reason}", hint=GONE) from reason
+        if not status or not fact or (status.size, status.modified_ns) == (fact["size"], fact["modified_ns"]):
             continue
-        if file_digest(Path(path)) != fact["digest"]:
-            raise StaleArtifact(
-                f"{printable(path)} was edited since it was embedded",
-                hint="run `annotate embed` and `annotate refine` again",
-            )
+        # Of what is no file here, the bytes tell when they are fetched.
+        if sources.is_local(path) and file_digest(Path(path)) != fact["digest"]:
+            raise edited(path)
+
+
+def edited(path: str) -> StaleArtifact:
+    return StaleArtifact(f"{printable(path)} was edited since it was embedded", hint=EDITED)
+
+
+def check_linkable(images: Embeddings, settings: OrganizeSettings) -> None:
+    """raises  InputError where links are asked for, and an image is no file that a link could lead to"""
+    if settings.link not in ("hardlink", "symlink"):
+        return
+    unlinkable = next((path for path in images.image_paths if not sources.is_local(path)), None)
+    if unlinkable:
+        where = "an address" if sources.is_url(unlinkable) else "in an archive"
+        raise InputError(
+            f"{printable(unlinkable)} is {where}: there is no file to link to", hint="use --link copy or --link auto"
+        )
 
 
 def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> None:
-    if settings.link != "copy":
+    if settings.link not in ("copy", "auto"):
         return
-    need = sum(-(-fact["size"] // BLOCK) * BLOCK for fact in images.images if fact)
+    need = sum(
+        -(-fact["size"] // BLOCK) * BLOCK
+        for fact, path in zip(images.images, images.image_paths, strict=True)
+        if fact and (settings.link == "copy" or not sources.is_local(path))
+    )
     free = shutil.disk_usage(nearest_folder(output)).free
     if need > free:
         raise StorageError(
@@ -176,12 +204,18 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     used: list[dict[str, int]] = [{} for _ in folders]
     places = []
     for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
-        places.append(f"{folders[folder]}/{distinct(os.path.basename(path) or 'image', used[folder])}")
+        places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
     keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
     splits = split(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
     return Layout(folders, chosen, places, splits)
+
+
+def name_of_copy(path: str) -> str:
+    """The image's own file name, made safe where no disk here has taken it yet."""
+    name = sources.file_name(path)
+    return (name or "image") if sources.is_local(path) else safe_file_name(name)
 
 
 def write_images(
@@ -191,7 +225,7 @@ def write_images(
 
     Within the output, a split's file is a second name of the class's file where the disk allows it.
     """
-    place = PLACERS[settings.link]
+    link = PLACERS[settings.link]
     made: dict[str, str] = {}
     for folder in layout.folders:
         (new / folder).mkdir(exist_ok=True)
@@ -199,10 +233,14 @@ def write_images(
         for name in SPLITS:
             (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
     with progress.steps("organizing", len(layout.places), "images") as advance:
-        for original, target, part in zip(images.image_paths, layout.places, layout.splits.tolist(), strict=True):
+        parts, fetched = layout.splits.tolist(), contents(images.image_paths, images.images)
+        for (original, content), target, part in zip(fetched, layout.places, parts, strict=True):
             in_split = None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
             try:
-                place(original, new / target)
+                if content is None:
+                    link(original, new / target)
+                else:
+                    write_copy(original, content, new / target)
                 if in_split:
                     second_name(new / target, new / in_split, original)
             except FileNotFoundError:
@@ -212,6 +250,43 @@ def write_images(
             made |= {name: original for name in (target, in_split) if name}
             advance(1)
     return made
+
+
+def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterator[tuple[str, bytes | None]]:
+    """Each path with the bytes that were embedded, fetched a few ahead in threads; None for files of this machine.
+
+    raises  InputError where one cannot be fetched, StaleArtifact where it has other bytes by now
+    """
+
+    def fetch(path: str, fact: ImageFacts | None) -> bytes:
+        try:
+            content = sources.fetch(path)
+        except Unreadable as reason:
+            raise InputError(f"{printable(path)}: {reason}", hint=GONE) from reason
+        if fact and hashlib.sha256(content).hexdigest() != fact["digest"]:
+            raise edited(path)
+        return content
+
+    waiting: deque[tuple[str, Future[bytes] | None]] = deque()
+    with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
+        try:
+            for path, fact in zip(paths, facts, strict=True):
+                waiting.append((path, None if sources.is_local(path) else pool.submit(fetch, path, fact)))
+                if len(waiting) > 2 * FETCHERS:
+                    first, future = waiting.popleft()
+                    yield first, future.result() if future else None
+            for first, future in waiting:
+                yield first, future.result() if future else None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def write_copy(original: str, content: bytes, target: Path) -> None:
+    """A copy of what is no file here; as old as its archive, where it comes from one."""
+    target.write_bytes(content)
+    status = sources.status(original)
+    if status:
+        os.utime(target, ns=(status.modified_ns, status.modified_ns))
 
 
 def copy(original: str, target: Path) -> None:

@@ -99,7 +99,7 @@ def refine(
 
         key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
 
-        def image_paths() -> list[str]:
+        def image_paths() -> Sequence[str]:
             return workspace.read(Embeddings).image_paths
 
         def make() -> Refinement:

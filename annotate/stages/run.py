@@ -19,7 +19,7 @@ from annotate.workspace import Workspace
 
 def run(
     workspace: Workspace,
-    images: Path,
+    images: str | Path,
     output: Path,
     config: Config,
     *,
@@ -35,7 +35,7 @@ def run(
     elif progress:
         names = ", ".join(printable(name) for name in workspace.read(Texts).class_names)
         progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
-    check_place(output, images, workspace)
+    check_place(output, str(images), workspace)
     check_replaceable(output)
     with workspace.lock():
         embeddings = embed(workspace, images, config, force=force, progress=progress)

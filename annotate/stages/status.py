@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from annotate import encoders
-from annotate.config import Config, EmbedSettings
+from annotate.config import Config
 from annotate.datasets import stale
-from annotate.encoders import Source
+from annotate.embedding.known import Known
+from annotate.embedding.survey import survey
 from annotate.errors import AnnotateError, InputError, printable
-from annotate.images import find_images
 from annotate.records import IMPORTED, Embeddings
+from annotate.sources import listing
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
-from annotate.stages.embed import known_digests, plan_for
+from annotate.stages.embed import last_run, plan_for
 from annotate.stages.ensemble import inputs_now
+from annotate.stages.import_ import VERSION as IMPORT_VERSION
 from annotate.stages.organize import VERSION as ORGANIZE_VERSION
 from annotate.stages.refine import VERSION as REFINE_VERSION
 from annotate.stages.report import VERSION as REPORT_VERSION
@@ -89,7 +90,8 @@ def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any],
         now |= workspace.digests(earlier)
     now |= inputs_now(workspace, then.get("also", []), manifest["inputs"])
     inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
-    return Plan(stage, VERSIONS[stage], settings, inputs)
+    version = IMPORT_VERSION if then.get("source") == IMPORTED else VERSIONS[stage]
+    return Plan(stage, version, settings, inputs)
 
 
 def text_plan(workspace: Workspace, config: Config) -> Plan:
@@ -104,22 +106,18 @@ def belongs_here(key: str) -> bool:
 
 
 def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
-    folder = Path(manifest["facts"]["folder"])
+    folder = manifest["facts"]["folder"]
     try:
-        paths, _ = find_images(folder, leave_out=workspace.root)
+        images = listing(folder, leave_out=workspace.root)
     except InputError:
         raise InputError(f"the images are gone: {printable(folder)}", hint="") from None
     model = manifest["facts"]["model"]
-    knobs = EmbedSettings(
-        batch_size=settings["batch_size"],
-        device=settings["device"],
-        precision=settings["precision"],
-        max_megapixels=settings["max_megapixels"],
-    )
-    source = Source(model["name"], model["digest"], None)
+    configured = dict(settings)
     if settings["model"] != model["name"]:
         source = encoders.find(settings["model"])
-    return plan_for(paths, os.path.abspath(folder), knobs, source, known_digests(workspace, paths))
+        configured |= {"model": source.name, "weights": source.digest}
+    last = last_run(workspace, configured)
+    return plan_for(workspace, configured, images, survey(images, Known([last] if last else [])))
 
 
 def check(workspace: Workspace) -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""The artifact from what is known and what was computed: written image by image, never held whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from annotate.embedding.known import Found, Known
+from annotate.embedding.ledger import Seen, Shard
+from annotate.embedding.survey import SKIPPED, TO_DO
+from annotate.records import Ints, SkippedFile
+from annotate.workspace import json_line, path_line
+
+CHUNK = 1024  # images written at a time
+
+
+class Assembly:
+    """The files of an embedding, and what they hold.
+
+    count    images that have a row
+    skipped  files that have none
+    digest   of all paths and contents
+    ran_on   devices and precisions that computed the rows
+    """
+
+    def __init__(self, folder: Path, dimensions: int, dtype: str) -> None:
+        self.folder, self.dimensions, self.dtype = folder, dimensions, np.dtype(dtype)
+        self.count = 0
+        self.skipped: list[SkippedFile] = []
+        self.ran_on: set[str] = set()
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(
+        self, locations: Sequence[str], numbers: Ints, known: Known, computed: Iterable[tuple[Shard, Seen]]
+    ) -> None:
+        """Write embeddings.npy, image_paths.txt and images.json.
+
+        numbers   (N,) of each image among the known, TO_DO or SKIPPED
+        computed  the shards of those to do, in order
+        """
+        fresh = self._outcomes(computed)
+        with (
+            open(self.folder / "embeddings.npy", "wb") as rows,
+            open(self.folder / "image_paths.txt", "wb") as paths,
+            open(self.folder / "images.json", "wb") as images,
+        ):
+            self._header(rows)
+            images.write(b"[")
+            for start in range(0, len(locations), CHUNK):
+                batch = numbers[start : start + CHUNK]
+                before = iter(known.all_found([int(number) for number in batch if number >= 0]))
+                for path, number in zip(locations[start : start + CHUNK], batch, strict=True):
+                    outcome = (
+                        next(fresh) if number == TO_DO else known.skipped[path] if number == SKIPPED else next(before)
+                    )
+                    if not isinstance(outcome, Found):
+                        self.skipped.append(outcome)
+                        self._note(path, outcome.get("digest", outcome["reason"]))
+                        continue
+                    rows.write(np.ascontiguousarray(outcome.row, self.dtype).tobytes())
+                    paths.write(path_line(path).encode() + b"\n")
+                    images.write((",\n" if self.count else "\n").encode() + json_line(outcome.facts).encode())
+                    self._note(path, outcome.facts["digest"])
+                    self.count += 1
+            images.write(b"\n]\n")
+            rows.seek(0)
+            self._header(rows)
+
+    def _outcomes(self, computed: Iterable[tuple[Shard, Seen]]) -> Iterator[Found | SkippedFile]:
+        """What became of the images to do, in their order."""
+        for shard, seen in computed:
+            self.ran_on.add(seen.ran_on)
+            found: dict[str, Found | SkippedFile] = {row["path"]: row for row in seen.skipped}
+            found |= {path: Found(*image) for path, *image in zip(seen.paths, seen.images, seen.rows, strict=True)}
+            for path in shard.paths:
+                yield found[path]
+
+    def _note(self, path: str, content: str) -> None:
+        self._digest.update(f"{path}\0{content}\n".encode("utf-8", "surrogateescape"))
+
+    def _header(self, file: IO[Any]) -> None:
+        """numpy keeps room for any number of rows, so that the header can be written again when they are counted."""
+        shape = (self.count, self.dimensions)
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})

@@ -1,0 +1,114 @@
+"""Reading and decoding ahead of the encoder, in threads."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate import sources
+from annotate.embedding.known import Found, Known
+from annotate.embedding.ledger import Shard
+from annotate.encoders import cores, one_thread
+from annotate.images import Unreadable, own_pixel_budget, read_image
+from annotate.records import ImageFacts, SkippedFile
+
+MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling
+WAITING_WORKERS = 32  # for addresses, where threads wait rather than work
+AHEAD = 64  # images that may wait, decoded, besides those under way
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An image that is to be encoded: (R, R, 3) uint8."""
+
+    facts: ImageFacts
+    pixels: npt.NDArray[np.uint8]
+
+
+Outcome = Crop | Found | SkippedFile
+Decoded = Iterator[tuple[Shard, Iterator[Outcome]]]  # the outcomes of a shard are to be taken before the next shard
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How images become crops.
+
+    resolution      R, side of the crop in pixels
+    max_megapixels  of an image, by its header
+    known           images whose rows need not be computed
+    workers         threads; by the cores and by what is read unless given
+    """
+
+    resolution: int
+    max_megapixels: float
+    known: Known
+    workers: int | None = None
+
+    def ahead(self, shards: Iterable[Shard]) -> Decoded:
+        """Each shard with what its images are, in order, decoded ahead across the ends of shards."""
+        remaining = iter(shards)
+        first = next(remaining, None)
+        if first is None:
+            return
+        workers = self.workers or self.threads_for(first.paths[0])
+        todo = ((shard, path) for shard in itertools.chain([first], remaining) for path in shard.paths)
+        waiting: deque[tuple[Shard, Future[Outcome]]] = deque()
+        with own_pixel_budget(), ThreadPoolExecutor(workers, "decode", initializer=one_thread) as pool:
+
+            def submit(count: int) -> None:
+                for shard, path in itertools.islice(todo, count):
+                    waiting.append((shard, pool.submit(self.outcome, path)))
+
+            def outcomes(count: int) -> Iterator[Outcome]:
+                for _ in range(count):
+                    outcome = waiting.popleft()[1].result()
+                    submit(1)
+                    yield outcome
+
+            try:
+                submit(AHEAD + 2 * workers)
+                while waiting:
+                    shard = waiting[0][0]
+                    yield shard, outcomes(len(shard.paths))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def threads_for(self, path: str) -> int:
+        return min(MOST_WORKERS, cores()) if sources.is_local(path) else WAITING_WORKERS
+
+    def outcome(self, path: str) -> Outcome:
+        """Read a file once: its digest, its facts, and its crop, or its row where these bytes are known."""
+        skipped: SkippedFile = {"path": path, "reason": ""}
+        try:
+            status = sources.status(path)
+            if status:
+                skipped["size"], skipped["modified_ns"] = status.size, status.modified_ns
+                before = self.known.at(path)
+                if before >= 0 and self.known.unchanged(before, status.size, status.modified_ns):
+                    return self.known.found(before)
+            content = sources.fetch(path)
+            skipped["digest"] = hashlib.sha256(content).hexdigest()
+            facts: ImageFacts = {
+                "size": len(content),
+                "modified_ns": status.modified_ns if status else 0,
+                "digest": skipped["digest"],
+            }
+            alike = self.known.like(facts["digest"])
+            if alike >= 0:
+                found = self.known.found(alike)
+                return Found({**found.facts, **facts}, found.row)
+            image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
+            facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
+            return Crop(facts, image.pixels)
+        except OSError as error:
+            skipped["reason"] = error.strerror or "cannot be read"
+        except Unreadable as reason:
+            skipped["reason"] = str(reason)
+        return skipped

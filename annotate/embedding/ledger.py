@@ -1,0 +1,224 @@
+"""The ledger of an embedding: images in shards of a fixed order, each committed whole, its record last.
+
+    0000012-3f2a….npy    rows of the shard's readable images
+    0000012-3f2a….json   what became of each image, and the sha256 of the rows
+
+A shard is named by its number and by the digest of its paths. It is done where its record is there. Whoever computes a
+shard again writes the same bytes, so that two machines may do it at once, and a kill costs what was in flight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from annotate.digests import content_digest
+from annotate.errors import ComponentMissing, StorageError, printable
+from annotate.records import ImageFacts, Rows, SkippedFile
+
+SHARD = 1024  # images; whole batches of any power of two
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some images that lie next to each other in the order of all."""
+
+    number: int
+    paths: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        listed = hashlib.sha256("\0".join(self.paths).encode("utf-8", "surrogatepass"))
+        return f"{self.number:07}-{listed.hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of a shard's images: n rows of those that could be read, and reasons for the others.
+
+    rows     (n, D) float32 or float16 unit rows
+    paths    n, in the order of the shard
+    images   n, their facts
+    skipped  the others, in the order of the shard
+    ran_on   device, precision and batch size
+    logit_scale  of the model
+    """
+
+    rows: Rows
+    paths: Sequence[str]
+    images: Sequence[ImageFacts]
+    skipped: Sequence[SkippedFile]
+    ran_on: str
+    logit_scale: float
+
+
+def cut(paths: Sequence[str]) -> Iterator[Shard]:
+    """The shards of these images."""
+    for number, start in enumerate(range(0, len(paths), SHARD)):
+        yield Shard(number, paths[start : start + SHARD])
+
+
+class Store(Protocol):
+    """A place for small files that are written whole or not at all."""
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+    def read(self, name: str) -> bytes:
+        """raises  FileNotFoundError"""
+        ...
+
+    def rows(self, name: str) -> Rows:
+        """The array in a .npy file, mapped where it can be."""
+        ...
+
+    def names(self) -> set[str]: ...
+
+    def clear(self) -> None: ...
+
+
+class Ledger:
+    """The shards that are done.
+
+    place  a folder, or an address that fsspec knows (s3://bucket/folder)
+    key    what the rows depend on besides the images: a digest of weights and settings
+    """
+
+    def __init__(self, place: str, key: str) -> None:
+        self.place, self.key = place, key
+        address = f"{place.rstrip('/')}/{key[:16]}"
+        self.store: Store = RemoteStore(address) if "://" in place else FolderStore(Path(address))
+
+    def done(self) -> set[str]:
+        """Names of the shards that are done."""
+        return {name.removesuffix(".json") for name in self.store.names() if name.endswith(".json")}
+
+    def commit(self, shard: Shard, seen: Seen) -> None:
+        content = io.BytesIO()
+        np.save(content, seen.rows, allow_pickle=False)
+        self.store.write(f"{shard.name}.npy", content.getvalue())
+        record: dict[str, Any] = {
+            "paths": list(seen.paths),
+            "images": list(seen.images),
+            "skipped": list(seen.skipped),
+            "ran_on": seen.ran_on,
+            "logit_scale": seen.logit_scale,
+            "rows": hashlib.sha256(content.getvalue()).hexdigest(),
+        }
+        record["sha256"] = content_digest(record)
+        self.store.write(f"{shard.name}.json", json.dumps(record).encode())
+
+    def read(self, name: str) -> Seen | None:
+        """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
+        try:
+            record = json.loads(self.store.read(f"{name}.json"))
+            content = self.store.read(f"{name}.npy")
+            if record.pop("sha256") != content_digest(record) or record["rows"] != hashlib.sha256(content).hexdigest():
+                return None
+        except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
+            return None
+        del content
+        del record["rows"]
+        return Seen(rows=self.store.rows(f"{name}.npy"), **record)
+
+    def clear(self) -> None:
+        """Forget all; the shards have become an artifact."""
+        self.store.clear()
+
+
+class FolderStore:
+    """A folder, of this machine or shared by several."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(prefix=".", dir=self.folder)
+        try:
+            with open(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, self.folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+
+    def read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+    def rows(self, name: str) -> Rows:
+        return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    def names(self) -> set[str]:
+        try:
+            return set(os.listdir(self.folder))
+        except FileNotFoundError:
+            return set()
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()  # the last of its ledgers
+
+
+class RemoteStore:
+    """A place that fsspec knows. An object appears whole there, as object stores have it."""
+
+    def __init__(self, address: str) -> None:
+        import fsspec
+
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise ComponentMissing(
+                f"{printable(address)}: {error}", hint="run `pip install 'annotate-images[remote]'`"
+            ) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        with self.told():
+            self.files.pipe_file(f"{self.root}/{name}", content)
+
+    def read(self, name: str) -> bytes:
+        with self.told():
+            return bytes(self.files.cat_file(f"{self.root}/{name}"))
+
+    def rows(self, name: str) -> Rows:
+        return np.load(io.BytesIO(self.read(name)), allow_pickle=False)  # type: ignore[no-any-return]
+
+    def names(self) -> set[str]:
+        with self.told():
+            self.files.invalidate_cache()
+            try:
+                return {path.rsplit("/", 1)[-1] for path in self.files.ls(self.root, detail=False)}
+            except FileNotFoundError:
+                return set()
+
+    def clear(self) -> None:
+        with self.told(), contextlib.suppress(FileNotFoundError):
+            self.files.rm(self.root, recursive=True)
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What a remote place refuses is the user's to mend."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(
+                f"{printable(self.root)}: {printable(error) or type(error).__name__}",
+                hint="check the address and your credentials, and run the same command again",
+            ) from error

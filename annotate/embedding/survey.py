@@ -1,0 +1,95 @@
+"""Which images are known and which are to be embedded, told from their paths, sizes and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from annotate import sources
+from annotate.embedding.known import Known
+from annotate.embedding.ledger import Seen
+from annotate.images import Unreadable
+from annotate.records import Ints
+from annotate.sources import Listing
+
+TO_DO, SKIPPED = -1, -2
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What each of N images is.
+
+    numbers         (N,) its number among the known; TO_DO; or SKIPPED, as it was before
+    unchanged       the images are those of the last run, in their order, and nothing is to be done
+    skipped_before  how many could not be read in the last run
+    """
+
+    numbers: Ints
+    unchanged: bool
+    skipped_before: int
+
+    def todo(self, locations: Sequence[str]) -> list[str]:
+        return [locations[i] for i in np.flatnonzero(self.numbers == TO_DO).tolist()]
+
+
+def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Survey:
+    """Look at every image's size and time; read again only where these differ from those of the last run."""
+    locations = listing.locations
+    numbers = np.full(len(locations), TO_DO, np.int64)
+    failed: list[str] = []
+    if len(known) or known.skipped:
+        for i, path in enumerate(locations):
+            numbers[i] = known_as(path, known)
+            if path in known.skipped:
+                failed.append(path)
+                numbers[i] = TO_DO if retry_skipped else numbers[i]
+    unchanged = (
+        np.array_equal(numbers[numbers != SKIPPED], np.arange(len(known)))
+        and {*failed, *(row["path"] for row in listing.passed_over)} == known.skipped.keys()
+        and len(known) > 0
+    )
+    return Survey(numbers, unchanged, len(failed))
+
+
+def known_as(path: str, known: Known) -> int:
+    before = known.at(path)
+    failed = known.skipped.get(path)
+    if before < 0 and failed is None:
+        return TO_DO
+    try:
+        status = sources.status(path)
+        if status is None:  # only reading could tell: an address keeps what it had
+            return before if before >= 0 else SKIPPED
+        if before >= 0:
+            if known.unchanged(before, status.size, status.modified_ns):
+                return before
+            return before if sha256(sources.fetch(path)).hexdigest() == known.facts(before)["digest"] else TO_DO
+    except OSError as error:
+        return SKIPPED if failed and failed["reason"] == error.strerror else TO_DO
+    except Unreadable as reason:
+        return SKIPPED if failed and failed["reason"] == str(reason) else TO_DO
+    assert failed is not None
+    same = (failed.get("size"), failed.get("modified_ns")) == (status.size, status.modified_ns)
+    return SKIPPED if same else TO_DO
+
+
+def stands(seen: Seen | None) -> bool:
+    """Whether a finished shard still tells of the images that are there."""
+    if seen is None:
+        return False
+    files: list[tuple[str, int | None, int | None]] = [
+        (path, fact["size"], fact["modified_ns"]) for path, fact in zip(seen.paths, seen.images, strict=True)
+    ]
+    files += [(row["path"], row.get("size"), row.get("modified_ns")) for row in seen.skipped]
+    return all(as_it_was(path, size, modified_ns) for path, size, modified_ns in files)
+
+
+def as_it_was(path: str, size: int | None, modified_ns: int | None) -> bool:
+    try:
+        status = sources.status(path)
+    except (OSError, Unreadable):
+        return size is None
+    return status is None or (status.size, status.modified_ns) == (size, modified_ns)

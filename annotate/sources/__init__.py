@@ -1,0 +1,139 @@
+"""Where images come from: folders, lists, archives and addresses, all as locations.
+
+A location is a string: an absolute path of this machine, an address such as https://host/1.jpg or s3://bucket/1.jpg,
+or a member of an archive, written as though the archive were a folder: /photos.zip/cats/1.jpg.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from annotate.errors import InputError, printable
+from annotate.images import EXTENSIONS, Unreadable, find_images
+from annotate.records import SkippedFile
+from annotate.sources import archives, lists, remote
+from annotate.sources.remote import is_url as is_url
+
+FORMATS = "annotate looks for jpg, jpeg, png, bmp, gif, webp, tif, tiff and avif, in all folders below"
+TAKEN = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, in a fixed order.
+
+    top          what was asked for, absolute where it is on this machine
+    locations    N; folders in the byte order of paths, lists in their own, archives by name and their members by name
+    passed_over  what could not be looked into, and images in formats that are not read
+    """
+
+    top: str
+    locations: Sequence[str]
+    passed_over: list[SkippedFile]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of an image without reading it. A member of an archive is as old as the archive."""
+
+    size: int
+    modified_ns: int
+
+
+def listing(images: str | Path, leave_out: Path | None = None) -> Listing:
+    """All images of a folder, list, archive, pattern of archives or address; entries of lists are not looked at.
+
+    leave_out  a folder that is not searched: the workspace, whose figures are images too
+    raises     InputError where it is missing, broken, lists an image twice, or holds no image,
+               ComponentMissing where reading it needs an extra
+    """
+    asked = str(images)
+    locations, passed_over = found_in(asked, leave_out)
+    if not locations:
+        others = f" that can be read; {passed_over[0]['reason']}" if passed_over else ""
+        raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS)
+    return Listing(asked if is_url(asked) else os.path.abspath(asked), locations, passed_over)
+
+
+def found_in(asked: str, leave_out: Path | None) -> tuple[list[str], list[SkippedFile]]:
+    if is_url(asked):
+        return remote.find(asked)
+    if not os.path.isdir(asked):
+        if lists.is_list(asked):
+            return lists.read(asked), []
+        if archives.are_meant(asked):
+            return archives.members_of(archives.matching(asked))
+        if os.path.exists(asked):
+            archives.refuse_compressed(asked)
+            raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
+    paths, closed = find_images(Path(asked), leave_out)
+    return [str(path) for path in paths], closed
+
+
+def status(location: str) -> Status | None:
+    """Size and time of change; None for an address, where only reading can tell.
+
+    raises  OSError where it is gone, Unreadable where it is no file
+    """
+    if is_url(location):
+        return None
+    inside = archives.split(location)
+    if inside:
+        size, modified_ns = archives.size_and_time(*inside)
+        return Status(size, modified_ns)
+    try:
+        found = os.stat(location)
+    except ValueError:  # a name that no file can have
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable("not a regular file")
+    return Status(found.st_size, found.st_mtime_ns)
+
+
+def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
+    """The whole content. Threads may call it at once.
+
+    tries   of an address that does not answer
+    raises  Unreadable with the reason, ComponentMissing where the address needs an extra
+    """
+    if is_url(location):
+        return remote.fetch(location, tries)
+    try:
+        inside = archives.split(location)
+        if inside:
+            return archives.read(*inside)
+        status(location)  # opening a pipe would wait for whoever writes it
+        return Path(location).read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or "cannot be read") from error
+
+
+def is_local(location: str) -> bool:
+    """Whether it names a file on this machine's disk, rather than an address or a member of an archive."""
+    return not is_url(location) and archives.split(location) is None
+
+
+def path_of(location: str) -> str:
+    """The location as a path, whose last two parts are a folder and a file name: a web address without its query."""
+    if not location.lower().startswith(("http://", "https://")):
+        return location
+    return unquote(urlsplit(location).path, errors="replace")
+
+
+def base_of(top: str) -> str:
+    """Where relative paths begin that somebody writes of a listing's images: at a list's own folder."""
+    return os.path.dirname(top) if lists.is_list(top) and not os.path.isdir(top) else top
+
+
+def file_name(location: str) -> str:
+    """A file name for a copy. What an address does not call by an image's extension becomes a .jpg."""
+    name = os.path.basename(path_of(location))
+    if is_url(location) and os.path.splitext(name)[1].lower() not in EXTENSIONS:
+        name = f"{name or 'image'}.jpg"
+    return name

@@ -1,0 +1,284 @@
+"""Archives as folders: members of a .zip or .tar, read where they lie. Nothing is unpacked to a disk."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from annotate.errors import InputError, printable
+from annotate.images import Unreadable
+from annotate.records import SkippedFile
+from annotate.sources import tar
+from annotate.sources.names import byte_order, is_image, is_other_image, not_read
+
+MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
+SUFFIXES = (".zip", ".tar")
+COMPRESSED = re.compile(r"\.(?:tgz|tbz2?|txz|tzst|7z|rar|(?:tar\.)(?:gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
+BORDER = re.compile(r"\.(?:zip|tar)/", re.IGNORECASE)  # between an archive and what it holds
+LEADING = re.compile(r"(?:\.?/)+")  # of a member's name: says nothing
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+ENCRYPTED = 1  # flag of a member of a zip
+LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of name, length of what follows it
+BROKEN = (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`packed` bytes from `offset` on that make `size`; in a zip a header comes first, and `crc` is known.
+
+    refused  why it is not read, or nothing
+    """
+
+    offset: int
+    packed: int
+    size: int
+    deflated: bool = False
+    crc: int | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The images of an archive by name, those in formats that are not read, and when the archive changed."""
+
+    members: dict[str, Member]
+    others: list[str]
+    modified_ns: int
+
+
+def are_meant(asked: str) -> bool:
+    """Whether a path that is no folder names an archive, or is a pattern of several."""
+    is_pattern = glob.has_magic(asked) or BRACES.search(asked) is not None
+    return asked.lower().endswith(SUFFIXES) or (is_pattern and not os.path.exists(asked))
+
+
+def refuse_compressed(file: str) -> None:
+    """raises  InputError for archives that must be read from their beginning to reach any image"""
+    if COMPRESSED.search(file):
+        raise InputError(
+            f"{printable(file)}: single images cannot be read from a compressed archive",
+            hint="unpack it and give the folder, or repack it as .zip or as .tar without compression",
+        )
+
+
+def split(location: str) -> tuple[str, str] | None:
+    """The archive and the name within it, or None where the location is in no archive."""
+    for border in BORDER.finditer(location):
+        archive = location[: border.end() - 1]
+        if os.path.isfile(archive):
+            return archive, location[border.end() :]
+    return None
+
+
+# -- which archives ------------------------------------------------------------------------------------
+
+
+def matching(asked: str) -> list[str]:
+    """The archives that a path or a pattern names, absolute, in the byte order of their names.
+
+    raises  InputError where one of them is missing or no archive
+    """
+    found: set[str] = set()
+    for path in [asked] if os.path.exists(asked) else spelled_out(asked):
+        refuse_compressed(path)
+        if os.path.isfile(path):
+            paths = [path]
+        elif glob.has_magic(path):
+            paths = glob.glob(path, recursive=True)
+        else:
+            paths = []
+        if not paths:
+            raise InputError(f"no file {printable(path)}", hint="check the path; quote patterns, and paths with spaces")
+        found |= {os.path.abspath(path) for path in paths}
+    for path in sorted(found, key=byte_order):
+        refuse_compressed(path)
+        if not path.lower().endswith(SUFFIXES) or not os.path.isfile(path):
+            raise InputError(f"{printable(path)}: not a .zip or .tar", hint="let the pattern name archives alone")
+    return sorted(found, key=byte_order)
+
+
+def spelled_out(pattern: str) -> Iterator[str]:
+    """`{00..11}` and `{train,val}` as a shell would write them out."""
+    braces = BRACES.search(pattern)
+    if braces is None:
+        yield pattern
+        return
+    for choice in choices(braces[1]):
+        yield from spelled_out(pattern[: braces.start()] + choice + pattern[braces.end() :])
+
+
+def choices(inside: str) -> Iterator[str]:
+    ends = RANGE.fullmatch(inside)
+    if ends is None:
+        yield from inside.split(",")
+        return
+    first, last = ends.groups()
+    width = max(map(len, ends.groups())) if any(len(end) > 1 and end[0] == "0" for end in ends.groups()) else 0
+    step = 1 if int(first) <= int(last) else -1
+    for number in range(int(first), int(last) + step, step):
+        yield f"{number:0{width}}"
+
+
+# -- what they hold ------------------------------------------------------------------------------------
+
+
+def members_of(files: Sequence[str]) -> tuple[list[str], list[SkippedFile]]:
+    """Locations of all images, and the images in formats that are not read.
+
+    raises  InputError where an archive is broken
+    """
+    locations: list[str] = []
+    passed_over: list[SkippedFile] = []
+    for archive in files:
+        try:
+            index = index_of(archive, os.stat(archive))
+        except OSError as error:
+            raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
+        locations += [f"{archive}/{name}" for name in sorted(index.members, key=byte_order)]
+        passed_over += [not_read(f"{archive}/{name}", name) for name in sorted(index.others, key=byte_order)]
+    return locations, passed_over
+
+
+def size_and_time(archive: str, name: str) -> tuple[int, int]:
+    """Of a member: its size, and when the archive changed.
+
+    raises  OSError where it is gone
+    """
+    index = checked_index(archive, os.stat(archive))
+    if name not in index.members:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{archive}/{name}")
+    return index.members[name].size, index.modified_ns
+
+
+def read(archive: str, name: str) -> bytes:
+    """The content of a member. Every call opens the archive for itself, so that threads do not meet.
+
+    raises  Unreadable with the reason, OSError where the archive cannot be read
+    """
+    with open(archive, "rb") as file:
+        member = checked_index(archive, os.fstat(file.fileno())).members.get(name)
+        if member is None:
+            raise Unreadable(f"not in {printable(os.path.basename(archive))}")
+        if member.refused:
+            raise Unreadable(member.refused)
+        return content_of(file, member)
+
+
+def content_of(file: BinaryIO, member: Member) -> bytes:
+    broken = Unreadable("broken in the archive")
+    file.seek(member.offset)
+    if member.crc is not None:
+        header = file.read(LOCAL_HEADER.size)
+        if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+            raise broken
+        _, name, more = LOCAL_HEADER.unpack(header)
+        file.seek(name + more, os.SEEK_CUR)
+    content = file.read(member.packed)
+    if member.deflated:
+        try:
+            # A byte more than was declared tells a member that unpacks to more, without unpacking it all.
+            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.size + 1)
+        except zlib.error:
+            raise broken from None
+    if len(content) != member.size or (member.crc is not None and zlib.crc32(content) != member.crc):
+        raise broken
+    return content
+
+
+_indices: dict[str, tuple[tuple[int, ...], Index]] = {}
+_indexing = threading.Lock()
+
+
+def index_of(archive: str, status: os.stat_result) -> Index:
+    """The archive's index, read once per process and again where the file is another one.
+
+    raises  InputError where the archive is broken
+    """
+    signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    known = _indices.get(archive)
+    if known is None or known[0] != signature:
+        with _indexing:
+            known = _indices.get(archive)
+            if known is None or known[0] != signature:
+                known = _indices[archive] = signature, read_index(archive, status.st_mtime_ns)
+    return known[1]
+
+
+def checked_index(archive: str, status: os.stat_result) -> Index:
+    """raises  Unreadable where the archive is broken by now"""
+    try:
+        return index_of(archive, status)
+    except InputError as error:
+        raise Unreadable(str(error)) from error
+
+
+def read_index(archive: str, modified_ns: int) -> Index:
+    is_zip = archive.lower().endswith(".zip")
+    index = Index({}, [], modified_ns)
+    try:
+        (read_zip if is_zip else read_tar)(archive, index)
+    except BROKEN as error:
+        raise InputError(
+            f"{printable(archive)}: not a whole {'zip' if is_zip else 'tar'}: {printable(error)}",
+            hint="make or download it again" if is_zip else "make or download it again, without compression",
+        ) from error
+    return index
+
+
+def read_zip(archive: str, index: Index) -> None:
+    with zipfile.ZipFile(archive) as members:
+        for info in members.infolist():
+            name = plain(info.filename)
+            if is_image(name):
+                index.members[name] = Member(
+                    info.header_offset,
+                    info.compress_size,
+                    info.file_size,
+                    info.compress_type == zipfile.ZIP_DEFLATED,
+                    info.CRC,
+                    refused(info),
+                )
+            elif is_other_image(name):
+                index.others.append(name)
+
+
+def refused(info: zipfile.ZipInfo) -> str:
+    if info.flag_bits & ENCRYPTED:
+        return "encrypted: unpack the archive with its password"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "compressed in a rare way: repack the archive"
+    return too_large(max(info.file_size, info.compress_size))
+
+
+def too_large(size: int) -> str:
+    return f"{size / MOST:.1f} GiB, at most {MOST >> 30} GiB of an archive is read at once" if size > MOST else ""
+
+
+def read_tar(archive: str, index: Index) -> None:
+    """A hard link is another name of an earlier member."""
+    with open(archive, "rb") as file:
+        for entry in tar.entries(file):
+            name = plain(entry.name)
+            if is_image(name):
+                if entry.is_file:
+                    why = "a sparse file: unpack the archive" if entry.sparse else too_large(entry.size)
+                    index.members[name] = Member(entry.offset, entry.size, entry.size, refused=why)
+                elif entry.is_hard_link and plain(entry.target) in index.members:
+                    index.members[name] = index.members[plain(entry.target)]
+            elif is_other_image(name):
+                index.others.append(name)
+
+
+def plain(name: str) -> str:
+    """A member's name without the `./` or `/` before it."""
+    return LEADING.sub("", name, count=1) if name.startswith(("./", "/")) else name

@@ -1,0 +1,168 @@
+"""Lists of images: a text file, a table, a Parquet file; one path or address each."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from annotate.errors import ComponentMissing, InputError, printable
+from annotate.images import EXTENSIONS
+from annotate.sources import remote
+from annotate.sources.remote import is_url
+
+TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
+COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")
+SAVE_AS = "save it as `CSV UTF-8`; quote paths that hold commas"
+
+
+def is_list(file: str) -> bool:
+    return file.lower().endswith((*TEXTS, *TABLES, *PARQUET))
+
+
+def read(file: str) -> list[str]:
+    """The locations that a list names, in its order. Relative paths belong to its folder.
+
+    raises  InputError where it cannot be read, has no usable column or names an image twice,
+            ComponentMissing where it, or an address in it, needs an extra
+    """
+    remote.refuse_fetching(file)
+    folder, protocols = os.path.dirname(os.path.abspath(file)), set()
+    locations = []
+    try:
+        for _, entry in entries(file):
+            locations.append(located(entry, folder))
+            if is_url(entry):
+                protocols.add(remote.protocol_of(entry))
+    except FileNotFoundError:
+        raise InputError(f"no file {printable(file)}", hint="check the path; quote it where it has spaces") from None
+    except OSError as error:
+        raise InputError(f"{printable(file)}: {error.strerror or error}", hint="check the file") from error
+    for protocol in sorted(protocols):
+        remote.check_protocol(protocol)
+    if repeats(locations):
+        name_the_repeated(file, folder)
+    return locations
+
+
+def located(entry: str, folder: str) -> str:
+    if is_url(entry):
+        return entry
+    return os.path.normpath(entry if os.path.isabs(entry) else f"{folder}/{entry}")  # os.path.join takes a second more
+
+
+def repeats(locations: Sequence[str]) -> bool:
+    """Whether any two may be the same: by their hashes, which take a fraction of a set's memory."""
+    hashes = np.fromiter(map(hash, locations), np.int64, len(locations))
+    hashes.sort()
+    return bool((hashes[1:] == hashes[:-1]).any())
+
+
+def name_the_repeated(file: str, folder: str) -> None:
+    """Read the list once more, for the line; two names of one hash may still differ.
+
+    raises  InputError
+    """
+    first: dict[str, int] = {}
+    for line, entry in entries(file):
+        before = first.setdefault(located(entry, folder), line)
+        if before != line:
+            what = "row" if file.lower().endswith(PARQUET) else "line"
+            raise InputError(
+                f"{printable(file)}: {what} {line}: {printable(entry)} is listed twice, first in {what} {before}",
+                hint="name each image once",
+            )
+
+
+# -- one file format each ------------------------------------------------------------------------------
+
+
+def entries(file: str) -> Iterator[tuple[int, str]]:
+    """Line or row number, from one, and what it names; nothing is held in memory."""
+    name = file.lower()
+    return lines(file) if name.endswith(TEXTS) else rows(file) if name.endswith(TABLES) else parquet_rows(file)
+
+
+def lines(file: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text but blank ones and those that begin with #."""
+    with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text:
+        for number, line in enumerate(text, 1):
+            entry = line.strip()
+            if entry and not entry.startswith("#"):
+                yield number, entry
+
+
+def rows(file: str) -> Iterator[tuple[int, str]]:
+    """One column of a table with a header."""
+    shown = printable(file)
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as text:
+            first = text.readline()
+            text.seek(0)
+            # Excel writes what the country uses.
+            delimiter = "\t" if file.lower().endswith(".tsv") else max(",;\t", key=first.count)
+            reader = csv.reader(text, delimiter=delimiter)
+            header = next(reader, [])
+            if len(header) == 1 and looks_like_an_image(header[0]):
+                raise InputError(
+                    f"{shown}: begins with an image, not with a header",
+                    hint="write `path` above the images, or call the file .txt",
+                )
+            column = column_of(shown, header)
+            for row in reader:
+                if len(row) > column and row[column].strip():
+                    yield reader.line_num, row[column].strip()
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{shown}: not readable as a table in UTF-8", hint=SAVE_AS) from error
+
+
+def parquet_rows(file: str) -> Iterator[tuple[int, str]]:
+    """One column of text of a Parquet file."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ComponentMissing(
+            f"{printable(file)}: reading Parquet needs pyarrow", hint="run `pip install 'annotate-images[parquet]'`"
+        ) from error
+    try:
+        with parquet.ParquetFile(file) as table:
+            schema = table.schema_arrow
+            texts = [entry.name for entry in schema if is_text(entry.type)]
+            column = texts[column_of(printable(file), texts, among=len(schema))]
+            number = 0
+            for batch in table.iter_batches(columns=[column]):
+                for entry in batch.column(0).to_pylist():
+                    number += 1
+                    if entry and entry.strip():
+                        yield number, entry.strip()
+    except pyarrow.ArrowInvalid as error:
+        raise InputError(f"{printable(file)}: not a whole Parquet file", hint="make or download it again") from error
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a column of this Arrow type holds text, as it is or as a dictionary's."""
+    return str(getattr(kind, "value_type", kind)) in ("string", "large_string", "string_view")
+
+
+def looks_like_an_image(cell: str) -> bool:
+    return is_url(cell) or os.path.splitext(cell.strip())[1].lower() in EXTENSIONS
+
+
+def column_of(shown: str, header: Sequence[str], among: int | None = None) -> int:
+    """Which column holds the images: by its title, or the only one.
+
+    among   so many columns, where the header leaves some out
+    raises  InputError
+    """
+    titles = [title.strip().lower() for title in header]
+    named = [titles.index(name) for name in COLUMNS if name in titles]
+    if named:
+        return named[0]
+    if len(titles) == (among or 1) == 1:
+        return 0
+    listed = ", ".join(f"'{printable(title)}'" for title in header[:8]) or "no columns of text"
+    raise InputError(f"{shown}: no column 'path' among {listed}", hint=f"call it one of {', '.join(COLUMNS)}")

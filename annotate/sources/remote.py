@@ -1,0 +1,148 @@
+"""Images behind addresses: http, s3 and whatever else fsspec speaks, with the user's own credentials and settings."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from annotate.errors import ComponentMissing, InputError, printable
+from annotate.images import Unreadable
+from annotate.records import SkippedFile
+from annotate.sources.names import byte_order, is_image, is_other_image, not_read
+
+URL = re.compile(r"[A-Za-z][\w+.\-]+(?:::[\w+.\-]+)*://")
+SPELLED_OUT = re.compile(r"[!-~]+")  # an address to send as it is: a signed one must not be quoted anew
+TRIES = 3  # of an address that does not answer, or whose server fails
+TIMEOUT = 30.0  # seconds a try may take; an image takes one or two, a dead server would take for ever
+PAUSE = 0.5  # seconds before the second try, twice as many before each further one
+EXTRA = "run `pip install 'annotate-images[remote]'`"
+OURS = ("http", "https", "s3", "s3a")  # protocols of that extra
+NO_RIGHTS = ("NoCredentialsError", "PartialCredentialsError")  # of botocore, which is not imported here
+CHECK = "check the address, and the credentials in the environment"
+
+
+def is_url(location: str) -> bool:
+    return "://" in location and URL.match(location) is not None
+
+
+def fetch(url: str, tries: int = TRIES) -> bytes:
+    """What lies at an address. Timeouts, broken connections and failing servers get another try; refusals do not.
+
+    raises  Unreadable with the reason, ComponentMissing where the protocol needs a package
+    """
+    try:
+        files, path = opened(url)
+    except ValueError as error:
+        raise Unreadable(one_line(error)) from error
+    bound = {"timeout": TIMEOUT} if files.async_impl else {}
+    reason = ""
+    for attempt in range(tries):
+        if attempt:
+            time.sleep(PAUSE * 2 ** (attempt - 1))
+        try:
+            return bytes(files.cat_file(path, **bound))
+        except Exception as error:  # every protocol's package raises what it likes; one image must not end the run
+            reason, final = verdict(error, url)
+            if final:
+                raise Unreadable(reason) from error
+    raise Unreadable(f"{reason} after {tries} tries" if tries > 1 else reason)
+
+
+def find(top: str) -> tuple[list[str], list[SkippedFile]]:
+    """Addresses of all images below one, in byte order, and of those in formats that are not read; or the one alone.
+
+    raises  InputError where it cannot be listed, ComponentMissing where the protocol needs a package
+    """
+    refuse_fetching(top)
+    try:
+        files, path = opened(top)
+    except ValueError as error:
+        raise InputError(f"{printable(top)}: {one_line(error)}", hint=CHECK) from error
+    if is_image(path):
+        return [top], []
+    try:
+        files.invalidate_cache()
+        below = linked(files, path) if "http" in files.protocol else files.find(path)
+        found = [str(files.unstrip_protocol(name)) for name in below]
+    except Exception as error:  # as above
+        raise InputError(f"{printable(top)}: {verdict(error, top)[0]}", hint=CHECK) from error
+    names = {url: url.removeprefix(top) for url in sorted(found, key=byte_order)}
+    images = [url for url, name in names.items() if is_image(name)]
+    return images, [not_read(url, name) for url, name in names.items() if is_other_image(name)]
+
+
+def linked(files: Any, top: str) -> Iterator[str]:
+    """What the pages below an address link to. fsspec's own walk passes over pages that fail, and over equal names."""
+    waiting, entered = [top], {top.rstrip("/")}
+    while waiting:
+        for entry in files.ls(waiting.pop(), detail=True, timeout=TIMEOUT):
+            name = entry["name"]
+            if entry["type"] != "directory":
+                yield name
+            elif name.rstrip("/") not in entered:
+                entered.add(name.rstrip("/"))
+                waiting.append(name)
+
+
+def refuse_fetching(asked: str) -> None:
+    """raises  InputError for lists and archives that are not on this machine"""
+    if is_url(asked) and asked.lower().endswith((".txt", ".csv", ".tsv", ".parquet", ".zip", ".tar")):
+        raise InputError(
+            f"{printable(asked)}: lists and archives are read from this machine's disk alone",
+            hint="download it first; the entries of a list may be addresses",
+        )
+
+
+def check_protocol(protocol: str) -> None:
+    """raises  ComponentMissing where the protocol needs a package, InputError where nobody speaks it"""
+    try:
+        opened(f"{protocol}://", instance=False)
+    except ValueError as error:
+        raise InputError(f"{protocol}://: {one_line(error)}", hint="check the addresses in the list") from error
+
+
+def opened(url: str, *, instance: bool = True) -> tuple[Any, str]:
+    """The file system behind an address, and the address as it takes it.
+
+    raises  ComponentMissing where the protocol needs a package, ValueError where nobody speaks it
+    """
+    protocol = protocol_of(url)
+    try:
+        import fsspec
+
+        if protocol in ("http", "https"):  # whose addresses may hold what means something else to fsspec
+            return fsspec.filesystem(protocol, encoded=SPELLED_OUT.fullmatch(url) is not None), url
+        if not instance:
+            return fsspec.get_filesystem_class(protocol), url
+        files, path = fsspec.url_to_fs(url)
+        return files, str(path)
+    except ImportError as error:
+        raise ComponentMissing(
+            f"{protocol}:// needs a package that is not installed: {one_line(error)}",
+            hint=EXTRA if protocol in OURS else "install the package that it names",
+        ) from error
+
+
+def protocol_of(url: str) -> str:
+    return url.partition("://")[0].partition("::")[0].lower()
+
+
+def verdict(error: Exception, url: str) -> tuple[str, bool]:
+    """What went wrong, and whether another try would be for nothing."""
+    code = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError):
+        return ("404 Not Found" if url.lower().startswith("http") else "No such file or directory"), True
+    if isinstance(code, int) and code >= 400:
+        known = code in HTTPStatus._value2member_map_
+        return f"{code} {HTTPStatus(code).phrase if known else one_line(error)}", code < 500
+    if isinstance(error, TimeoutError):
+        return "timed out", False
+    lasting = isinstance(error, PermissionError | IsADirectoryError | ValueError | MemoryError)
+    return one_line(error), lasting or type(error).__name__ in NO_RIGHTS
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

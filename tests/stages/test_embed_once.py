@@ -1,0 +1,302 @@
+"""Never twice: interrupted, added to, renamed, cut into slices, an embedding computes each image once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import annotate
+from annotate import images
+from annotate.embedding import decoding, ledger
+from annotate.errors import InputError, MissingArtifact
+from annotate.progress import Silent
+from annotate.workspace import Workspace
+
+FILES = ("embeddings.npy", "image_paths.txt", "images.json", "skipped.json")
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "SHARD", 4)
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each image that was decoded."""
+    calls: list[int] = []
+
+    def counted(content: bytes, *, resolution: int, max_megapixels: float) -> images.Decoded:
+        calls.append(len(content))
+        return images.read_image(content, resolution=resolution, max_megapixels=max_megapixels)
+
+    monkeypatch.setattr(decoding, "read_image", counted)
+    return calls
+
+
+def stage(workspace: str) -> dict[str, bytes]:
+    return {name: (Path(workspace) / "embed" / name).read_bytes() for name in FILES}
+
+
+def whole(photos: Path, checkpoint: Path) -> dict[str, bytes]:
+    """What an uninterrupted run makes."""
+    annotate.embed(photos, model=str(checkpoint), workspace="whole", force=True)
+    return stage("whole")
+
+
+KILL = """
+import os, signal, sys
+import annotate
+from annotate import images
+from annotate.embedding import decoding, ledger
+
+ledger.SHARD = 4
+writes, moment = int(sys.argv[3]), sys.argv[4]
+write, decode = ledger.FolderStore.write, decoding.read_image
+left = [writes]
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def write_or_die(self, name, content):
+    left[0] -= 1
+    if left[0] == 0 and moment == "before":
+        die()
+    if left[0] == 0 and moment == "within":
+        os.replace = lambda *args: die()
+    write(self, name, content)
+    if left[0] == 0 and moment == "after":
+        die()
+
+def counted(content, **options):
+    with open("decodes", "a") as file:
+        file.write("x")
+    return decode(content, **options)
+
+ledger.FolderStore.write, decoding.read_image = write_or_die, counted
+annotate.embed(sys.argv[1], model=sys.argv[2], sessions=1, batch_size=4)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
+@pytest.mark.parametrize("write", [1, 4, 6])
+def test_killed_at_a_write_it_goes_on_and_ends_the_same(
+    photos: Path, checkpoint: Path, write: int, moment: str
+) -> None:
+    (photos / "red" / "broken.png").touch()
+    command = [sys.executable, "-c", KILL, str(photos), str(checkpoint)]
+    killed = subprocess.run([*command, str(write), moment], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    done = (write if moment == "after" else write - 1) // 2  # a shard is done with its second file
+    before = len(Path("decodes").read_text())
+    again = subprocess.run([*command, "0", ""], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert len(Path("decodes").read_text()) - before == 13 - 4 * done
+    assert stage("artifacts") == whole(photos, checkpoint)
+    assert not list(Path("artifacts").glob(".embed*"))
+
+
+def test_interrupted_by_the_user_it_keeps_what_is_done(
+    photos: Path, checkpoint: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = ledger.Ledger.commit
+
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+        if shard.number == 2:
+            raise KeyboardInterrupt
+        commit(self, shard, seen)
+
+    monkeypatch.setattr(ledger.Ledger, "commit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        annotate.embed(photos, model=str(checkpoint))
+    monkeypatch.setattr(ledger.Ledger, "commit", commit)
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 4
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_added_images_alone_are_embedded(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    for i in range(3):
+        Image.new("RGB", (30, 20), (90 * i, 10, 10)).save(photos / "green" / f"new{i}.png")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 3
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_a_moved_image_is_recognised_and_a_changed_one_embedded(
+    photos: Path, checkpoint: Path, decodes: list[int]
+) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    (photos / "aside").mkdir()
+    (photos / "red" / "0.png").rename(photos / "aside" / "first.png")
+    (photos / "red" / "1.png").unlink()
+    Image.new("RGB", (30, 20), "white").save(photos / "red" / "2.png")
+    decodes.clear()
+    made = annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 1
+    assert len(made.image_paths) == 11
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_images_added_during_an_interruption_do_not_undo_what_was_done(
+    photos: Path, checkpoint: Path, decodes: list[int]
+) -> None:
+    assert annotate.embed_slice(photos, 2, 2, model=str(checkpoint)) == 4
+    Image.new("RGB", (30, 20), "white").save(photos / "added.png")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 9
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_an_image_changed_during_an_interruption_is_embedded_again(
+    photos: Path, checkpoint: Path, decodes: list[int]
+) -> None:
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint))
+    Image.new("RGB", (30, 20), "white").save(photos / "red" / "2.png")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 1
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_other_settings_start_anew(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint))
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint), dtype="float16")
+    assert len(decodes) == 12
+    assert np.load("artifacts/embed/embeddings.npy").dtype == np.float16
+
+
+def test_by_force_all_is_done_again(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint), workspace="artifacts")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint), force=True)
+    assert len(decodes) == 12
+
+
+class Watcher(Silent):
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def started(self, stage: str, why: str) -> None:
+        self.ran.append(why)
+
+
+def test_only_the_skipped_are_tried_again_and_only_when_asked(
+    photos: Path, checkpoint: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mended", "broken"):
+        (photos / f"{name}.png").write_text("not an image")
+    annotate.embed(photos, model=str(checkpoint))
+    status = (photos / "mended.png").stat()
+    Image.new("RGB", (3, 3)).save(photos / "x.png")
+    content = (photos / "x.png").read_bytes()
+    (photos / "x.png").unlink()
+    # As an address that answers again: nothing on the disk has changed.
+    counted = vars(decoding)["read_image"]
+    monkeypatch.setattr(decoding, "read_image", lambda _, **options: counted(content, **options))
+    watcher = Watcher()
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint), progress=watcher)
+    assert watcher.ran == []
+    made = annotate.embed(photos, model=str(checkpoint), progress=watcher, retry_skipped=True)
+    assert watcher.ran == ["2 skipped are tried again"]
+    assert len(decodes) == 2
+    assert len(made.image_paths) == 14
+    assert (photos / "mended.png").stat() == status
+
+
+def test_slices_put_together_are_one_run(photos: Path, checkpoint: Path) -> None:
+    (photos / "blue" / "broken.png").touch()
+    for number in (3, 1, 2, 2):
+        annotate.embed_slice(photos, number, 3, model=str(checkpoint), ledger="book", workspace=f"w{number}")
+    annotate.embed(photos, model=str(checkpoint), ledger="book", workspace="merged", merge=True)
+    assert stage("merged") == whole(photos, checkpoint)
+    assert not Path("book").exists()
+
+
+def test_merging_says_what_is_missing_and_computes_nothing(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    annotate.embed_slice(photos, 1, 2, model=str(checkpoint))
+    decodes.clear()
+    with pytest.raises(MissingArtifact, match="1 of 3 shards are not done"):
+        annotate.embed(photos, model=str(checkpoint), merge=True)
+    assert not decodes
+    assert annotate.embed_slice(photos, 2, 2, model=str(checkpoint)) == 4
+    annotate.embed(photos, model=str(checkpoint), merge=True)
+    assert len(decodes) == 4
+
+
+@pytest.mark.parametrize(("number", "of"), [(0, 3), (4, 3), (1, 0)])
+def test_a_slice_that_is_none_is_refused(photos: Path, checkpoint: Path, number: int, of: int) -> None:
+    with pytest.raises(InputError, match="no slice"):
+        annotate.embed_slice(photos, number, of, model=str(checkpoint))
+
+
+def test_a_damaged_shard_is_computed_again(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint))
+    damaged = min(Path("artifacts").rglob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 4
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
+def test_nothing_is_loaded_where_nothing_is_to_be_computed(
+    photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    (photos / "red" / "0.png").unlink()
+    monkeypatch.setattr("annotate.engines.embedding.load_sessions", None)
+    assert len(annotate.embed(photos, model=str(checkpoint)).image_paths) == 11
+
+
+def test_large_lists_are_read_line_by_line(photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = annotate.embed(photos, model=str(checkpoint))
+    monkeypatch.setattr("annotate.workspace.LARGE_TEXT", 0)
+    from annotate.lines import Lines
+    from annotate.records import Embeddings
+
+    read = Workspace().read(Embeddings)
+    assert isinstance(read.image_paths, Lines)
+    assert isinstance(read.images, Lines)
+    assert read.image_paths == expected.image_paths
+    assert read.images == json.loads(Path("artifacts/embed/images.json").read_text())
+    (photos / "red" / "0.png").unlink()
+    annotate.run(photos, "out", ["red", "green"], model=str(checkpoint))
+    assert len(Workspace().read(Embeddings).images) == 11
+
+
+def test_a_full_disk_is_told_and_what_is_done_is_kept(
+    photos: Path, checkpoint: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = ledger.FolderStore.write
+    left = [3]
+
+    def full(self: ledger.FolderStore, name: str, content: bytes) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device", name)
+        write(self, name, content)
+
+    monkeypatch.setattr(ledger.FolderStore, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        annotate.embed(photos, model=str(checkpoint))
+    left[0] = 99
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 8
+    shutil.rmtree("artifacts/embed")
+    assert os.listdir("artifacts") == [".lock"]
