@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 Plant = Callable[..., Workspace]
 Blobs = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    from ray.cluster_utils import Cluster
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield str(cluster.address)
-    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def artifacts() -> dict[str, bytes]:

@@ -1,0 +1,192 @@
+"""An embedding on a Ray cluster: the driver hands out shards, workers commit them to the ledger.
+
+Encoders take shards one after another. Where there are GPUs, the cores beside them decode: an encoder asks all
+decoders for parts of its shard. Only the scheduling is Ray's; what is done is what the ledger says, so that a lost
+node costs its shards in flight and a killed driver nothing. Whoever computes a shard writes the same bytes: one that
+takes too long is handed out again, and the first to finish ends it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from annotate.embedding.decoding import Decoded, Outcome
+from annotate.embedding.ledger import Shard
+from annotate.engines.embedding import Job
+from annotate.engines.ray import connected
+from annotate.errors import AnnotateError, StorageError
+from annotate.progress import Advance
+
+PART = 64  # images that a decoder takes at a time
+PARTS_AHEAD = 2  # for each decoder
+PATIENCE = 3.0  # times the median of a shard's time, after which another worker gets it too
+AT_LEAST = 10.0  # seconds of patience
+ALONE = 120.0  # seconds without any worker, after which the run gives up
+LOOK = 0.5  # seconds between two looks at who is late
+
+
+class Decoder:
+    """A core that reads and decodes."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.known = job, job.known()
+
+    def decode(self, paths: Sequence[str], resolution: int) -> list[Outcome]:
+        decoded = self.job.decoding(resolution, self.known).ahead([Shard(0, paths)])
+        return [outcome for _, outcomes in decoded for outcome in outcomes]
+
+
+class Encoder:
+    """A GPU, or a core, that encodes; without decoders it decodes as well."""
+
+    def __init__(self, job: Job, decoders: Sequence[Any]) -> None:
+        self.job, self.decoders = job, list(decoders)
+
+    def ready(self) -> int:
+        """Load the model; how many sessions it has."""
+        sessions = self.job.load()
+        self.pipeline, self.ledger = self.job.pipeline(sessions), self.job.ledger
+        self.decoding = self.job.decoding(sessions[0].resolution, self.job.known())
+        return len(sessions)
+
+    def compute(self, shard: Shard) -> int:
+        """Commit a shard; how many images it has."""
+        decoded = self.from_decoders(shard) if self.decoders else self.decoding.ahead([shard])
+        for done, seen in self.pipeline.run(decoded, lambda count: None):
+            self.ledger.commit(done, seen)
+        return len(shard.paths)
+
+    def from_decoders(self, shard: Shard) -> Decoded:
+        yield shard, self.outcomes(shard.paths)
+
+    def outcomes(self, paths: Sequence[str]) -> Iterator[Outcome]:
+        import ray
+
+        parts = iter([paths[start : start + PART] for start in range(0, len(paths), PART)])
+        waiting: deque[tuple[Sequence[str], Any, Any]] = deque()
+        while True:
+            while self.decoders and len(waiting) < PARTS_AHEAD * len(self.decoders) and (part := next(parts, None)):
+                decoder = self.decoders[0]
+                self.decoders.append(self.decoders.pop(0))
+                waiting.append((part, decoder, decoder.decode.remote(part, self.decoding.resolution)))
+            if not waiting:
+                break
+            part, decoder, answer = waiting.popleft()
+            try:
+                yield from ray.get(answer)
+            except ray.exceptions.RayActorError:  # its node is gone: what it had is decoded here
+                self.decoders = [other for other in self.decoders if other != decoder]
+                yield from self.decoded_here(part)
+        for part in parts:
+            yield from self.decoded_here(part)
+
+    def decoded_here(self, paths: Sequence[str]) -> Iterable[Outcome]:
+        for _, outcomes in self.decoding.ahead([Shard(0, paths)]):
+            yield from outcomes
+
+
+def compute_on_cluster(
+    job: Job, shards: Sequence[Shard], address: str | None, decoders: int | None, advance: Advance
+) -> None:
+    """Have the shards committed to the ledger by the workers of a cluster.
+
+    decoders  actors that decode for the encoders; unless given, every core beside the GPUs, and none without GPUs
+    raises    ComponentMissing without Ray, InputError where there is no such cluster, StorageError where all workers
+              are gone, and what a worker raised
+    """
+    with connected(address) as ray:
+        crew = Crew(ray, job, decoders)
+        try:
+            crew.work(shards, advance)
+        finally:
+            crew.dismiss()
+
+
+class Crew:
+    """The actors, which of them are free, and who has which shard since when."""
+
+    def __init__(self, ray: Any, job: Job, decoders: int | None) -> None:
+        self.ray = ray
+        resources = ray.cluster_resources()
+        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        beside = decoders if decoders is not None else max(0, cpus - gpus) if gpus else 0
+        count = gpus or max(1, cpus - beside)
+        spread: dict[str, Any] = {"max_restarts": -1, "scheduling_strategy": "SPREAD"}
+        decoder = ray.remote(num_cpus=1, **spread)(Decoder)
+        encoder = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, **spread)(Encoder)
+        self.decoders = [decoder.remote(job) for _ in range(beside)]
+        self.encoders = [encoder.remote(job, self.decoders) for _ in range(count)]
+        self.arriving = {worker.ready.remote(): worker for worker in self.encoders}
+        self.free: list[Any] = []
+        self.busy: dict[Any, tuple[Any, Shard, float]] = {}  # answer to worker, shard and start
+        self.done: set[str] = set()
+        self.times: list[float] = []  # that shards took
+
+    def work(self, shards: Sequence[Shard], advance: Advance) -> None:
+        """Hand out all shards; return when each is in the ledger."""
+        todo, alive = deque(shards), time.monotonic()
+        while len(self.done) < len(shards):
+            self.hand_out(todo)
+            answered, _ = self.ray.wait([*self.arriving, *self.busy], num_returns=1, timeout=LOOK)
+            for answer in answered:
+                if answer in self.arriving:
+                    worker = self.arriving.pop(answer)
+                    if self.heard(answer, worker) is not None:
+                        self.free.append(worker)
+                    continue
+                worker, shard, start = self.busy.pop(answer)
+                count = self.heard(answer, worker)
+                if count is None:
+                    todo.append(shard)
+                    continue
+                self.free.append(worker)
+                self.times.append(time.monotonic() - start)
+                if shard.name not in self.done:
+                    self.done.add(shard.name)
+                    advance(count)
+            if self.busy or self.free:
+                alive = time.monotonic()
+            elif time.monotonic() - alive > ALONE:
+                raise StorageError(
+                    "no Ray worker answers",
+                    hint="run the same command again when the cluster is back: finished shards are kept",
+                )
+
+    def hand_out(self, todo: deque[Shard]) -> None:
+        """Give every free worker a shard: what is left, then what others take too long for."""
+        late = [] if todo else self.late()
+        while self.free and (todo or late):
+            shard = todo.popleft() if todo else late.pop()
+            if shard.name not in self.done:
+                worker = self.free.pop()
+                self.busy[worker.compute.remote(shard)] = (worker, shard, time.monotonic())
+
+    def late(self) -> list[Shard]:
+        """Shards under way so long that a free worker had better compute them too."""
+        if not self.times:
+            return []
+        limit = time.monotonic() - max(AT_LEAST, PATIENCE * statistics.median(self.times))
+        names = [shard.name for _, shard, _ in self.busy.values()]
+        return [shard for _, shard, start in self.busy.values() if start < limit and names.count(shard.name) == 1]
+
+    def heard(self, answer: Any, worker: Any) -> int | None:
+        """A worker's answer; None where its node is gone.
+
+        Ray starts a worker again where there is room for it; it counts when it answers.
+        """
+        try:
+            return int(self.ray.get(answer))
+        except self.ray.exceptions.RayActorError:
+            time.sleep(LOOK)
+            self.arriving[worker.ready.remote()] = worker
+            return None
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, AnnotateError) else error from error
+
+    def dismiss(self) -> None:
+        for worker in [*self.encoders, *self.decoders]:
+            self.ray.kill(worker)
