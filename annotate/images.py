@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
 # Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
 OTHER_FORMATS = frozenset(
-    ".heic .heif .jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
+    ".jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
 )
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+HEIC = frozenset({".heic", ".heif"})
+FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
 ORIENTATION_TAG = 0x0112
 JPEGS = ("JPEG", "MPO")  # MPO: what phones write, a JPEG with further pictures behind it
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
@@ -55,7 +57,7 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[SkippedFile]]:
+def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str], list[SkippedFile]]:
     """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
 
     Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
@@ -70,7 +72,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
         raise InputError(f"{printable(folder)}: a file, not a folder", hint="give the folder that holds the images")
     # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
     top = Path(os.path.abspath(folder))
-    found: list[Path] = []
+    found: list[str] = []
     unreadable: list[SkippedFile] = []
     entered: set[tuple[int, int]] = set()
     if leave_out and leave_out.exists():
@@ -94,14 +96,40 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            path = Path(entry.path)
             if is_folder(entry):
-                (linked if entry.is_symlink() else real).append(path)
-            elif path.suffix.lower() in EXTENSIONS:
-                found.append(path)
-            elif path.suffix.lower() in OTHER_FORMATS:
-                unreadable.append({"path": entry.path, "reason": f"{path.suffix} is not read: convert it to JPEG"})
-    return sorted(found, key=path_key), unreadable
+                (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif is_image(entry.name):
+                found.append(entry.path)
+            elif is_other_image(entry.name):
+                unreadable.append({"path": entry.path, "reason": not_read(entry.name)})
+    found.sort(key=os.fsencode)
+    return found, unreadable
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is one of the images that are read here."""
+    return suffix(name) in EXTENSIONS or (suffix(name) in HEIC and reads_heic())
+
+
+def is_other_image(name: str) -> bool:
+    """Whether it is an image of a format that is not read."""
+    return suffix(name) in OTHER_FORMATS | HEIC and not is_image(name)
+
+
+def not_read(name: str) -> str:
+    """The reason for leaving such an image out."""
+    extra = "pip install 'annotate-images[heic]', or " if suffix(name) in HEIC else ""
+    return f"{suffix(name)} is not read: {extra}convert it to JPEG"
+
+
+def suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+@lru_cache
+def reads_heic() -> bool:
+    """Whether the extra is installed that decodes the photos of iPhones."""
+    return find_spec("pi_heif") is not None
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -109,10 +137,6 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads in a circle
         return False
-
-
-def path_key(path: Path) -> bytes:
-    return os.fsencode(path)
 
 
 def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Decoded:
@@ -199,9 +223,13 @@ def check_budget(size: tuple[int, int], max_megapixels: float) -> None:
 
 @lru_cache
 def readable_formats() -> list[str]:
-    """The formats that this Pillow can read; old builds lack AVIF."""
+    """The formats that this Pillow can read; old builds lack AVIF, and HEIC is an extra."""
     from PIL import Image
 
+    if reads_heic():
+        import pi_heif
+
+        pi_heif.register_heif_opener()
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 

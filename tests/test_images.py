@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -37,7 +38,7 @@ def test_images_are_found_below_in_the_order_of_their_bytes(tmp_path: Path) -> N
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x" / name).touch()
     found, unreadable = find_images(tmp_path / "x")
-    relative = [path.relative_to(tmp_path / "x").as_posix() for path in found]
+    relative = [Path(path).relative_to(tmp_path / "x").as_posix() for path in found]
     assert relative == sorted(names, key=os.fsencode)
     assert unreadable == []
 
@@ -63,7 +64,7 @@ def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "b.png").touch()
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
     found, _ = find_images(tmp_path / "photos")
-    assert [path.relative_to(tmp_path / "photos").as_posix() for path in found] == ["linked/b.png", "real/a.png"]
+    assert [Path(path).relative_to(tmp_path / "photos").as_posix() for path in found] == ["linked/b.png", "real/a.png"]
 
 
 # -- decoding ------------------------------------------------------------------------------------------
@@ -146,6 +147,38 @@ def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     gradient().save(tmp_path / f"x.{suffix}")
     difference = read(tmp_path / f"x.{suffix}").astype(int) - crop(gradient())
     assert np.abs(difference).mean() < 8
+
+
+HEIC = base64.b64decode(  # a grey ramp of 64x48, encoded by libheif
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJp"
+    "bG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAADIAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAAB"
+    "AAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEA"
+    "AQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAA"
+    "FGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhp"
+    "cG1hAAAAAAAAAAEAAQWBAgMFhAAAADptZGF0AAAALigBrxOA9sbPEMb2IzwG8Rg3rvGZVkVPGEaXOyW2JbOH8IfekqHlqchK+oGxSMA="
+)
+
+
+def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif")
+    (tmp_path / "x.heic").write_bytes(HEIC)
+    assert find_images(tmp_path)[0] == [str(tmp_path / "x.heic")]
+    ramp = crop(Image.linear_gradient("L").convert("RGB").resize((64, 48)))
+    assert np.abs(read(tmp_path / "x.heic").astype(int) - ramp).mean() < 8
+
+
+def test_heic_is_named_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("annotate.images.reads_heic", lambda: False)
+    (tmp_path / "x.HEIC").write_bytes(HEIC)
+    assert find_images(tmp_path) == (
+        [],
+        [
+            {
+                "path": str(tmp_path / "x.HEIC"),
+                "reason": ".heic is not read: pip install 'annotate-images[heic]', or convert it to JPEG",
+            }
+        ],
+    )
 
 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> None:

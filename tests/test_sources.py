@@ -62,12 +62,12 @@ def listed(asked: str | Path) -> list[str]:
 def test_a_folder_is_listed_by_the_bytes_of_its_paths() -> None:
     for name in ("photos/b.jpg", "photos/a/é.png", "photos/a/z.png", "photos/B.jpg", "photos/notes.txt"):
         put(name)
-    put("photos/phone.heic")
+    put("photos/phone.cr2")
     found = sources.listing("photos")
     assert found.top == str(HERE() / "photos")
     assert listed("photos") == ["photos/B.jpg", "photos/a/z.png", "photos/a/é.png", "photos/b.jpg"]
     assert found.passed_over == [
-        {"path": str(HERE() / "photos/phone.heic"), "reason": ".heic is not read: convert it to JPEG"}
+        {"path": str(HERE() / "photos/phone.cr2"), "reason": ".cr2 is not read: convert it to JPEG"}
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_long_list_is_read_in_little_more_memory_than_its_strings() -> None:
 MEMBERS = {
     "dogs/b.png": b"b" * 1000, "cats/1.jpg": b"one", "cats/é 猫.jpg": b"two", "a b.jpg": b"three", "Z.jpg": b"",
     "cats/.hidden.jpg": b"no", ".git/x.jpg": b"no", "__MACOSX/cats/1.jpg": b"no", "notes.txt": b"no", "0.cls": b"no",
-    "cats/phone.HEIC": b"no",
+    "cats/phone.CR2": b"no",
 }  # fmt: skip
 SHOWN = ["Z.jpg", "a b.jpg", "cats/1.jpg", "cats/é 猫.jpg", "dogs/b.png"]
 
@@ -269,7 +269,7 @@ def test_an_archive_is_listed_and_read_like_a_folder(kind: str) -> None:
     top = str(HERE() / file)
     assert found.top == top
     assert found.locations == [f"{top}/{name}" for name in SHOWN]
-    assert found.passed_over == [{"path": f"{top}/cats/phone.HEIC", "reason": ".heic is not read: convert it to JPEG"}]
+    assert found.passed_over == [{"path": f"{top}/cats/phone.CR2", "reason": ".cr2 is not read: convert it to JPEG"}]
     for name in SHOWN:
         assert sources.fetch(f"{top}/{name}") == MEMBERS[name]
         assert sources.status(f"{top}/{name}") == Status(len(MEMBERS[name]), os.stat(file).st_mtime_ns)
@@ -635,7 +635,7 @@ def bucket() -> Iterator[str]:
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
         client = boto3.client("s3")
         client.create_bucket(Bucket="bucket")
-        names = ("photos/b.jpg", "photos/a b/é.png", "photos/.x/1.jpg", "photos/n.txt", "photos/p.heic", "other/c.jpg")
+        names = ("photos/b.jpg", "photos/a b/é.png", "photos/.x/1.jpg", "photos/n.txt", "photos/p.cr2", "other/c.jpg")
         for name in names:
             client.put_object(Bucket="bucket", Key=name, Body=name.encode())
         client.close()
@@ -647,7 +647,7 @@ def test_a_bucket_is_a_folder(bucket: str) -> None:
     found = sources.listing(f"{bucket}/photos/")
     assert found.top == f"{bucket}/photos/"
     assert found.locations == [f"{bucket}/photos/a b/é.png", f"{bucket}/photos/b.jpg"]
-    assert found.passed_over == [{"path": f"{bucket}/photos/p.heic", "reason": ".heic is not read: convert it to JPEG"}]
+    assert found.passed_over == [{"path": f"{bucket}/photos/p.cr2", "reason": ".cr2 is not read: convert it to JPEG"}]
     assert [sources.fetch(location) for location in found.locations] == ["photos/a b/é.png".encode(), b"photos/b.jpg"]
     with pytest.raises(Unreadable, match=r"^No such file or directory$"):
         sources.fetch(f"{bucket}/gone.jpg")

@@ -169,7 +169,7 @@ def names_from_tree(
     """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
     found, _ = find_images(top)
     root = os.path.abspath(top)
-    by_path = {os.path.relpath(path, root): path.parent.name for path in found if str(path.parent) != root}
+    by_path = {os.path.relpath(path, root): parent_name(path) for path in found if os.path.dirname(path) != root}
     names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]
     if len(images) == len(names) and None in names:
         by_digest = names_by_digest(found, images)
@@ -178,17 +178,17 @@ def names_from_tree(
     return names, max(0, len(found) - sum(name is not None for name in names))
 
 
-def names_by_digest(found: Iterable[Path], images: Sequence[ImageFacts | None]) -> dict[str, str]:
+def names_by_digest(found: Iterable[str], images: Sequence[ImageFacts | None]) -> dict[str, str]:
     """Folder name by digest, of the files whose size is that of some image; none where two folders differ."""
     sizes = {fact["size"] for fact in images if fact}
     names: dict[str, set[str]] = {}
     for path in found:
         try:
-            candidate = path.stat().st_size in sizes
+            candidate = os.stat(path).st_size in sizes
         except OSError:  # a link that leads nowhere
             continue
         if candidate:
-            names.setdefault(file_digest(path), set()).add(path.parent.name)
+            names.setdefault(file_digest(Path(path)), set()).add(os.path.basename(os.path.dirname(path)))
     return {digest: folders.pop() for digest, folders in names.items() if len(folders) == 1}
 
 

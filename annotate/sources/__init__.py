@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, printable
-from annotate.images import EXTENSIONS, Unreadable, find_images
+from annotate.images import Unreadable, find_images, is_image
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url
@@ -73,7 +73,7 @@ def found_in(asked: str, leave_out: Path | None) -> tuple[list[str], list[Skippe
             archives.refuse_compressed(asked)
             raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
     paths, closed = find_images(Path(asked), leave_out)
-    return [str(path) for path in paths], closed
+    return paths, closed
 
 
 def status(location: str) -> Status | None:
@@ -134,6 +134,6 @@ def base_of(top: str) -> str:
 def file_name(location: str) -> str:
     """A file name for a copy. What an address does not call by an image's extension becomes a .jpg."""
     name = os.path.basename(path_of(location))
-    if is_url(location) and os.path.splitext(name)[1].lower() not in EXTENSIONS:
+    if is_url(location) and not is_image(name):
         name = f"{name or 'image'}.jpg"
     return name

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import ComponentMissing, InputError, printable
-from annotate.images import EXTENSIONS
+from annotate.images import is_image
 from annotate.sources import remote
 from annotate.sources.remote import is_url
 
@@ -149,7 +149,7 @@ def is_text(kind: Any) -> bool:
 
 
 def looks_like_an_image(cell: str) -> bool:
-    return is_url(cell) or os.path.splitext(cell.strip())[1].lower() in EXTENSIONS
+    return is_url(cell) or is_image(cell.strip())
 
 
 def column_of(shown: str, header: Sequence[str], among: int | None = None) -> int:

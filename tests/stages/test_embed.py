@@ -160,9 +160,9 @@ def test_the_workspace_inside_the_images_is_not_searched(photos: Path, checkpoin
 
 
 def test_images_in_formats_that_are_not_read_are_named(photos: Path, checkpoint: Path) -> None:
-    (photos / "IMG_1.HEIC").write_bytes(b"phone")
+    (photos / "IMG_1.CR2").write_bytes(b"phone")
     watcher = Watcher()
     for _ in range(2):
         made = annotate.embed(photos, model=str(checkpoint), progress=watcher)
-    assert made.skipped == [{"path": str(photos / "IMG_1.HEIC"), "reason": ".HEIC is not read: convert it to JPEG"}]
+    assert made.skipped == [{"path": str(photos / "IMG_1.CR2"), "reason": ".cr2 is not read: convert it to JPEG"}]
     assert len(watcher.ran) == 1
