@@ -619,31 +619,20 @@ def test_lists_and_archives_behind_an_address_are_refused(end: str) -> None:
         sources.listing(f"s3://bucket/{end}")
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """An S3 server of its own with a bucket, found by the environment as s3fs finds it."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+@pytest.fixture
+def photos_there(bucket: str) -> str:
+    """The bucket, with photos in it."""
+    import fsspec
 
-    with pytest.MonkeyPatch.context() as environment:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "testing")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="bucket")
-        names = ("photos/b.jpg", "photos/a b/é.png", "photos/.x/1.jpg", "photos/n.txt", "photos/p.cr2", "other/c.jpg")
-        for name in names:
-            client.put_object(Bucket="bucket", Key=name, Body=name.encode())
-        client.close()
-        yield "s3://bucket"
-        server.stop()
+    names = ("photos/b.jpg", "photos/a b/é.png", "photos/.x/1.jpg", "photos/n.txt", "photos/p.cr2", "other/c.jpg")
+    files, _ = fsspec.url_to_fs(bucket)
+    for name in names:
+        files.pipe_file(f"{bucket}/{name}", name.encode())
+    return bucket
 
 
-def test_a_bucket_is_a_folder(bucket: str) -> None:
+def test_a_bucket_is_a_folder(photos_there: str) -> None:
+    bucket = photos_there
     found = sources.listing(f"{bucket}/photos/")
     assert found.top == f"{bucket}/photos/"
     assert found.locations == [f"{bucket}/photos/a b/é.png", f"{bucket}/photos/b.jpg"]

@@ -188,7 +188,7 @@ class RemoteStore:
             ) from error
 
     def write(self, name: str, content: bytes) -> None:
-        with self.told():
+        with self.told(reading=False):
             self.files.pipe_file(f"{self.root}/{name}", content)
 
     def read(self, name: str) -> bytes:
@@ -211,12 +211,14 @@ class RemoteStore:
             self.files.rm(self.root, recursive=True)
 
     @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """What a remote place refuses is the user's to mend."""
+    def told(self, *, reading: bool = True) -> Iterator[None]:
+        """What a remote place refuses is the user's to mend; what is to be read may be missing."""
         try:
             yield
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            if reading:
+                raise
+            raise StorageError(f"{printable(self.root)}: no such place", hint="check the address") from error
         except OSError as error:
             raise StorageError(
                 f"{printable(self.root)}: {printable(error) or type(error).__name__}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -225,6 +226,34 @@ def test_slices_put_together_are_one_run(photos: Path, checkpoint: Path) -> None
     annotate.embed(photos, model=str(checkpoint), ledger="book", workspace="merged", merge=True)
     assert stage("merged") == whole(photos, checkpoint)
     assert not Path("book").exists()
+
+
+def test_slices_meet_in_a_bucket(photos: Path, checkpoint: Path, bucket: str, decodes: list[int]) -> None:
+    for number in (2, 1):
+        annotate.embed_slice(photos, number, 2, model=str(checkpoint), ledger=f"{bucket}/book", workspace=f"w{number}")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint), ledger=f"{bucket}/book", workspace="merged", merge=True)
+    assert not decodes
+    assert stage("merged") == whole(photos, checkpoint)
+    assert not ledger.Ledger(f"{bucket}/book", "").done()
+
+
+def test_images_in_a_bucket_are_images(photos: Path, checkpoint: Path, bucket: str, decodes: list[int]) -> None:
+    import fsspec
+
+    files, _ = fsspec.url_to_fs(bucket)
+    files.put(str(photos), f"{bucket}/pictures/", recursive=True)
+    made = annotate.run(f"{bucket}/pictures/", "out", ["red", "green", "blue"], model=str(checkpoint))
+    np.testing.assert_array_equal(made.embeddings.embeddings, np.load(io.BytesIO(whole(photos, checkpoint)[FILES[0]])))
+    assert len(list(Path("out").rglob("*.png"))) >= 12
+    decodes.clear()
+    annotate.embed(f"{bucket}/pictures/", model=str(checkpoint))
+    assert not decodes
+
+
+def test_a_place_that_refuses_is_told(photos: Path, checkpoint: Path, bucket: str) -> None:
+    with pytest.raises(InputError, match="nobodys"):
+        annotate.embed(photos, model=str(checkpoint), ledger="s3://nobodys/book")
 
 
 def test_merging_says_what_is_missing_and_computes_nothing(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
