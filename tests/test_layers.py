@@ -25,7 +25,7 @@ MAY_IMPORT = {
     },
     "config": {"errors", "yamlfile"},
     "images": {"errors", "records"},
-    "sources": {"errors", "records", "images"},
+    "sources": {"errors", "records", "images", "lines"},
     "workspace": {"errors", "records", "digests", "lines"},
     "datasets": {"errors", "records", "digests", "workspace", "sources", "images"},
     "yamlfile": {"errors"},

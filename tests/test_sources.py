@@ -677,3 +677,17 @@ def test_listing_and_reading_folders_loads_no_package_of_the_extras() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
     assert lists.read("list.txt") == [str(HERE() / "a.jpg")]
+
+
+@pytest.mark.parametrize("extra", ["", "# a comment\n", "\n"])
+def test_a_large_text_list_stays_on_disk_and_says_the_same(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+    names = [f"  sub/./{i} é.jpg" for i in range(100)] + ["/abs/x.png", "https://host/a b.jpg"]
+    Path("list.txt").write_text("\n".join(names[:50]) + "\n" + extra + "\n".join(names[50:]) + "\n")
+    expected = sources.listing("list.txt")
+    monkeypatch.setattr(lists, "LARGE", 0)
+    found = sources.listing("list.txt")
+    assert isinstance(found.locations, list) == bool(extra)
+    assert found == expected
+    Path("list.txt").write_text("a.jpg\nb.jpg\n./a.jpg\n")
+    with pytest.raises(InputError, match=r"line 3: \./a\.jpg is listed twice, first in line 1"):
+        sources.listing("list.txt")

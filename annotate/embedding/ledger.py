@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -63,10 +63,31 @@ class Seen:
     logit_scale: float
 
 
-def cut(paths: Sequence[str]) -> Iterator[Shard]:
-    """The shards of these images."""
-    for number, start in enumerate(range(0, len(paths), SHARD)):
-        yield Shard(number, paths[start : start + SHARD])
+class Shards(Sequence[Shard]):
+    """Shards of these images, made when they are asked for: all of them, or those with some numbers."""
+
+    def __init__(self, paths: Sequence[str], numbers: Sequence[int] | None = None) -> None:
+        self.paths, self.size = paths, SHARD
+        self.numbers = range(-(-len(paths) // SHARD)) if numbers is None else numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Shard: ...
+    @overload
+    def __getitem__(self, index: slice) -> Shards: ...
+    def __getitem__(self, index: int | slice) -> Shard | Shards:
+        if isinstance(index, slice):
+            return Shards(self.paths, self.numbers[index])
+        number = self.numbers[index]
+        return Shard(number, self.paths[number * self.size : (number + 1) * self.size])
+
+    @property
+    def images(self) -> int:
+        """How many images they have together."""
+        last = len(self.paths) // self.size  # the shard that is not full, where there is one
+        return len(self) * self.size - (self.size - len(self.paths) % self.size if last in self.numbers else 0)
 
 
 class Store(Protocol):

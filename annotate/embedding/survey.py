@@ -31,16 +31,19 @@ class Survey:
     unchanged: bool
     skipped_before: int
 
-    def todo(self, locations: Sequence[str]) -> list[str]:
+    def todo(self, locations: Sequence[str]) -> Sequence[str]:
+        if not self.numbers.strides[0]:  # nothing is known
+            return locations
         return [locations[i] for i in np.flatnonzero(self.numbers == TO_DO).tolist()]
 
 
 def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Survey:
     """Look at every image's size and time; read again only where these differ from those of the last run."""
     locations = listing.locations
-    numbers = np.full(len(locations), TO_DO, np.int64)
+    numbers: Ints = np.broadcast_to(np.int64(TO_DO), len(locations))  # takes no memory
     failed: list[str] = []
     if len(known) or known.skipped:
+        numbers = numbers.copy()
         for i, path in enumerate(locations):
             numbers[i] = known_as(path, known)
             if path in known.skipped:

@@ -122,15 +122,15 @@ class Crew:
         self.encoders = [encoder.remote(job, self.decoders) for _ in range(count)]
         self.arriving = {worker.ready.remote(): worker for worker in self.encoders}
         self.free: list[Any] = []
-        self.busy: dict[Any, tuple[Any, Shard, float]] = {}  # answer to worker, shard and start
-        self.done: set[str] = set()
+        self.busy: dict[Any, tuple[Any, int, float]] = {}  # answer to worker, place of its shard, and start
+        self.done: set[int] = set()
         self.times: list[float] = []  # that shards took
 
     def work(self, shards: Sequence[Shard], advance: Advance) -> None:
         """Hand out all shards; return when each is in the ledger."""
-        todo, alive = deque(shards), time.monotonic()
+        todo, alive = deque(range(len(shards))), time.monotonic()
         while len(self.done) < len(shards):
-            self.hand_out(todo)
+            self.hand_out(shards, todo)
             answered, _ = self.ray.wait([*self.arriving, *self.busy], num_returns=1, timeout=LOOK)
             for answer in answered:
                 if answer in self.arriving:
@@ -138,15 +138,15 @@ class Crew:
                     if self.heard(answer, worker) is not None:
                         self.free.append(worker)
                     continue
-                worker, shard, start = self.busy.pop(answer)
+                worker, place, start = self.busy.pop(answer)
                 count = self.heard(answer, worker)
                 if count is None:
-                    todo.append(shard)
+                    todo.append(place)
                     continue
                 self.free.append(worker)
                 self.times.append(time.monotonic() - start)
-                if shard.name not in self.done:
-                    self.done.add(shard.name)
+                if place not in self.done:
+                    self.done.add(place)
                     advance(count)
             if self.busy or self.free:
                 alive = time.monotonic()
@@ -156,22 +156,22 @@ class Crew:
                     hint="run the same command again when the cluster is back: finished shards are kept",
                 )
 
-    def hand_out(self, todo: deque[Shard]) -> None:
+    def hand_out(self, shards: Sequence[Shard], todo: deque[int]) -> None:
         """Give every free worker a shard: what is left, then what others take too long for."""
         late = [] if todo else self.late()
         while self.free and (todo or late):
-            shard = todo.popleft() if todo else late.pop()
-            if shard.name not in self.done:
+            place = todo.popleft() if todo else late.pop()
+            if place not in self.done:
                 worker = self.free.pop()
-                self.busy[worker.compute.remote(shard)] = (worker, shard, time.monotonic())
+                self.busy[worker.compute.remote(shards[place])] = (worker, place, time.monotonic())
 
-    def late(self) -> list[Shard]:
+    def late(self) -> list[int]:
         """Shards under way so long that a free worker had better compute them too."""
         if not self.times:
             return []
         limit = time.monotonic() - max(AT_LEAST, PATIENCE * statistics.median(self.times))
-        names = [shard.name for _, shard, _ in self.busy.values()]
-        return [shard for _, shard, start in self.busy.values() if start < limit and names.count(shard.name) == 1]
+        places = [place for _, place, _ in self.busy.values()]
+        return [place for _, place, start in self.busy.values() if start < limit and places.count(place) == 1]
 
     def heard(self, answer: Any, worker: Any) -> int | None:
         """A worker's answer; None where its node is gone.

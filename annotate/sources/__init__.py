@@ -61,7 +61,7 @@ def listing(images: str | Path, leave_out: Path | None = None) -> Listing:
     return Listing(asked if is_url(asked) else os.path.abspath(asked), locations, passed_over)
 
 
-def found_in(asked: str, leave_out: Path | None) -> tuple[list[str], list[SkippedFile]]:
+def found_in(asked: str, leave_out: Path | None) -> tuple[Sequence[str], list[SkippedFile]]:
     if is_url(asked):
         return remote.find(asked)
     if not os.path.isdir(asked):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.images import is_image
+from annotate.lines import Lines
 from annotate.sources import remote
 from annotate.sources.remote import is_url
 
 TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
 COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")
+LARGE = 1 << 26  # bytes
 SAVE_AS = "save it as `CSV UTF-8`; quote paths that hold commas"
 
 
@@ -23,20 +26,23 @@ def is_list(file: str) -> bool:
     return file.lower().endswith((*TEXTS, *TABLES, *PARQUET))
 
 
-def read(file: str) -> list[str]:
+def read(file: str) -> Sequence[str]:
     """The locations that a list names, in its order. Relative paths belong to its folder.
+
+    A large text file without comments and blank lines stays on disk.
 
     raises  InputError where it cannot be read, has no usable column or names an image twice,
             ComponentMissing where it, or an address in it, needs an extra
     """
     remote.refuse_fetching(file)
-    folder, protocols = os.path.dirname(os.path.abspath(file)), set()
-    locations = []
+    folder, protocols = os.path.dirname(os.path.abspath(file)), set[str]()
+    locations: Sequence[str] = []
     try:
-        for _, entry in entries(file):
-            locations.append(located(entry, folder))
-            if is_url(entry):
-                protocols.add(remote.protocol_of(entry))
+        if file.lower().endswith(TEXTS) and os.path.getsize(file) > LARGE and is_plain(file):
+            locations = Lines(Path(file), lambda line: located(text_of(line), folder))
+        else:
+            locations = [located(entry, folder) for _, entry in entries(file)]
+        protocols = {remote.protocol_of(location) for location in locations if "://" in location and is_url(location)}
     except FileNotFoundError:
         raise InputError(f"no file {printable(file)}", hint="check the path; quote it where it has spaces") from None
     except OSError as error:
@@ -46,6 +52,24 @@ def read(file: str) -> list[str]:
     if repeats(locations):
         name_the_repeated(file, folder)
     return locations
+
+
+def is_plain(file: str) -> bool:
+    """Whether each line of a text names an image."""
+    with open(file, "rb") as text:
+        if text.read(3) == b"\xef\xbb\xbf":  # the mark of an encoding, as Windows writes it
+            return False
+        text.seek(0)
+        line = b"\n"
+        for line in text:
+            start = line.lstrip()
+            if not start or start.startswith(b"#"):
+                return False
+        return line.endswith(b"\n")
+
+
+def text_of(line: bytes) -> str:
+    return line.decode("utf-8", "surrogateescape").strip()
 
 
 def located(entry: str, folder: str) -> str:

@@ -16,7 +16,7 @@ from annotate.config import Config, EmbedSettings, Settings
 from annotate.digests import content_digest
 from annotate.embedding.assembly import Assembly
 from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen, Shard, cut
+from annotate.embedding.ledger import Seen, Shard, Shards
 from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here
@@ -49,7 +49,7 @@ class Work:
     plan: Plan
     known: Known
     seen: Survey
-    shards: Sequence[Shard]
+    shards: Shards
     job: Job
     root: Path
 
@@ -148,7 +148,7 @@ def embed_slice(
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
     compute(replace(work, shards=mine), progress)
-    return sum(len(shard.paths) for shard in mine)
+    return mine.images
 
 
 def prepare(
@@ -179,7 +179,7 @@ def prepare(
         place=settings.embed.ledger or str(root / LEDGER),
         key=content_digest([VERSION, configured]),
     )
-    return Work(found, settings, source, plan, known, seen, list(cut(seen.todo(found.locations))), job, root)
+    return Work(found, settings, source, plan, known, seen, Shards(seen.todo(found.locations)), job, root)
 
 
 def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skipped: bool = False) -> None:
@@ -189,11 +189,16 @@ def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skippe
     """
     ledger = work.job.ledger
     done = ledger.done()
-    todo = []
-    for shard in work.shards:
-        seen = ledger.read(shard.name) if shard.name in done else None
-        if not seen or not stands(seen) or (retry_skipped and seen.skipped):
-            todo.append(shard)
+    todo, stale = work.shards, set[str]()
+    if done:
+        left = []
+        for shard in work.shards:
+            seen = ledger.read(shard.name) if shard.name in done else None
+            if not seen or not stands(seen) or (retry_skipped and seen.skipped):
+                left.append(shard.number)
+                stale |= {shard.name} & done
+            done.discard(shard.name)
+        todo = Shards(work.shards.paths, left)
     if not todo:
         return
     if merge:
@@ -201,21 +206,20 @@ def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skippe
             f"{len(todo):,} of {len(work.shards):,} shards are not done, or their images have changed",
             hint="run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
         )
-    # Shards that were cut otherwise, or of which some images have changed.
-    others = done - {shard.name for shard in work.shards} | done & {shard.name for shard in todo}
-    job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
-    total, engine = sum(len(shard.paths) for shard in work.shards), work.settings.engine
+    others = sorted(done | stale)  # cut otherwise, before images came or went; or some of their images have changed
+    job = replace(work.job, others=tuple(others), root=str(work.root) if len(work.known) else None)
+    total, engine = work.shards.images, work.settings.engine
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
         with progress.steps("embedding", total, "images") as advance:
-            advance(total - sum(len(shard.paths) for shard in todo))
+            advance(total - todo.images)
             compute_on_cluster(job, todo, engine.address, engine.decoders, advance)
         return
     with progress.bytes(f"weights of {work.source.name}") as report:
         sessions = job.load(report)
     with progress.steps("embedding", total, "images") as advance:
-        advance(total - sum(len(shard.paths) for shard in todo))
+        advance(total - todo.images)
         compute_here(job, todo, sessions, advance)
 
 

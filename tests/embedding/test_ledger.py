@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotate.embedding import ledger
-from annotate.embedding.ledger import Ledger, Seen, Shard, cut
+from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
 from annotate.records import ImageFacts
 
 KEY = "a" * 64
@@ -71,7 +71,12 @@ def test_a_cleared_ledger_leaves_nothing(tmp_path: Path) -> None:
 def test_shards_are_the_images_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "SHARD", 4)
     paths = [str(i) for i in range(10)]
-    shards = list(cut(paths))
+    shards = list(Shards(paths))
     assert [len(shard.paths) for shard in shards] == [4, 4, 2]
     assert [path for shard in shards for path in shard.paths] == paths
     assert [shard.number for shard in shards] == [0, 1, 2]
+    assert Shards(paths).images == 10
+    assert [shard.number for shard in Shards(paths)[1::2]] == [1]
+    assert (Shards(paths)[1::2].images, Shards(paths)[::2].images, Shards(paths, [2]).images) == (4, 6, 2)
+    assert Shards(paths[:8]).images == 8
+    assert len(Shards([])) == Shards([]).images == 0

@@ -13,7 +13,7 @@ from annotate import images
 from annotate.embedding import decoding, ledger
 from annotate.embedding.decoding import Decoding
 from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen, cut
+from annotate.embedding.ledger import Seen, Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder
 from annotate.errors import InputError
@@ -29,7 +29,7 @@ def run(
     known: Known | None = None,
     dtype: str = "float32",
 ) -> list[Seen]:
-    decoded = Decoding(sessions[0].resolution, 10, known or Known(), workers).ahead(cut(paths))
+    decoded = Decoding(sessions[0].resolution, 10, known or Known(), workers).ahead(Shards(paths))
     steps = Pipeline(sessions, batch_size=batch_size, dtype=dtype)
     return [seen for _, seen in steps.run(decoded, lambda count: None)]
 
