@@ -1,9 +1,20 @@
-"""Images per second and agreement of `tiny` and a ViT-B/32, in float32 and in the precision that `auto` takes.
+"""Images per second of `embed` on a CPU, beside the plain loop, a DataLoader, and the model alone.
 
-The ViT-B/32 has random weights: its speed is that of the published one. All variants run in turn in one
-process, on the same JPEG files, decoding included; the median of the rounds is shown.
+    plain loop   one process as the original pipeline: Pillow decodes all of an image, makes it RGB and resizes it;
+                 batches of 32 are decoded, then encoded in float32 with PyTorch's own number of threads
+    DataLoader   as clip-retrieval: the same decoding in a worker process per core, whose float32 tensors the main
+                 process encodes in our precision with PyTorch's own number of threads
+    ours         annotate.embedding, from files to rows
+    model alone  on random tensors in our precision and as many single-threaded sessions as ours: no way is faster
+    one session  the same with all threads in one batch at a time, for comparison
 
-    python -m benchmarks.embed [--images 256] [--size 640x480] [--rounds 3]
+A machine's speed drifts: the images are cut into chunks, and on each chunk all take their turn, the model alone before
+and after ours. A ratio to the model alone is that of ours to the mean of its neighbours, the median of the chunks;
+other figures are images by seconds over all chunks. The files lie in the page cache. A ViT-B/32 has random weights:
+its speed is that of the published one.
+
+    python -m benchmarks.embed [--images 2000] [--size 500x375] [--model ViT-B/32] [--rounds 1]
+    python -m benchmarks.embed --images 300 --size 4000x3000 --model tiny
 """
 
 from __future__ import annotations
@@ -12,60 +23,229 @@ import argparse
 import statistics
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from annotate import encoders
 from annotate.config import EmbedSettings
-from annotate.encoders import Encoder, openai
+from annotate.embedding.decoding import Decoding
+from annotate.embedding.known import Known
+from annotate.embedding.ledger import cut
+from annotate.embedding.pipeline import Pipeline
+from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
 from annotate.images import find_images
 from annotate.kernels.vectors import Floats
-from annotate.progress import Silent
-from annotate.stages.embed import embed_all
+from benchmarks import plain
+from benchmarks.machine import described
+
+BATCH = EmbedSettings().batch_size
+WAYS = ("plain loop", "DataLoader", "ours", "model alone", "one session")
+BARS = {  # least ratios that we hold ourselves to: where the model takes the time, and where decoding does
+    ("ViT-B/32", False): {"plain loop": 3.0, "model alone": 0.85},
+    ("tiny", True): {"plain loop": 4.0},
+}
+LARGE = 2000  # pixels of a long side
+
+Rows = dict[str, Floats]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--size", default="640x480")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--size", default="500x375", help="WIDTHxHEIGHT, or several with commas between them")
+    parser.add_argument("--model", default="ViT-B/32", choices=("ViT-B/32", "tiny"))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--chunks", type=int, default=4)
+    parser.add_argument("--plain", type=int, default=256, help="images for the plain loop, the first of each chunk")
     options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
+    sizes = [(int(width), int(height)) for width, height in (size.split("x") for size in options.size.split(","))]
     with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder), options.images, width, height)
-        paths, _ = find_images(Path(folder))
-        variants = {
-            (name, precision): variant(name, precision)
-            for name in ("tiny", "ViT-B/32")
-            for precision in ("float32", "auto")
-        }
-        rates: dict[tuple[str, str], list[float]] = {key: [] for key in variants}
-        rows: dict[tuple[str, str], Floats] = {}
+        write_photos(Path(folder), options.images, sizes)
+        paths = [str(path) for path in find_images(Path(folder))[0]]
+        megabytes = sum(Path(path).stat().st_size for path in paths) / 1e6
+        race = Race(variant(options.model, "float32"), variant(options.model, "auto"))
+        race.warm_up(paths[:BATCH])
+        chunks = chunked(paths, options.chunks)
         for _ in range(options.rounds):
-            for key, encoder in variants.items():
-                start = time.perf_counter()
-                rows[key], *_ = embed_all(paths, encoder, EmbedSettings(), Silent())
-                rates[key].append(len(paths) / (time.perf_counter() - start))
-        print(f"{options.images} JPEG files of {options.size}, batches of 32, median of {options.rounds}")
-        for key, encoder in variants.items():
-            name, _ = key
-            cosine = float((rows[key] * rows[name, "float32"]).sum(axis=1).min())
-            rate = statistics.median(rates[key])
-            print(f"{name:9} {encoder.precision:9} {rate:8.1f} images/s   least cosine to float32 {cosine:.5f}")
-        base = statistics.median(rates["ViT-B/32", "auto"])
-        print(f"tiny is {statistics.median(rates['tiny', 'auto']) / base:.1f} times as fast as ViT-B/32 (both auto)")
+            for chunk in chunks:
+                race.run(chunk, chunk[: -(-options.plain // len(chunks))])
+    print(f"{options.images:,} JPEG files of {options.size}, {megabytes:.0f} MB; {options.model}, batches of {BATCH}")
+    print(described())
+    race.show(BARS.get((options.model, min(max(size) for size in sizes) >= LARGE), {}))
 
 
-def write_photos(folder: Path, count: int, width: int, height: int) -> None:
-    """Smooth colours with noise: they compress and decode about as photos do."""
-    rng = np.random.default_rng(0)
-    for i in range(count):
+class Race:
+    """All ways in turn.
+
+    spent  images and seconds of each way, an entry for each chunk
+    """
+
+    def __init__(self, exact: Encoder, encoder: Encoder) -> None:
+        self.exact, self.encoder = exact, encoder
+        self.sessions = [encoder] * cores()  # as `load_sessions` has it
+        self.decoding = Decoding(encoder.resolution, EmbedSettings().max_megapixels, Known())
+        self.pipeline = Pipeline(self.sessions, batch_size=BATCH, dtype="float32")
+        self.spent: dict[str, list[tuple[int, float]]] = {way: [] for way in WAYS}
+        self.cosines: list[float] = []
+
+    def warm_up(self, paths: Sequence[str]) -> None:
+        """What is loaded or compiled at the first use is not measured."""
+        self.plain_loop(paths)
+        self.data_loader(paths)
+        self.ours(paths)
+        self.model_alone(len(self.sessions), 1)
+        self.one_session(1)
+
+    def run(self, paths: Sequence[str], few: Sequence[str]) -> None:
+        batches = -(-len(paths) // BATCH)
+        self.timed("model alone", batches * BATCH, lambda: self.model_alone(batches, len(self.sessions)))
+        rows: Rows = self.timed("ours", len(paths), lambda: self.ours(paths))
+        self.timed("model alone", batches * BATCH, lambda: self.model_alone(batches, len(self.sessions)))
+        expected: Rows = self.timed("plain loop", len(few), lambda: self.plain_loop(few))
+        self.timed("DataLoader", len(paths), lambda: self.data_loader(paths))
+        fewer = max(1, batches // 4)
+        self.timed("one session", fewer * BATCH, lambda: self.one_session(fewer))
+        self.cosines += [float(rows[path] @ expected[path]) for path in few]
+
+    def timed(self, way: str, count: int, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        made = work()
+        self.spent[way].append((count, time.perf_counter() - start))
+        return made
+
+    def ours(self, paths: Sequence[str]) -> Rows:
+        rows: Rows = {}
+        for _, seen in self.pipeline.run(self.decoding.ahead(cut(paths)), lambda count: None):
+            rows.update(zip(seen.paths, seen.rows, strict=True))
+        return rows
+
+    def plain_loop(self, paths: Sequence[str]) -> Rows:
+        rows: Rows = {}
+        for batch in in_batches(paths):
+            crops = plain.read_files(batch, self.exact.resolution)
+            rows.update(zip(batch, self.exact.encode_images(crops), strict=True))
+        return rows
+
+    def data_loader(self, paths: Sequence[str]) -> None:
+        from torch.utils.data import DataLoader
+
+        photos: Any = Photos(paths, self.encoder.resolution)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a process with threads forks; every training loop does
+            for batch in DataLoader(photos, batch_size=BATCH, num_workers=cores()):
+                encode(self.encoder, batch)
+
+    def model_alone(self, batches: int, sessions: int) -> None:
+        batch = random_batch(self.encoder.resolution)
+        with threads_kept(), ThreadPoolExecutor(sessions, initializer=one_thread) as pool:
+            list(pool.map(lambda _: encode(self.encoder, batch), range(batches)))
+
+    def one_session(self, batches: int) -> None:
+        batch = random_batch(self.encoder.resolution)
+        for _ in range(batches):
+            encode(self.encoder, batch)
+
+    def show(self, bars: Mapping[str, float]) -> None:
+        for way in WAYS:
+            each = [count / seconds for count, seconds in self.spent[way]]
+            precision = (self.exact if way == "plain loop" else self.encoder).precision
+            images = sum(count for count, _ in self.spent[way])
+            print(
+                f"{way:12} {precision:9} {self.rate(way):9.1f} images/s   of {images:,};"
+                f" {min(each):.1f} to {max(each):.1f} by turns"
+            )
+        shares = self.shares()
+        ratios = {way: self.rate("ours") / self.rate(way) for way in ("plain loop", "DataLoader")}
+        ratios["model alone"] = statistics.median(shares)
+        for way, ratio in ratios.items():
+            bar = f"   bar {bars[way]:g}: {'met' if ratio >= bars[way] else 'MISSED'}" if way in bars else ""
+            print(f"ours / {way:12} {ratio:6.2f}{bar}")
+        print(f"shares of the model alone, by chunk: {', '.join(f'{share:.2f}' for share in shares)}")
+        print(
+            f"cosine of ours ({self.encoder.precision}) to the plain loop's rows (float32): "
+            f"median {statistics.median(self.cosines):.5f}, least {min(self.cosines):.5f} of {len(self.cosines):,}"
+        )
+
+    def rate(self, way: str) -> float:
+        return sum(count for count, _ in self.spent[way]) / sum(seconds for _, seconds in self.spent[way])
+
+    def shares(self) -> list[float]:
+        """Speed of ours on each chunk, over that of the model alone just before and after."""
+        alone = [count / seconds for count, seconds in self.spent["model alone"]]
+        ours = [count / seconds for count, seconds in self.spent["ours"]]
+        return [rate / statistics.mean(alone[2 * i : 2 * i + 2]) for i, rate in enumerate(ours)]
+
+
+class Photos:
+    """A dataset as clip-retrieval's: item i is image i as the float32 tensor (3, R, R) that CLIP takes."""
+
+    def __init__(self, paths: Sequence[str], resolution: int) -> None:
+        self.paths, self.resolution = paths, resolution
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+
+        pixels = plain.read(Path(self.paths[index]).read_bytes(), self.resolution)
+        scaled = (pixels.astype(np.float32) / 255 - openai.MEAN) / openai.STD
+        return torch.from_numpy(scaled).permute(2, 0, 1).contiguous()
+
+
+def encode(encoder: Any, batch: Any) -> Floats:
+    """(B, 3, R, R) float32 tensors to rows: the model without the preprocessing that `encode_images` begins with."""
+    import torch
+
+    half = encoder.precision == "bfloat16"
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        rows: Floats = openai.unit_rows(encoder.model.encode_image(batch))
+    return rows
+
+
+def random_batch(resolution: int) -> Any:
+    """Laid out in memory as ours are, channels last."""
+    import torch
+
+    return torch.randn(BATCH, resolution, resolution, 3).permute(0, 3, 1, 2)
+
+
+def in_batches(paths: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (paths[start : start + BATCH] for start in range(0, len(paths), BATCH))
+
+
+def chunked(paths: Sequence[str], count: int) -> list[Sequence[str]]:
+    """About as many chunks, all but the last of whole batches, a multiple of the cores: each has an end to wait for."""
+    turn = BATCH * cores()
+    size = max(1, -(-len(paths) // (turn * count))) * turn
+    return [paths[start : start + size] for start in range(0, len(paths), size)]
+
+
+def write_photos(folder: Path, count: int, sizes: Sequence[tuple[int, int]]) -> None:
+    """Smooth colours with noise: they compress and decode about as photos do.
+
+    sizes  (width, height), taken in turn
+    """
+    grain = {
+        (width, height): np.random.default_rng(1).normal(0, 6, (height, width, 1)).astype(np.float32)
+        for width, height in sizes
+    }
+
+    def write(i: int) -> None:
+        rng, (width, height) = np.random.default_rng(i), sizes[i % len(sizes)]
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        noise = rng.normal(0, 6, (height, width, 1))
+        noise = np.roll(grain[width, height], rng.integers(0, height), axis=0)
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)) + noise
         Image.fromarray(np.clip(smooth, 0, 255).astype(np.uint8)).save(folder / f"{i:05}.jpg", quality=85)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(write, range(count)))
 
 
 def variant(name: str, precision: str) -> Encoder:
