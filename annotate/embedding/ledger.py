@@ -83,6 +83,12 @@ class Shards(Sequence[Shard]):
         number = self.numbers[index]
         return Shard(number, self.paths[number * self.size : (number + 1) * self.size])
 
+    def has(self, name: str) -> bool:
+        """Whether a shard of this name is one of them, were they all."""
+        start = name.partition("-")[0]
+        number = int(start) if start.isdigit() else len(self.paths)
+        return number * self.size < len(self.paths) and Shards(self.paths)[number].name == name
+
     @property
     def images(self) -> int:
         """How many images they have together."""

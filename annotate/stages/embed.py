@@ -82,7 +82,7 @@ def embed(
         def make() -> Embeddings:
             nonlocal digest
             shutil.rmtree(made, ignore_errors=True)
-            compute(work, progress, merge=merge, retry_skipped=retry_skipped)
+            compute(work, work.shards, progress, merge=merge, retry_skipped=retry_skipped)
             made.mkdir()
             model = model_of(work)
             assembly = Assembly(made, model["dimensions"], work.settings.embed.dtype)
@@ -147,7 +147,7 @@ def embed_slice(
     work = prepare(workspace, images, config)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
-    compute(replace(work, shards=mine), progress)
+    compute(work, mine, progress)
     return mine.images
 
 
@@ -182,33 +182,29 @@ def prepare(
     return Work(found, settings, source, plan, known, seen, Shards(seen.todo(found.locations)), job, root)
 
 
-def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skipped: bool = False) -> None:
-    """Commit every shard to the ledger that is not there yet.
+def compute(
+    work: Work, shards: Shards, progress: Progress, *, merge: bool = False, retry_skipped: bool = False
+) -> None:
+    """Commit those of the work's shards to the ledger that are not there yet.
 
     raises  MissingArtifact where shards are missing that were only to be merged
     """
-    ledger = work.job.ledger
-    done = ledger.done()
-    todo, stale = work.shards, set[str]()
-    if done:
-        left = []
-        for shard in work.shards:
-            seen = ledger.read(shard.name) if shard.name in done else None
-            if not seen or not stands(seen) or (retry_skipped and seen.skipped):
-                left.append(shard.number)
-                stale |= {shard.name} & done
-            done.discard(shard.name)
-        todo = Shards(work.shards.paths, left)
+    done = work.job.ledger.done()
+    todo = Shards(shards.paths, [shard.number for shard in shards if not finished(work, shard, done, retry_skipped)])
     if not todo:
         return
     if merge:
         raise MissingArtifact(
-            f"{len(todo):,} of {len(work.shards):,} shards are not done, or their images have changed",
+            f"{len(todo):,} of {len(shards):,} shards are not done, or their images have changed",
             hint="run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
         )
-    others = sorted(done | stale)  # cut otherwise, before images came or went; or some of their images have changed
-    job = replace(work.job, others=tuple(others), root=str(work.root) if len(work.known) else None)
-    total, engine = work.shards.images, work.settings.engine
+    total, engine = shards.images, work.settings.engine
+    if todo.images < total:
+        progress.note({"message": f"{total - todo.images:,} of {total:,} images are done already", "hint": ""})
+    # What other shards know: cut before images came or went, or before some of theirs changed.
+    again = {shard.name for shard in todo if shard.name in done} if done else set()
+    others = again | {name for name in done if not work.shards.has(name)}
+    job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -221,6 +217,12 @@ def compute(work: Work, progress: Progress, *, merge: bool = False, retry_skippe
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, sessions, advance)
+
+
+def finished(work: Work, shard: Shard, done: set[str], retry_skipped: bool) -> bool:
+    """Whether a shard is in the ledger, and its images are still those."""
+    seen = work.job.ledger.read(shard.name) if done and shard.name in done else None
+    return seen is not None and stands(seen) and not (retry_skipped and seen.skipped)
 
 
 def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:

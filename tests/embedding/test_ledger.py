@@ -79,4 +79,7 @@ def test_shards_are_the_images_in_order(monkeypatch: pytest.MonkeyPatch) -> None
     assert [shard.number for shard in Shards(paths)[1::2]] == [1]
     assert (Shards(paths)[1::2].images, Shards(paths)[::2].images, Shards(paths, [2]).images) == (4, 6, 2)
     assert Shards(paths[:8]).images == 8
+    assert Shards(paths).has(shards[2].name)
+    assert not Shards(paths[1:]).has(shards[2].name)
+    assert not Shards(paths[:8]).has(shards[2].name)
     assert len(Shards([])) == Shards([]).images == 0

@@ -82,7 +82,7 @@ def test_what_is_known_is_not_decoded_again(many: list[str], means: Means, monke
         return images.read_image(content, resolution=resolution, max_megapixels=max_megapixels)
 
     monkeypatch.setattr(decoding, "read_image", counted)
-    os.rename(many[3], many[3].replace("03", "moved"))
+    os.rename(many[3], many[3].replace("03.png", "moved.png"))
     Image.new("RGB", (12, 10), "white").save(many[5])
     paths = sorted(str(path) for path in Path(many[0]).parent.iterdir())
     [after] = run(paths, [means], known=Known([before]))
