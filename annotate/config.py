@@ -44,7 +44,12 @@ def knob(
 @dataclass(frozen=True)
 class EmbedSettings:
     model: str = knob("ViT-B/32", "encoder: one of OpenAI's nine, `tiny`, or the path of a checkpoint")
-    batch_size: int = knob(32, "images per forward pass; part of what makes the same bytes", low=1, high=65536)
+    batch_size: int | None = knob(
+        None,
+        "images per forward pass, part of what makes the same bytes; 32 on a CPU and 256 on a GPU unless given",
+        low=1,
+        high=65536,
+    )
     device: str = knob("auto", "auto takes CUDA, then MPS, then CPU", choices=("auto", "cuda", "mps", "cpu"))
     precision: str = knob("auto", "auto is half precision where the hardware has it", choices=("auto", "float32"))
     max_megapixels: float = knob(100.0, "megapixels; larger images are skipped before they are decoded", above=0)

@@ -97,6 +97,9 @@ def json_text(path: str | Path) -> str:
 
 
 def brief(value: object) -> str:
+    """A setting on part of a line; None is what is chosen for the user."""
+    if value is None:
+        return "auto"
     text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -50,7 +50,7 @@ def test_auto_follows_the_number_of_images(n: int, method: str) -> None:
         ("refine.iterations", 0, "out of bounds", "it must be between 1 and 1000"),
         ("refine.text_weight_end", 1.5, "out of bounds", "between 0 and 1"),
         ("refine.method", "dinamic", "no 'dinamic'", "did you mean 'dynamic'?"),
-        ("embed.batch_size", None, "no value", "it is 32"),
+        ("embed.device", None, "no value", "it is auto"),
         ("organize.splits", "70,20,20", "70+20+20 is 110, not 100", ""),
         ("organize.splits", "50,50", "not three percentages", ""),
         ("organize.splits", "a,b,c", "not a list of percentages", ""),

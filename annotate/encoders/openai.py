@@ -49,15 +49,17 @@ class OpenAIClip:
         self.logit_scale = float(self.model.logit_scale.detach().exp())
         self.tokenizer = Tokenizer(int(self.model.vocab_size))
         self._half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(precision)
-        if device == "cpu":
-            self.model.visual.to(memory_format=torch.channels_last)
+        self.model.visual.to(memory_format=torch.channels_last)
 
     def encode_images(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(B, R, R, 3) uint8 crops to (B, D) float32 unit rows."""
         import torch
 
         mean, std = torch.from_numpy(MEAN).to(self.device), torch.from_numpy(STD).to(self.device)
-        channels_last = torch.from_numpy(pixels).to(self.device).float().div_(255).sub_(mean).div_(std)
+        crops = torch.from_numpy(pixels)
+        if mean.is_cuda:  # copied without waiting, while the last batch is still at work
+            crops = crops.pin_memory()
+        channels_last = crops.to(self.device, non_blocking=True).float().div_(255).sub_(mean).div_(std)
         batch = channels_last.permute(0, 3, 1, 2)  # (B, 3, R, R)
         with (
             torch.inference_mode(),

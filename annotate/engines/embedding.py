@@ -24,7 +24,7 @@ class Job:
 
     source, device, precision         the encoder
     sessions, workers                 batches at once, and threads that decode; None chooses by the machine
-    batch_size, max_megapixels, dtype as in the settings
+    batch_size, max_megapixels, dtype as in the settings; the batch by the device where it is None
     place, key                        of the ledger
     others                            finished shards that are not to be computed, but whose images are known
     root                              the workspace, where the last run's rows can be used again
@@ -35,7 +35,7 @@ class Job:
     precision: str
     sessions: int | None
     workers: int | None
-    batch_size: int
+    batch_size: int | None
     max_megapixels: float
     dtype: str
     place: str
@@ -65,7 +65,8 @@ class Job:
         return Decoding(resolution, self.max_megapixels, known, self.workers)
 
     def pipeline(self, sessions: Sequence[Encoder]) -> Pipeline:
-        return Pipeline(sessions, batch_size=self.batch_size, dtype=self.dtype)
+        usual = 32 if sessions[0].device == "cpu" else 256
+        return Pipeline(sessions, batch_size=self.batch_size or usual, dtype=self.dtype)
 
 
 def compute_here(job: Job, shards: Sequence[Shard], sessions: Sequence[Encoder], advance: Advance) -> None:

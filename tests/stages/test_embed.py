@@ -71,7 +71,7 @@ def test_a_second_run_does_nothing_and_a_third_says_why(photos: Path, checkpoint
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
     assert watcher.ran == [("embed", "first run")]
     annotate.embed(photos, model=str(checkpoint), batch_size=8, progress=watcher)
-    assert watcher.ran[1:] == [("embed", "stale: batch_size changed: 32 to 8")]
+    assert watcher.ran[1:] == [("embed", "stale: batch_size changed: auto to 8")]
 
 
 @pytest.mark.parametrize("change", ["new", "gone", "edited", "renamed", "mended", "touched"])
