@@ -79,7 +79,9 @@ Model = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.", show_default=False)]
 Precision = Annotated[str | None, typer.Option(help="auto or float32.", show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Images per forward pass (default: 32, on a GPU 256).", show_default=False)]
+BatchSize = Annotated[
+    int | None, typer.Option(help="Images per forward pass (default: 32, on a GPU 256).", show_default=False)
+]
 Prompts = Annotated[
     str | None,
     typer.Option(help="auto, digits, sign-language, photo, clip7, or a YAML file.", show_default=False),
@@ -650,7 +652,7 @@ def main() -> NoReturn:
         display.fail(error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        display.say("interrupted; finished stages are kept, run the same command to go on")
+        display.say("interrupted; what is done is kept, run the same command to go on")
         sys.exit(130)
     except BrokenPipeError:
         silence_stdout()

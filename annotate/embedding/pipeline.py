@@ -115,6 +115,7 @@ class Pipeline:
                             advance(1)
                         while batches and batches[0].rows.done():
                             finish()
+                            yield from landed()
                     if crops:
                         start(flight, crops)
                     flight.decoded = True

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from PIL import Image
 
 from annotate import images
 from annotate.embedding import decoding, ledger
-from annotate.embedding.decoding import Decoding
+from annotate.embedding.decoding import Decoding, Outcome
 from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen, Shards
+from annotate.embedding.ledger import Seen, Shard, Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder
 from annotate.errors import InputError
@@ -90,6 +91,28 @@ def test_what_is_known_is_not_decoded_again(many: list[str], means: Means, monke
     np.testing.assert_array_equal(after.rows[-1], before.rows[3])
     assert after.images[-1] == before.images[3]
     np.testing.assert_array_equal(after.rows, run(paths, [means])[0].rows)
+
+
+def test_a_shard_lands_before_the_next_is_decoded(
+    many: list[str], means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a kill would cost two."""
+    monkeypatch.setattr(ledger, "SHARD", 20)
+    taken: list[str] = []
+    landed: list[int] = []
+
+    def watched(outcomes: Iterator[Outcome], shard: Shard) -> Iterator[Outcome]:
+        for path, outcome in zip(shard.paths, outcomes, strict=True):
+            taken.append(path)
+            time.sleep(0.01)
+            yield outcome
+
+    decoded = Decoding(means.resolution, 10, Known(), 1).ahead(Shards(many))
+    steps = Pipeline([means], batch_size=4, dtype="float32")
+    for _ in steps.run(((shard, watched(outcomes, shard)) for shard, outcomes in decoded), lambda count: None):
+        landed.append(len(taken))
+    assert landed[0] < 30
+    assert landed[1] < 50
 
 
 class Cramped(Means):
