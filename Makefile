@@ -10,7 +10,7 @@ BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
 
-.PHONY: help setup demo test check lint types licences bench bench-tiny bench-refinement bench-clusters docs dataset wheel clean
+.PHONY: help setup demo test check lint types licences bench bench-embed torture bench-tiny bench-refinement bench-clusters docs dataset wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -46,11 +46,21 @@ types: setup
 licences: setup
 	$(BIN)/python -m pytest tests/test_licences.py
 
-bench: setup
+bench: setup bench-embed
 	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.refinement
 	$(BIN)/python -m benchmarks.dynamic --write
+
+bench-embed: setup
+	$(BIN)/python -m benchmarks.embed
+	$(BIN)/python -m benchmarks.embed --images 300 --size 4000x3000 --model tiny
+	$(BIN)/python -m benchmarks.fidelity --data "$(DATA)"
+
+# What takes longest and breaks most: kills at every instant, much more than fits in memory.
+torture: setup
+	$(BIN)/python -m benchmarks.interrupted
+	$(BIN)/python -m benchmarks.flat
+	$(BIN)/python -m pytest tests/engines
 
 # The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
 # (benchmarks/cases.py).

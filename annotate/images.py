@@ -37,6 +37,7 @@ FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
 ORIENTATION_TAG = 0x0112
 JPEGS = ("JPEG", "MPO")  # MPO: what phones write, a JPEG with further pictures behind it
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
+TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
 MAX_ASPECT = 16  # beyond this the long side is cut before resizing: the crop shows its middle alone
 
 
@@ -149,10 +150,10 @@ def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Dec
     if not content:
         raise Unreadable("empty file")
     pixels, (width, height), orientation = decode(content, side=resolution, max_megapixels=max_megapixels)
+    crop = square(pixels, resolution, whole=(height, width), orientation=orientation)
     if orientation >= 5:
         width, height = height, width
-    upright_pixels = np.ascontiguousarray(upright(pixels, orientation))
-    return Decoded(square(upright_pixels, resolution), orientation, width, height)
+    return Decoded(crop, orientation, width, height)
 
 
 def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Image:
@@ -300,28 +301,45 @@ def eight_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.rint(np.clip(wide / full, 0, 1) * 255).astype(np.uint8)
 
 
-def square(pixels: Pixels, resolution: int) -> Pixels:
+def square(pixels: Pixels, resolution: int, *, whole: tuple[int, int] | None = None, orientation: int = 1) -> Pixels:
     """CLIP's crop: bicubic to the short side, then the centre. (H, W, 3) to (R, R, 3) uint8.
 
     Resized by PyTorch's antialiased kernel for bytes, which follows Pillow's to a few levels of 255 at worst and is
     four times as fast; rounding and cropping are torchvision's.
+
+    whole        height and width of the image where `pixels` are a reduced decode of it, by eighths
+    orientation  EXIF's, to be applied
     """
     import torch
 
     height, width, _ = pixels.shape
+    full_h, full_w = whole or (height, width)
+    # What is left of the last row and column of a reduced decode counts: 206.25 rows come as 207.
+    true_h, true_w = full_h * eighths(height, full_h) / 8, full_w * eighths(width, full_w) / 8
     short = min(width, height)
     if max(width, height) > MAX_ASPECT * short:
         keep_w, keep_h = min(width, MAX_ASPECT * short), min(height, MAX_ASPECT * short)
         left, top = (width - keep_w) // 2, (height - keep_h) // 2
         pixels = np.ascontiguousarray(pixels[top : top + keep_h, left : left + keep_w])
-        height, width, _ = pixels.shape
-    if width <= height:
-        new_h, new_w = int(resolution * height / width), resolution
+        full_h, full_w = height, width = keep_h, keep_w
+        true_h, true_w = float(keep_h), float(keep_w)
+    if full_w <= full_h:
+        new_h, new_w = int(resolution * full_h / full_w), resolution
     else:
-        new_h, new_w = resolution, int(resolution * width / height)
+        new_h, new_w = resolution, int(resolution * full_w / full_h)
     if (new_h, new_w) != (height, width):
         planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
-        resized = torch.nn.functional.interpolate(planes, (new_h, new_w), mode="bicubic", antialias=True)
+        scale = (new_h + TINY) / true_h, (new_w + TINY) / true_w
+        resized = torch.nn.functional.interpolate(
+            planes, scale_factor=scale, recompute_scale_factor=False, mode="bicubic", antialias=True
+        )
         pixels = resized[0].permute(1, 2, 0).numpy()
-    left, top = round((new_w - resolution) / 2), round((new_h - resolution) / 2)
+    pixels = upright(pixels, orientation)
+    height, width, _ = pixels.shape
+    left, top = round((width - resolution) / 2), round((height - resolution) / 2)
     return pixels[top : top + resolution, left : left + resolution]
+
+
+def eighths(reduced: int, full: int) -> int:
+    """At how many eighths of its side an image was decoded; what is left over was rounded up."""
+    return 8 if reduced >= full else 8 * reduced // full

@@ -33,18 +33,17 @@ import numpy as np
 from PIL import Image
 
 from annotate import encoders
-from annotate.config import EmbedSettings
 from annotate.embedding.decoding import Decoding
 from annotate.embedding.known import Known
-from annotate.embedding.ledger import cut
+from annotate.embedding.ledger import Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
+from annotate.engines.embedding import CPU_BATCH as BATCH
 from annotate.images import find_images
 from annotate.kernels.vectors import Floats
 from benchmarks import plain
 from benchmarks.machine import described
 
-BATCH = EmbedSettings().batch_size
 WAYS = ("plain loop", "DataLoader", "ours", "model alone", "one session")
 BARS = {  # least ratios that we hold ourselves to: where the model takes the time, and where decoding does
     ("ViT-B/32", False): {"plain loop": 3.0, "model alone": 0.85},
@@ -121,7 +120,7 @@ class Race:
 
     def ours(self, paths: Sequence[str]) -> Rows:
         rows: Rows = {}
-        for _, seen in self.pipeline.run(self.decoding.ahead(cut(paths)), lambda count: None):
+        for _, seen in self.pipeline.run(self.decoding.ahead(Shards(paths)), lambda count: None):
             rows.update(zip(seen.paths, seen.rows, strict=True))
         return rows
 

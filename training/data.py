@@ -19,7 +19,7 @@ import render
 from concepts import canonical
 from PIL import Image
 
-from annotate.images import exif_orientation, rgb_on_white, square, upright
+from annotate.images import exif_orientation, rgb_on_white, square
 
 RESOLUTION = 96  # pixels, the input of the encoder that ships
 DRAWING_SEED = 7
@@ -73,8 +73,7 @@ def split_of(path: str) -> int:
 
 def fit(image: Image.Image, side: int) -> np.ndarray:
     """The crop that the encoder sees, (side, side, 3) uint8: `annotate`'s own preprocessing."""
-    pixels = upright(np.array(rgb_on_white(image)), exif_orientation(image))
-    return square(np.ascontiguousarray(pixels), side)
+    return square(np.array(rgb_on_white(image)), side, orientation=exif_orientation(image))
 
 
 def members(data: Path, name: str) -> list[tuple[str, str, int]]:

@@ -14,9 +14,8 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -111,7 +110,9 @@ class Store(Protocol):
 
     def names(self) -> set[str]: ...
 
-    def clear(self) -> None: ...
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget files, and the place when it is empty."""
+        ...
 
 
 class Ledger:
@@ -158,9 +159,11 @@ class Ledger:
         del record["rows"]
         return Seen(rows=self.store.rows(f"{name}.npy"), **record)
 
-    def clear(self) -> None:
-        """Forget all; the shards have become an artifact."""
-        self.store.clear()
+    def forget(self, shards: Iterable[Shard]) -> None:
+        """These shards have become an artifact, or are not wanted. Others may share the place: theirs stay."""
+        there = self.store.names()
+        names = [f"{shard.name}{end}" for shard in shards for end in (".json", ".npy")] if there else []
+        self.store.remove([name for name in names if name in there])
 
 
 class FolderStore:
@@ -195,9 +198,11 @@ class FolderStore:
         except FileNotFoundError:
             return set()
 
-    def clear(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
+            self.folder.rmdir()
             self.folder.parent.rmdir()  # the last of its ledgers
 
 
@@ -233,9 +238,10 @@ class RemoteStore:
             except FileNotFoundError:
                 return set()
 
-    def clear(self) -> None:
+    def remove(self, names: Sequence[str]) -> None:
         with self.told(), contextlib.suppress(FileNotFoundError):
-            self.files.rm(self.root, recursive=True)
+            if names:
+                self.files.rm([f"{self.root}/{name}" for name in names])
 
     @contextlib.contextmanager
     def told(self, *, reading: bool = True) -> Iterator[None]:

@@ -50,9 +50,9 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Su
                 failed.append(path)
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
     unchanged = (
-        np.array_equal(numbers[numbers != SKIPPED], np.arange(len(known)))
+        len(known) > 0
+        and np.array_equal(numbers[numbers != SKIPPED], np.arange(len(known)))
         and {*failed, *(row["path"] for row in listing.passed_over)} == known.skipped.keys()
-        and len(known) > 0
     )
     return Survey(numbers, unchanged, len(failed))
 

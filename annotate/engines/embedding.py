@@ -17,6 +17,8 @@ from annotate.progress import Advance
 from annotate.records import Embeddings
 from annotate.workspace import Workspace
 
+CPU_BATCH, GPU_BATCH = 32, 256  # images; a GPU is not busy with fewer
+
 
 @dataclass(frozen=True)
 class Job:
@@ -65,7 +67,7 @@ class Job:
         return Decoding(resolution, self.max_megapixels, known, self.workers)
 
     def pipeline(self, sessions: Sequence[Encoder]) -> Pipeline:
-        usual = 32 if sessions[0].device == "cpu" else 256
+        usual = CPU_BATCH if sessions[0].device == "cpu" else GPU_BATCH
         return Pipeline(sessions, batch_size=self.batch_size or usual, dtype=self.dtype)
 
 

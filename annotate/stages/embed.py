@@ -75,7 +75,7 @@ def embed(
     with workspace.lock():
         work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
         if force and not merge:
-            work.job.ledger.clear()
+            forget(work)
         made, ran_on = workspace.root / MADE, dict[str, Any]()
         digest = ""
 
@@ -117,7 +117,7 @@ def embed(
             )
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        work.job.ledger.clear()
+        forget(work)
         where = path_of(work.source)
         if record.model["path"] != where:  # the same checkpoint has moved; the texts will look for it
             record = replace(record, model={**record.model, "path": where})
@@ -217,6 +217,14 @@ def compute(
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, sessions, advance)
+
+
+def forget(work: Work) -> None:
+    """Empty the ledger: the workspace's own of all that it holds, one that others may use of what is ours."""
+    if work.settings.embed.ledger:
+        work.job.ledger.forget(work.shards)
+    else:
+        shutil.rmtree(work.root / LEDGER, ignore_errors=True)
 
 
 def finished(work: Work, shard: Shard, done: set[str], retry_skipped: bool) -> bool:

@@ -60,10 +60,13 @@ def test_a_damaged_shard_counts_as_not_done(tmp_path: Path, suffix: str, damage:
     assert book.read(shard.name) is None
 
 
-def test_a_cleared_ledger_leaves_nothing(tmp_path: Path) -> None:
-    book, shard = Ledger(str(tmp_path / "x"), KEY), Shard(0, ["a"])
-    book.commit(shard, seen_of(shard))
-    book.clear()
+def test_forgotten_shards_leave_nothing_and_others_stay(tmp_path: Path) -> None:
+    book, shard, other = Ledger(str(tmp_path / "x"), KEY), Shard(0, ["a"]), Shard(0, ["b"])
+    for each in (shard, other):
+        book.commit(each, seen_of(each))
+    book.forget([shard, Shard(1, ["c"])])
+    assert book.done() == {other.name}
+    book.forget([other])
     assert not list(tmp_path.iterdir())
     assert not book.done()
 

@@ -19,6 +19,7 @@ import annotate
 from annotate.embedding import ledger
 from annotate.engines import fleet
 from annotate.errors import InputError
+from annotate.stages import embed as stage
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings(
@@ -40,7 +41,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "pictures"
 
 
-def stage(workspace: str) -> dict[str, bytes]:
+def files(workspace: str) -> dict[str, bytes]:
     return {name: (Path(workspace) / "embed" / name).read_bytes() for name in FILES}
 
 
@@ -55,7 +56,7 @@ def embed(pictures: Path, checkpoint: Path, cluster: Any, **settings: Any) -> No
 
 def same_as_one_process(pictures: Path, checkpoint: Path) -> bool:
     annotate.embed(pictures, model=str(checkpoint), workspace="here")
-    return stage("there") == stage("here")
+    return files("there") == files("here")
 
 
 def records(folder: Path) -> int:
@@ -119,14 +120,15 @@ def test_a_killed_driver_costs_nothing_that_is_done(pictures: Path, checkpoint: 
     time.sleep(1)  # until its workers are gone, too
     done = {path: path.stat().st_mtime_ns for path in Path("there").rglob("*.json")}
     assert 3 <= len(done) < SHARDS
-    clear, kept = ledger.Ledger.clear, dict[Path, int]()
+    kept: dict[Path, int] = {}
+    forget = stage.forget
 
-    def look_first(book: ledger.Ledger) -> None:
+    def look_first(work: stage.Work) -> None:
         kept.update({path: path.stat().st_mtime_ns for path in done})
-        clear(book)
+        forget(work)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger.Ledger, "clear", look_first)
+        patch.setattr(stage, "forget", look_first)
         embed(pictures, checkpoint, cluster)
     assert kept == done
     assert same_as_one_process(pictures, checkpoint)
