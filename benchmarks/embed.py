@@ -33,6 +33,7 @@ import numpy as np
 from PIL import Image
 
 from annotate import encoders
+from annotate.config import EmbedSettings
 from annotate.embedding.decoding import Decoding
 from annotate.embedding.known import Known
 from annotate.embedding.ledger import Shards
