@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -255,6 +256,10 @@ def embed(
             "text.prompts": prompts,
         },
     )
+    if shard and (merge or force or retry_skipped):
+        raise InputError(
+            "a slice computes what is missing", hint="leave out --shard, or --merge, --force and --retry-skipped"
+        )
     if shard:
         number, of = slice_from(shard)
         count = annotate.embed_slice(
@@ -653,7 +658,8 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         display.say("interrupted; what is done is kept, run the same command to go on")
-        sys.exit(130)
+        sys.stdout.flush()
+        os._exit(130)  # threads that wait for a server that does not answer would keep us
     except BrokenPipeError:
         silence_stdout()
         sys.exit(0)

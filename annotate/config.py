@@ -48,7 +48,7 @@ class EmbedSettings:
         None,
         "images per forward pass, part of what makes the same bytes; 32 on a CPU and 256 on a GPU unless given",
         low=1,
-        high=65536,
+        high=1024,
     )
     device: str = knob("auto", "auto takes CUDA, then MPS, then CPU", choices=("auto", "cuda", "mps", "cpu"))
     precision: str = knob("auto", "auto is half precision where the hardware has it", choices=("auto", "float32"))

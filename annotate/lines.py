@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ class Lines(Sequence[T], Generic[T]):
         place, left_out = self._places[first // STRIDE], first % STRIDE
         wanted, kept = stop - start, b""
         while wanted:
-            chunk = os.pread(self._file, CHUNK if wanted > STRIDE else CHUNK >> 5, place)
+            chunk = read_at(self._file, CHUNK if wanted > STRIDE else CHUNK >> 5, place)
             if not chunk:
                 raise ValueError(f"{self.path}: shorter than it was")
             place += len(chunk)
@@ -82,10 +83,22 @@ class Lines(Sequence[T], Generic[T]):
             left_out = max(0, left_out - len(whole))
 
 
+SEEKING = threading.Lock()
+
+
+def read_at(file: int, count: int, place: int) -> bytes:
+    """Bytes from some place of an open file; threads may read at once."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, place)
+    with SEEKING:  # Windows
+        os.lseek(file, place, os.SEEK_SET)
+        return os.read(file, count)
+
+
 def line_ends(file: int) -> Iterator[int]:
     """Places just behind each line feed of an open file."""
     place = 0
-    while chunk := os.pread(file, CHUNK, place):
+    while chunk := read_at(file, CHUNK, place):
         found = chunk.find(b"\n")
         while found >= 0:
             yield place + found + 1

@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "yamlfile": {"errors"},
     "metadata": {"errors", "records", "kernels"},
     "kernels": {"kernels"},
-    "engines": {"engines", "kernels", "errors", "embedding", "encoders", "progress", "records", "workspace"},
+    "engines": {
+        "engines", "kernels", "errors", "embedding", "encoders", "progress", "records", "workspace", "digests",
+    },
     "reports": {"reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress"},
     "encoders": {"encoders", "errors", "digests"},
     "demo": {"workspace", "errors"},

@@ -47,6 +47,8 @@ class Assembly:
         computed  the shards of those to do, in order
         """
         fresh = self._outcomes(computed)
+        if (numbers >= 0).any():
+            self.ran_on |= set(known.ran_on.split(" and ")) - {""}
         with (
             open(self.folder / "embeddings.npy", "wb") as rows,
             open(self.folder / "image_paths.txt", "wb") as paths,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -33,7 +33,8 @@ class Crop:
 
 
 Outcome = Crop | Found | SkippedFile
-Decoded = Iterator[tuple[Shard, Iterator[Outcome]]]  # the outcomes of a shard are to be taken before the next shard
+# The outcomes of a shard are to be taken before the next shard is asked for.
+Decoded = Generator[tuple[Shard, Iterator[Outcome]], None, None]
 
 
 @dataclass(frozen=True)
@@ -57,31 +58,32 @@ class Decoding:
         first = next(remaining, None)
         if first is None:
             return
-        workers = self.workers or self.threads_for(first.paths[0])
+        workers = self.workers or self.threads_for(first.paths)
         todo = ((shard, path) for shard in itertools.chain([first], remaining) for path in shard.paths)
         waiting: deque[tuple[Shard, Future[Outcome]]] = deque()
-        with own_pixel_budget(), ThreadPoolExecutor(workers, "decode", initializer=one_thread) as pool:
+        pool = ThreadPoolExecutor(workers, "decode", initializer=one_thread)
 
-            def submit(count: int) -> None:
-                for shard, path in itertools.islice(todo, count):
-                    waiting.append((shard, pool.submit(self.outcome, path)))
+        def submit(count: int) -> None:
+            for shard, path in itertools.islice(todo, count):
+                waiting.append((shard, pool.submit(self.outcome, path)))
 
-            def outcomes(count: int) -> Iterator[Outcome]:
-                for _ in range(count):
-                    outcome = waiting.popleft()[1].result()
-                    submit(1)
-                    yield outcome
+        def outcomes(count: int) -> Iterator[Outcome]:
+            for _ in range(count):
+                outcome = waiting.popleft()[1].result()
+                submit(1)
+                yield outcome
 
-            try:
+        try:
+            with own_pixel_budget():
                 submit(AHEAD + 2 * workers)
                 while waiting:
                     shard = waiting[0][0]
                     yield shard, outcomes(len(shard.paths))
-            finally:
-                pool.shutdown(cancel_futures=True)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for a server that does not answer
 
-    def threads_for(self, path: str) -> int:
-        return min(MOST_WORKERS, cores()) if sources.is_local(path) else WAITING_WORKERS
+    def threads_for(self, paths: Sequence[str]) -> int:
+        return WAITING_WORKERS if any(map(sources.is_url, paths)) else min(MOST_WORKERS, cores())
 
     def outcome(self, path: str) -> Outcome:
         """Read a file once: its digest, its facts, and its crop, or its row where these bytes are known."""
@@ -90,9 +92,9 @@ class Decoding:
             status = sources.status(path)
             if status:
                 skipped["size"], skipped["modified_ns"] = status.size, status.modified_ns
-                before = self.known.at(path)
-                if before >= 0 and self.known.unchanged(before, status.size, status.modified_ns):
-                    return self.known.found(before)
+                found = self.known.found_at(path, status.size, status.modified_ns)
+                if found:
+                    return found
             content = sources.fetch(path)
             skipped["digest"] = hashlib.sha256(content).hexdigest()
             facts: ImageFacts = {
@@ -101,9 +103,8 @@ class Decoding:
                 "digest": skipped["digest"],
             }
             alike = self.known.like(facts["digest"])
-            if alike >= 0:
-                found = self.known.found(alike)
-                return Found({**found.facts, **facts}, found.row)
+            if alike:
+                return Found({**alike.facts, **facts}, alike.row)
             image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
             facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
             return Crop(facts, image.pixels)
@@ -111,4 +112,6 @@ class Decoding:
             skipped["reason"] = error.strerror or "cannot be read"
         except Unreadable as reason:
             skipped["reason"] = str(reason)
+        except MemoryError:
+            skipped["reason"] = "not enough memory to read it"
         return skipped

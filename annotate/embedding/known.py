@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from annotate.embedding.ledger import Seen
+from annotate.embedding.ledger import Ledger, Seen
 from annotate.records import Embeddings, ImageFacts, Ints, SkippedFile
+
+CHUNK = 1 << 14  # images looked at together
 
 
 @dataclass(frozen=True)
@@ -20,30 +23,45 @@ class Found:
     row: npt.NDArray[np.floating]
 
 
+class Filed:
+    """A finished shard of a ledger, read when it is asked for: thousands of them take neither memory nor open files."""
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        self.ledger, self.name = ledger, name
+
+    def seen(self) -> Seen | None:
+        """None where it has gone since."""
+        return self.ledger.remembered(self.name)
+
+
 class Known:
     """Images of earlier runs with the same weights and settings, n in all; number i is one of them.
 
-    40 bytes of memory for each; facts and rows stay where they are until they are asked for.
+    48 bytes of memory for each; facts and rows stay where they are until they are asked for.
     """
 
-    def __init__(self, earlier: Sequence[Embeddings | Seen] = ()) -> None:
-        self.parts = [part if isinstance(part, Seen) else seen_of(part) for part in earlier]
-        self._starts = np.cumsum([0, *(len(part.paths) for part in self.parts)])
-        self.skipped: dict[str, SkippedFile] = {row["path"]: row for part in self.parts for row in part.skipped}
-        self._paths = Index(np.array([hash(path) for part in self.parts for path in part.paths], np.int64))
-        facts = np.array(
-            [
-                (fact["size"], fact["modified_ns"], start_of(fact["digest"]))
-                for part in self.parts
-                for fact in part.images
-            ],
-            np.int64,
-        ).reshape(-1, 3)
-        self._size, self._modified = facts[:, 0].copy(), facts[:, 1].copy()
-        self._contents = Index(facts[:, 2])
+    def __init__(self, earlier: Sequence[Seen | Filed] = ()) -> None:
+        self.parts = list(earlier)
+        self.skipped: dict[str, SkippedFile] = {}
+        starts, columns = [0], [np.zeros((4, 0), np.int64)]
+        for part in earlier:
+            seen = part.seen() if isinstance(part, Filed) else part
+            count = len(seen.paths) if seen else 0
+            starts.append(starts[-1] + count)
+            if seen:
+                self.skipped |= {row["path"]: row for row in seen.skipped}
+                columns += columns_of(seen)
+        self._starts = np.array(starts)
+        paths, self._size, self._modified, contents = np.concatenate(columns, axis=1)
+        self._paths, self._contents = Index(paths), Index(contents)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def ran_on(self) -> str:
+        """On what the rows of the last run were computed."""
+        return self.parts[0].ran_on if self.parts and isinstance(self.parts[0], Seen) else ""
 
     def at(self, path: str) -> int:
         """The image that was at this path, or -1."""
@@ -52,33 +70,51 @@ class Known:
     def unchanged(self, number: int, size: int, modified_ns: int) -> bool:
         return bool(self._size[number] == size and self._modified[number] == modified_ns)
 
-    def like(self, digest: str) -> int:
-        """An image of these very bytes, or -1."""
-        alike = self._contents.find(start_of(digest))
-        return next((int(number) for number in alike if self.facts(int(number))["digest"] == digest), -1)
+    def facts(self, number: int) -> ImageFacts | None:
+        seen, row = self._place(number)
+        return seen.images[row] if seen and row < len(seen.images) else None
 
-    def facts(self, number: int) -> ImageFacts:
-        part, row = self._place(number)
-        return part.images[row]
+    def found_at(self, path: str, size: int, modified_ns: int) -> Found | None:
+        """The image that was at this path, if it is still that one."""
+        number = self.at(path)
+        if number < 0 or not self.unchanged(number, size, modified_ns):
+            return None
+        seen, row = self._place(number)
+        same = seen and row < len(seen.paths) and seen.paths[row] == path
+        return Found(seen.images[row], seen.rows[row]) if seen and same else None
 
-    def found(self, number: int) -> Found:
-        part, row = self._place(number)
-        return Found(part.images[row], part.rows[row])
+    def like(self, digest: str) -> Found | None:
+        """An image of these very bytes."""
+        for number in self._contents.find(start_of(digest)).tolist():
+            seen, row = self._place(number)
+            if seen and row < len(seen.images) and seen.images[row]["digest"] == digest:
+                return Found(seen.images[row], seen.rows[row])
+        return None
 
     def all_found(self, numbers: Sequence[int]) -> list[Found]:
-        """The same of many; those that lie close to each other are read at once."""
+        """Images of the first part, the last run; those that lie close to each other are read at once."""
         if not len(numbers):
             return []
+        last_run = self.parts[0]
+        assert isinstance(last_run, Seen)
         first, last = min(numbers), max(numbers)
-        part, start = self._place(first)
-        if part is not self._place(last)[0] or last - first > 4 * len(numbers):
-            return [self.found(number) for number in numbers]
-        facts, rows = part.images[start : start + last - first + 1], part.rows[start : start + last - first + 1]
+        if last - first > 4 * len(numbers):
+            return [Found(last_run.images[number], last_run.rows[number]) for number in numbers]
+        facts, rows = last_run.images[first : last + 1], last_run.rows[first : last + 1]
         return [Found(facts[number - first], rows[number - first]) for number in numbers]
 
-    def _place(self, number: int) -> tuple[Seen, int]:
-        part = int(np.searchsorted(self._starts, number, "right")) - 1
-        return self.parts[part], number - int(self._starts[part])
+    def _place(self, number: int) -> tuple[Seen | None, int]:
+        place = int(np.searchsorted(self._starts, number, "right")) - 1
+        part = self.parts[place]
+        return part.seen() if isinstance(part, Filed) else part, number - int(self._starts[place])
+
+
+def columns_of(seen: Seen) -> Iterator[Ints]:
+    """What is looked up, (4, n) by thousands of images: hash of the path, size, time, start of the digest."""
+    rows = zip(seen.paths, seen.images, strict=True)
+    while block := list(itertools.islice(rows, CHUNK)):
+        looked_up = [(hash(path), fact["size"], fact["modified_ns"], start_of(fact["digest"])) for path, fact in block]
+        yield np.array(looked_up, np.int64).T
 
 
 class Index:

@@ -14,8 +14,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -26,7 +28,11 @@ from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
 from annotate.records import ImageFacts, Rows, SkippedFile
 
+REMEMBERED = 8  # shards that are kept in memory after they were read
 SHARD = 1024  # images; whole batches of any power of two
+
+UMASK = os.umask(0o077)
+os.umask(UMASK)
 
 
 @dataclass(frozen=True)
@@ -104,15 +110,9 @@ class Store(Protocol):
         """raises  FileNotFoundError"""
         ...
 
-    def rows(self, name: str) -> Rows:
-        """The array in a .npy file, mapped where it can be."""
-        ...
-
     def names(self) -> set[str]: ...
 
-    def remove(self, names: Sequence[str]) -> None:
-        """Forget files, and the place when it is empty."""
-        ...
+    def clear(self) -> None: ...
 
 
 class Ledger:
@@ -125,6 +125,8 @@ class Ledger:
     def __init__(self, place: str, key: str) -> None:
         self.place, self.key = place, key
         address = f"{place.rstrip('/')}/{key[:16]}"
+        self._last: dict[str, Seen | None] = {}
+        self._lock = threading.Lock()
         self.store: Store = RemoteStore(address) if "://" in place else FolderStore(Path(address))
 
     def done(self) -> set[str]:
@@ -155,15 +157,21 @@ class Ledger:
                 return None
         except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
             return None
-        del content
-        del record["rows"]
-        return Seen(rows=self.store.rows(f"{name}.npy"), **record)
+        record["rows"] = np.load(io.BytesIO(content), allow_pickle=False)
+        return Seen(**record)
 
-    def forget(self, shards: Iterable[Shard]) -> None:
-        """These shards have become an artifact, or are not wanted. Others may share the place: theirs stay."""
-        there = self.store.names()
-        names = [f"{shard.name}{end}" for shard in shards for end in (".json", ".npy")] if there else []
-        self.store.remove([name for name in names if name in there])
+    def remembered(self, name: str) -> Seen | None:
+        """The same; the last few are not read again."""
+        with self._lock:
+            if name not in self._last:
+                self._last[name] = self.read(name)
+                while len(self._last) > REMEMBERED:
+                    del self._last[next(iter(self._last))]
+            return self._last[name]
+
+    def clear(self) -> None:
+        """Forget all; the shards have become an artifact."""
+        self.store.clear()
 
 
 class FolderStore:
@@ -180,6 +188,7 @@ class FolderStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(beside, 0o666 & ~UMASK)  # other users' slices are to be put together too
             os.replace(beside, self.folder / name)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -189,21 +198,17 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
 
-    def rows(self, name: str) -> Rows:
-        return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-
     def names(self) -> set[str]:
         try:
             return set(os.listdir(self.folder))
         except FileNotFoundError:
             return set()
 
-    def remove(self, names: Sequence[str]) -> None:
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            self.folder.rmdir()
-            self.folder.parent.rmdir()  # the last of its ledgers
+            self.folder.parent.rmdir()  # the last of its settings
+            self.folder.parent.parent.rmdir()  # the last of its images
 
 
 class RemoteStore:
@@ -227,9 +232,6 @@ class RemoteStore:
         with self.told():
             return bytes(self.files.cat_file(f"{self.root}/{name}"))
 
-    def rows(self, name: str) -> Rows:
-        return np.load(io.BytesIO(self.read(name)), allow_pickle=False)  # type: ignore[no-any-return]
-
     def names(self) -> set[str]:
         with self.told():
             self.files.invalidate_cache()
@@ -238,10 +240,9 @@ class RemoteStore:
             except FileNotFoundError:
                 return set()
 
-    def remove(self, names: Sequence[str]) -> None:
+    def clear(self) -> None:
         with self.told(), contextlib.suppress(FileNotFoundError):
-            if names:
-                self.files.rm([f"{self.root}/{name}" for name in names])
+            self.files.rm(self.root, recursive=True)
 
     @contextlib.contextmanager
     def told(self, *, reading: bool = True) -> Iterator[None]:
@@ -252,7 +253,9 @@ class RemoteStore:
             if reading:
                 raise
             raise StorageError(f"{printable(self.root)}: no such place", hint="check the address") from error
-        except OSError as error:
+        except Exception as error:  # botocore has its own, which are not imported here
+            if not isinstance(error, OSError) and not type(error).__module__.startswith("botocore"):
+                raise
             raise StorageError(
                 f"{printable(self.root)}: {printable(error) or type(error).__name__}",
                 hint="check the address and your credentials, and run the same command again",

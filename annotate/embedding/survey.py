@@ -69,7 +69,8 @@ def known_as(path: str, known: Known) -> int:
         if before >= 0:
             if known.unchanged(before, status.size, status.modified_ns):
                 return before
-            return before if sha256(sources.fetch(path)).hexdigest() == known.facts(before)["digest"] else TO_DO
+            facts = known.facts(before)
+            return before if facts and sha256(sources.fetch(path)).hexdigest() == facts["digest"] else TO_DO
     except OSError as error:
         return SKIPPED if failed and failed["reason"] == error.strerror else TO_DO
     except Unreadable as reason:

@@ -75,10 +75,10 @@ def find(model: str) -> Source:
         if not TINY.is_file():
             raise ComponentMissing("the weights of `tiny` are not installed", hint="reinstall annotate-images")
         return Source(model, file_digest(TINY), TINY)
-    path = Path(os.path.expanduser(model))
+    path = Path(os.path.abspath(os.path.expanduser(model)))
     if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
         if not path.is_file():
-            raise InputError(f"no checkpoint {printable(path)}", hint="check the path, or use --model tiny")
+            raise InputError(f"no checkpoint {printable(model)}", hint="check the path, or use --model tiny")
         return Source(path.name, file_digest(path), path, local=True)
     known = ["tiny", *OPENAI_WEIGHTS]
     nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
@@ -99,7 +99,8 @@ def load(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from annotate.encoders import openai
 
-    path = source.path or WeightStore().fetch(source.name, progress)
+    shipped = TINY if source.name == "tiny" and not source.local else None  # where it lies on this very machine
+    path = shipped or source.path or WeightStore().fetch(source.name, progress)
     where = choose_device(device)
     model = openai.build(openai.read_checkpoint(path))
     return openai.OpenAIClip(

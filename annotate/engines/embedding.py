@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
+from annotate.digests import content_digest
 from annotate.embedding.decoding import Decoding
-from annotate.embedding.known import Known
+from annotate.embedding.known import Filed, Known
 from annotate.embedding.ledger import Ledger, Seen, Shard
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, Source, load_sessions
 from annotate.encoders.weights import ByteProgress
-from annotate.errors import AnnotateError
+from annotate.errors import ArtifactError
 from annotate.progress import Advance
 from annotate.records import Embeddings
 from annotate.workspace import Workspace
@@ -51,12 +55,12 @@ class Job:
 
     def known(self) -> Known:
         """What earlier runs know of the images, as far as this machine sees them."""
-        earlier: list[Embeddings | Seen] = []
-        if self.root:
-            with suppress(AnnotateError, OSError):
-                earlier.append(Workspace(self.root).read(Embeddings))
+        last = last_run(Workspace(self.root), self.key) if self.root else None
+        return Known([*([last] if last else []), *self.filed()])
+
+    def filed(self) -> list[Filed]:
         ledger = self.ledger
-        return Known([*earlier, *(seen for name in self.others if (seen := ledger.read(name)))])
+        return [Filed(ledger, name) for name in self.others]
 
     def load(self, progress: ByteProgress | None = None) -> list[Encoder]:
         return load_sessions(
@@ -71,9 +75,43 @@ class Job:
         return Pipeline(sessions, batch_size=self.batch_size or usual, dtype=self.dtype)
 
 
-def compute_here(job: Job, shards: Sequence[Shard], sessions: Sequence[Encoder], advance: Advance) -> None:
-    """Compute the shards in this process and commit each to the ledger."""
-    ledger, known = job.ledger, job.known()
+def compute_here(
+    job: Job, shards: Sequence[Shard], known: Known, sessions: Sequence[Encoder], advance: Advance
+) -> None:
+    """Compute the shards in this process and commit each to the ledger, while the next are computed."""
+    ledger, writing = job.ledger, deque[Future[None]]()
     decoded = job.decoding(sessions[0].resolution, known).ahead(shards)
-    for shard, seen in job.pipeline(sessions).run(decoded, advance):
-        ledger.commit(shard, seen)
+    with closing(decoded), ThreadPoolExecutor(1, "commit") as writer:
+        for shard, seen in job.pipeline(sessions).run(decoded, advance):
+            writing.append(writer.submit(ledger.commit, shard, seen))
+            while len(writing) > 1:
+                writing.popleft().result()
+        while writing:
+            writing.popleft().result()
+
+
+def key_of(version: int, configured: Mapping[str, Any]) -> str:
+    """What rows depend on besides the images."""
+    return content_digest([version, configured])
+
+
+def last_run(workspace: Workspace, key: str) -> Seen | None:
+    """The embeddings of a workspace, where they are of these weights and settings."""
+    try:
+        manifest = workspace.manifest("embed")
+        if not manifest or key_of(manifest["version"], manifest["config"]) != key:
+            return None
+        images = workspace.read(Embeddings)
+        if workspace.manifest("embed") != manifest:
+            return None  # another run has just published its own
+    except (ArtifactError, OSError):
+        return None
+    ran_on = " and ".join(manifest["ran_on"].get("computed_on", []))
+    return Seen(
+        images.embeddings,
+        images.image_paths,
+        images.images,  # type: ignore[arg-type]  # ours have facts; those of others have another key
+        images.skipped,
+        ran_on,
+        images.model["logit_scale"],
+    )

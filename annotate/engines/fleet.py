@@ -12,6 +12,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from annotate.embedding.decoding import Decoded, Outcome
@@ -25,7 +26,8 @@ PART = 64  # images that a decoder takes at a time
 PARTS_AHEAD = 2  # for each decoder
 PATIENCE = 3.0  # times the median of a shard's time, after which another worker gets it too
 AT_LEAST = 10.0  # seconds of patience
-ALONE = 120.0  # seconds without any worker, after which the run gives up
+STUCK = 300.0  # seconds that a decoder may take for its part
+ALONE = 600.0  # seconds without any worker, loading and fetching weights included, after which the run gives up
 LOOK = 0.5  # seconds between two looks at who is late
 
 
@@ -77,10 +79,13 @@ class Encoder:
                 break
             part, decoder, answer = waiting.popleft()
             try:
-                yield from ray.get(answer)
-            except ray.exceptions.RayActorError:  # its node is gone: what it had is decoded here
+                outcomes = ray.get(answer, timeout=STUCK)
+            except ray.exceptions.RayTaskError:
+                raise
+            except ray.exceptions.RayError:  # it is gone or hangs, or its answer is lost: that part is decoded here
                 self.decoders = [other for other in self.decoders if other != decoder]
-                yield from self.decoded_here(part)
+                outcomes = self.decoded_here(part)
+            yield from outcomes
         for part in parts:
             yield from self.decoded_here(part)
 
@@ -115,6 +120,8 @@ class Crew:
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         beside = decoders if decoders is not None else max(0, cpus - gpus) if gpus else 0
         count = gpus or max(1, cpus - beside)
+        if not gpus:  # a core is one session, whatever else the machine has
+            job = replace(job, sessions=job.sessions or 1)
         spread: dict[str, Any] = {"max_restarts": -1, "scheduling_strategy": "SPREAD"}
         decoder = ray.remote(num_cpus=1, **spread)(Decoder)
         encoder = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, **spread)(Encoder)
@@ -185,7 +192,7 @@ class Crew:
             self.arriving[worker.ready.remote()] = worker
             return None
         except self.ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, AnnotateError) else error from error
+            raise error.cause if isinstance(error.cause, (AnnotateError, OSError)) else error from error
 
     def dismiss(self) -> None:
         for worker in [*self.encoders, *self.decoders]:

@@ -108,7 +108,9 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         inside = archives.split(location)
         if inside:
             return archives.read(*inside)
-        status(location)  # opening a pipe would wait for whoever writes it
+        found = status(location)  # opening a pipe would wait for whoever writes it
+        if found and found.size > archives.MOST:
+            raise Unreadable(f"{found.size / archives.MOST:.1f} GiB: no image is that large")
         return Path(location).read_bytes()
     except OSError as error:
         raise Unreadable(error.strerror or "cannot be read") from error

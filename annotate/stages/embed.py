@@ -19,8 +19,8 @@ from annotate.embedding.known import Known
 from annotate.embedding.ledger import Seen, Shard, Shards
 from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
-from annotate.engines.embedding import Job, compute_here
-from annotate.errors import ArtifactError, InputError, MissingArtifact, printable
+from annotate.engines.embedding import Job, compute_here, key_of, last_run
+from annotate.errors import InputError, MissingArtifact, printable
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Model, SkippedFile
 from annotate.sources import Listing, listing
@@ -53,6 +53,12 @@ class Work:
     job: Job
     root: Path
 
+    @property
+    def complete(self) -> bool:
+        """Whether all its shards are in the ledger."""
+        done = self.job.ledger.done()
+        return all(shard.name in done for shard in self.shards) if done else not self.shards
+
 
 def embed(
     workspace: Workspace,
@@ -72,9 +78,14 @@ def embed(
                    MissingArtifact where slices to be merged are not done
     """
     progress = progress or Silent()
+    if merge and (force or retry_skipped):
+        raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
     with workspace.lock():
         work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
-        if force and not merge:
+        if merge and not work.complete:
+            # Slices that ran in workspaces of their own did not know what this one does.
+            work = prepare(workspace, images, config, anew=True)
+        if force:
             forget(work)
         made, ran_on = workspace.root / MADE, dict[str, Any]()
         digest = ""
@@ -143,7 +154,8 @@ def embed_slice(
     """
     progress = progress or Silent()
     if not 1 <= number <= of:
-        raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{of} to {of}/{of}")
+        most = max(of, 1)
+        raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
     work = prepare(workspace, images, config)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
@@ -162,7 +174,8 @@ def prepare(
     settings = config.resolve(len(found.locations))
     source = encoders.find(settings.embed.model)
     configured = config_of(settings.embed, source)
-    last = None if anew else last_run(workspace, configured)
+    key = key_of(VERSION, configured)
+    last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
     seen = survey(found, known, retry_skipped=retry_skipped)
     plan = plan_for(workspace, configured, found, seen)
@@ -176,8 +189,8 @@ def prepare(
         batch_size=settings.embed.batch_size,
         max_megapixels=settings.embed.max_megapixels,
         dtype=settings.embed.dtype,
-        place=settings.embed.ledger or str(root / LEDGER),
-        key=content_digest([VERSION, configured]),
+        place=ledger_place(settings.embed.ledger, found.top) or str(root / LEDGER),
+        key=key,
     )
     return Work(found, settings, source, plan, known, seen, Shards(seen.todo(found.locations)), job, root)
 
@@ -205,6 +218,7 @@ def compute(
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
+    known = Known([*work.known.parts, *job.filed()]) if others else work.known
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -216,14 +230,21 @@ def compute(
         sessions = job.load(report)
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
-        compute_here(job, todo, sessions, advance)
+        compute_here(job, todo, known, sessions, advance)
+
+
+def ledger_place(asked: str | None, top: str) -> str:
+    """Below the place that was asked for, one for each source of images: several may share it."""
+    if not asked:
+        return ""
+    name = f"{Path(top).name or 'images'}-{content_digest(json_text(top))[:8]}"
+    return f"{asked.rstrip('/') if '://' in asked else os.path.abspath(asked)}/{name}"
 
 
 def forget(work: Work) -> None:
-    """Empty the ledger: the workspace's own of all that it holds, one that others may use of what is ours."""
-    if work.settings.embed.ledger:
-        work.job.ledger.forget(work.shards)
-    else:
+    """Empty the ledger; the workspace's own also of what was interrupted with other settings."""
+    work.job.ledger.clear()
+    if not work.settings.embed.ledger:
         shutil.rmtree(work.root / LEDGER, ignore_errors=True)
 
 
@@ -241,17 +262,6 @@ def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:
         if seen is None:
             raise InputError(f"a finished shard is gone or damaged: {shard.name}", hint="run the same command again")
         yield shard, seen
-
-
-def last_run(workspace: Workspace, configured: Mapping[str, Any]) -> Embeddings | None:
-    """The embeddings that are here, where they are of the same weights and settings."""
-    try:
-        manifest = workspace.manifest("embed")
-        if manifest and manifest["version"] == VERSION and manifest["config"] == configured:
-            return workspace.read(Embeddings)
-    except ArtifactError:
-        pass
-    return None
 
 
 def config_of(settings: EmbedSettings, source: Source) -> dict[str, Any]:
@@ -276,7 +286,8 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
 
 def model_of(work: Work) -> Model:
     """The model that all rows are of, without loading it."""
-    seen = next((seen for _, seen in computed(work)), None) or work.known.parts[0]
+    seen = next((seen for _, seen in computed(work)), None) or last_run(Workspace(work.root), work.job.key)
+    assert seen  # what is not to be computed is known
     return {
         "name": work.source.name,
         "path": path_of(work.source),

@@ -11,12 +11,13 @@ from annotate.config import Config
 from annotate.datasets import stale
 from annotate.embedding.known import Known
 from annotate.embedding.survey import survey
+from annotate.engines.embedding import key_of, last_run
 from annotate.errors import AnnotateError, InputError, printable
 from annotate.records import IMPORTED, Embeddings
 from annotate.sources import listing
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
-from annotate.stages.embed import last_run, plan_for
+from annotate.stages.embed import plan_for
 from annotate.stages.ensemble import inputs_now
 from annotate.stages.import_ import VERSION as IMPORT_VERSION
 from annotate.stages.organize import VERSION as ORGANIZE_VERSION
@@ -116,7 +117,7 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
     if settings["model"] != model["name"]:
         source = encoders.find(settings["model"])
         configured |= {"model": source.name, "weights": source.digest}
-    last = last_run(workspace, configured)
+    last = last_run(workspace, key_of(EMBED_VERSION, configured))
     return plan_for(workspace, configured, images, survey(images, Known([last] if last else [])))
 
 

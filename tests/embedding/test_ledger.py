@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from annotate.embedding import ledger
+from annotate.embedding.known import Filed, Known
 from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
 from annotate.records import ImageFacts
 
@@ -60,15 +62,40 @@ def test_a_damaged_shard_counts_as_not_done(tmp_path: Path, suffix: str, damage:
     assert book.read(shard.name) is None
 
 
-def test_forgotten_shards_leave_nothing_and_others_stay(tmp_path: Path) -> None:
-    book, shard, other = Ledger(str(tmp_path / "x"), KEY), Shard(0, ["a"]), Shard(0, ["b"])
-    for each in (shard, other):
-        book.commit(each, seen_of(each))
-    book.forget([shard, Shard(1, ["c"])])
-    assert book.done() == {other.name}
-    book.forget([other])
+def test_a_cleared_ledger_leaves_nothing(tmp_path: Path) -> None:
+    book, shard = Ledger(str(tmp_path / "x" / "photos"), KEY), Shard(0, ["a"])
+    book.commit(shard, seen_of(shard))
+    book.clear()
     assert not list(tmp_path.iterdir())
     assert not book.done()
+
+
+def test_a_few_shards_are_remembered_and_no_file_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Ledger(str(tmp_path), KEY)
+    shards = [Shard(i, [str(i)]) for i in range(20)]
+    for shard in shards:
+        book.commit(shard, seen_of(shard))
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    known = Known([Filed(book, shard.name) for shard in shards])
+    for i in range(20):
+        found = known.found_at(str(i), 1, 0)
+        assert found is not None
+        np.testing.assert_array_equal(found.row, np.eye(4)[0])
+    assert len(book._last) <= ledger.REMEMBERED
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_what_was_written_over_since_is_not_taken_for_another(tmp_path: Path) -> None:
+    book, shard = Ledger(str(tmp_path), KEY), Shard(0, ["a", "b"])
+    book.commit(shard, seen_of(shard))
+    known = Known([Filed(book, shard.name)])
+    assert known.found_at("b", 1, 1) is not None
+    only = seen_of(Shard(0, ["b"]))
+    book.commit(shard, only)
+    book._last.clear()
+    assert known.found_at("b", 1, 1) is None
+    assert known.found_at("a", 1, 0) is None
 
 
 def test_shards_are_the_images_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,13 +165,16 @@ def test_one_bad_file_in_every_batch_hurts_no_other(many: list[str], means: Mean
     (folder / "31x.png").write_text("no image")
     (folder / "39x.png").touch()
     (folder / "47x.png").mkdir()
+    with open(folder / "48x.png", "wb") as huge:
+        huge.truncate(1 << 36)  # takes no room on the disk
     paths = sorted(str(path) for path in folder.iterdir())
     [seen] = run([*paths, str(folder / "gone.png")], [means])
     np.testing.assert_array_equal(seen.rows, whole)
     reasons = {Path(row["path"]).name: row["reason"] for row in seen.skipped}
-    assert list(reasons) == ["07x.jpg", "15x.jpg", "23x.png", "31x.png", "39x.png", "47x.png", "gone.png"]
+    assert list(reasons) == ["07x.jpg", "15x.jpg", "23x.png", "31x.png", "39x.png", "47x.png", "48x.png", "gone.png"]
     assert reasons["15x.jpg"] == "not a regular file"
     assert "25 megapixels, the budget is 10" in reasons["23x.png"]
+    assert reasons["48x.png"] == "64.0 GiB: no image is that large"
     assert reasons["gone.png"] == "No such file or directory"
 
 

@@ -85,8 +85,9 @@ def test_a_cluster_makes_the_bytes_of_one_process(
     assert same_as_one_process(pictures, checkpoint)
 
 
+@pytest.mark.parametrize("decoders", [0, 1])
 def test_a_lost_node_costs_its_shards_in_flight_and_nothing_else(
-    pictures: Path, checkpoint: Path, cluster: Any
+    pictures: Path, checkpoint: Path, cluster: Any, decoders: int
 ) -> None:
     lost = cluster.add_node(num_cpus=1)
     done: list[int] = []
@@ -96,7 +97,7 @@ def test_a_lost_node_costs_its_shards_in_flight_and_nothing_else(
         cluster.remove_node(lost, allow_graceful=False)
 
     removing = when(lambda: records(Path("there")) >= 3, remove)
-    embed(pictures, checkpoint, cluster)
+    embed(pictures, checkpoint, cluster, **{"engine.decoders": decoders})
     removing.join()
     assert 3 <= done[0] < SHARDS
     assert same_as_one_process(pictures, checkpoint)

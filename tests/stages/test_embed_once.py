@@ -235,7 +235,11 @@ def test_slices_meet_in_a_bucket(photos: Path, checkpoint: Path, bucket: str, de
     annotate.embed(photos, model=str(checkpoint), ledger=f"{bucket}/book", workspace="merged", merge=True)
     assert not decodes
     assert stage("merged") == whole(photos, checkpoint)
-    assert not ledger.Ledger(f"{bucket}/book", "").done()
+    import fsspec
+
+    files, _ = fsspec.url_to_fs(bucket)
+    files.invalidate_cache()
+    assert not files.exists(f"{bucket}/book")
 
 
 def test_images_in_a_bucket_are_images(photos: Path, checkpoint: Path, bucket: str, decodes: list[int]) -> None:
@@ -271,6 +275,62 @@ def test_merging_says_what_is_missing_and_computes_nothing(photos: Path, checkpo
 def test_a_slice_that_is_none_is_refused(photos: Path, checkpoint: Path, number: int, of: int) -> None:
     with pytest.raises(InputError, match="no slice"):
         annotate.embed_slice(photos, number, of, model=str(checkpoint))
+
+
+def test_slices_of_other_workspaces_are_merged_where_there_was_a_run(photos: Path, checkpoint: Path) -> None:
+    annotate.embed(photos, model=str(checkpoint), workspace="merged")
+    Image.new("RGB", (30, 20), "white").save(photos / "a-new.png")
+    for number in (1, 2):
+        annotate.embed_slice(photos, number, 2, model=str(checkpoint), ledger="book", workspace=f"w{number}")
+    annotate.embed(photos, model=str(checkpoint), ledger="book", workspace="merged", merge=True)
+    assert stage("merged") == whole(photos, checkpoint)
+
+
+def test_sets_of_images_share_a_ledger_and_do_not_meet(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
+    other = photos.parent / "other"
+    shutil.copytree(photos, other)
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint), ledger="book", workspace="x")
+    annotate.embed(other, model=str(checkpoint), ledger="book", workspace="y")
+    decodes.clear()
+    annotate.embed(photos, model=str(checkpoint), ledger="book", workspace="x", merge=True)
+    assert not decodes
+
+
+def test_another_model_published_meanwhile_is_not_mixed_in(
+    photos: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from annotate.engines import embedding
+    from tests.conftest import small_clip
+
+    torch.save(small_clip(seed=1).state_dict(), tmp_path / "second.pt")
+    annotate.embed(photos, model=str(checkpoint))
+    Image.new("RGB", (30, 20), "white").save(photos / "new.png")
+    load = vars(embedding)["load_sessions"]
+
+    def publish_first(*args: object, **options: object) -> object:
+        monkeypatch.setattr(embedding, "load_sessions", load)
+        annotate.embed(photos, model=str(tmp_path / "second.pt"))
+        return load(*args, **options)
+
+    monkeypatch.setattr(embedding, "load_sessions", publish_first)
+    annotate.embed_slice(photos, 1, 1, model=str(checkpoint), ledger="book")
+    annotate.embed(photos, model=str(checkpoint), ledger="book", workspace="other", merge=False)
+    assert stage("other") == whole(photos, checkpoint)
+
+
+def test_rows_of_the_last_run_say_on_what_they_were_computed(photos: Path, checkpoint: Path) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    before = (Workspace().manifest("embed") or {})["ran_on"]["computed_on"]
+    (photos / "red" / "0.png").unlink()
+    annotate.embed(photos, model=str(checkpoint))
+    assert (Workspace().manifest("embed") or {})["ran_on"]["computed_on"] == before != []
+
+
+def test_to_merge_is_to_compute_nothing(photos: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="compute nothing"):
+        annotate.embed(photos, model=str(checkpoint), merge=True, force=True)
 
 
 def test_a_damaged_shard_is_computed_again(photos: Path, checkpoint: Path, decodes: list[int]) -> None:
