@@ -18,8 +18,9 @@ from annotate import sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, WorkspaceBusy, printable
 from annotate.images import Unreadable
+from annotate.locks import lock_file
 from annotate.records import Embeddings
-from annotate.workspace import MANIFEST, Plan, as_json, lock_file, remove, swap, write_bytes
+from annotate.workspace import MANIFEST, Plan, as_json, remove, swap, write_bytes
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import numpy as np
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
 from annotate.lines import Lines
+from annotate.locks import lock_file
 from annotate.records import Artifact, Record, artifacts_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
@@ -539,19 +540,3 @@ def sync(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def lock_file(handle: int) -> bool:
-    """Take an exclusive lock that the system releases when the process ends; False where another has it."""
-    try:
-        if platform.system() == "Windows":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

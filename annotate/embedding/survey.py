@@ -15,7 +15,7 @@ from annotate.images import Unreadable
 from annotate.records import Ints
 from annotate.sources import Listing
 
-TO_DO, SKIPPED = -1, -2
+TO_DO, SKIPPED, TOUCHED = -1, -2, -3
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,14 @@ class Survey:
 
 
 def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Survey:
-    """Look at every image's size and time; read again only where these differ from those of the last run."""
+    """Look at every image's size and time; where nothing else has changed, read those again that differ in these.
+
+    Where something has, they are left to do: whoever reads them knows their content, and their time is written anew.
+    """
     locations = listing.locations
     numbers: Ints = np.broadcast_to(np.int64(TO_DO), len(locations))  # takes no memory
     failed: list[str] = []
+    touched: list[int] = []
     if len(known) or known.skipped:
         numbers = numbers.copy()
         for i, path in enumerate(locations):
@@ -49,12 +53,26 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Su
             if path in known.skipped:
                 failed.append(path)
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
+            if numbers[i] == TOUCHED:
+                touched.append(i)
+                numbers[i] = known.at(path)
     unchanged = (
         len(known) > 0
         and np.array_equal(numbers[numbers != SKIPPED], np.arange(len(known)))
         and {*failed, *(row["path"] for row in listing.passed_over)} == known.skipped.keys()
     )
+    if touched and not (unchanged and all(same_bytes(locations[i], known) for i in touched)):
+        numbers[touched] = TO_DO
+        unchanged = False
     return Survey(numbers, unchanged, len(failed))
+
+
+def same_bytes(path: str, known: Known) -> bool:
+    facts = known.facts(known.at(path))
+    try:
+        return facts is not None and sha256(sources.fetch(path)).hexdigest() == facts["digest"]
+    except Unreadable:
+        return False
 
 
 def known_as(path: str, known: Known) -> int:
@@ -67,10 +85,7 @@ def known_as(path: str, known: Known) -> int:
         if status is None:  # only reading could tell: an address keeps what it had
             return before if before >= 0 else SKIPPED
         if before >= 0:
-            if known.unchanged(before, status.size, status.modified_ns):
-                return before
-            facts = known.facts(before)
-            return before if facts and sha256(sources.fetch(path)).hexdigest() == facts["digest"] else TO_DO
+            return before if known.unchanged(before, status.size, status.modified_ns) else TOUCHED
     except OSError as error:
         return SKIPPED if failed and failed["reason"] == error.strerror else TO_DO
     except Unreadable as reason:

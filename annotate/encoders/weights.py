@@ -12,6 +12,7 @@ from pathlib import Path
 
 from annotate.digests import file_digest
 from annotate.errors import ComponentMissing, printable
+from annotate.locks import one_at_a_time
 
 ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
@@ -63,6 +64,13 @@ class WeightStore:
         """
         published = published or OPENAI_WEIGHTS[model]
         place = self.folder / published.file
+        if place.is_file() and file_digest(place) == published.digest:
+            return place
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(place.with_name(f".{place.name}.lock")):  # another may be fetching the same file
+            return self._fetch(model, place, published, progress)
+
+    def _fetch(self, model: str, place: Path, published: PublishedFile, progress: ByteProgress | None) -> Path:
         found = ""
         if place.is_file():
             if file_digest(place) == published.digest:
@@ -70,7 +78,6 @@ class WeightStore:
             found = f"; the file that is at {printable(place)} has another sha256 and was left alone"
         part = place.with_name(place.name + ".part")
         url = f"{self.source}/{published.digest}/{published.file}"
-        self.folder.mkdir(parents=True, exist_ok=True)
         reason = ""
         for _ in range(ATTEMPTS):
             reason = download(url, part, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -102,7 +103,7 @@ def test_a_wrong_file_is_never_kept(store: WeightStore) -> None:
     Server.behaviours = ["wrong"]
     with pytest.raises(ComponentMissing, match="wrong sha256"):
         fetch(store)
-    assert not any(store.folder.iterdir())
+    assert [path.name for path in store.folder.iterdir()] == [".x.pt.lock"]
     assert fetch(store).read_bytes() == CONTENT
 
 
@@ -147,3 +148,10 @@ def test_the_nine_published_models_are_known() -> None:
 
 def test_the_cache_is_the_one_of_openai_clip() -> None:
     assert WeightStore().folder == Path("~/.cache/clip").expanduser()
+
+
+def test_many_at_once_fetch_it_once(store: WeightStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        fetched = list(pool.map(lambda _: fetch(store), range(4)))
+    assert {path.read_bytes() for path in fetched} == {CONTENT}
+    assert len(Server.requests) == 1

@@ -52,6 +52,14 @@ def whole(photos: Path, checkpoint: Path) -> dict[str, bytes]:
     return stage("whole")
 
 
+class Watcher(Silent):
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def started(self, stage: str, why: str) -> None:
+        self.ran.append(why)
+
+
 KILL = """
 import os, signal, sys
 import annotate
@@ -149,6 +157,22 @@ def test_a_moved_image_is_recognised_and_a_changed_one_embedded(
     assert stage("artifacts") == whole(photos, checkpoint)
 
 
+def test_touched_images_are_not_decoded_and_their_time_is_written_anew(
+    photos: Path, checkpoint: Path, decodes: list[int]
+) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    decodes.clear()
+    watcher = Watcher()
+    annotate.embed(photos, model=str(checkpoint), progress=watcher)
+    assert watcher.ran == []
+    Image.new("RGB", (30, 20), "white").save(photos / "new.png")
+    annotate.embed(photos, model=str(checkpoint))
+    assert len(decodes) == 1
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
 def test_images_added_during_an_interruption_do_not_undo_what_was_done(
     photos: Path, checkpoint: Path, decodes: list[int]
 ) -> None:
@@ -185,14 +209,6 @@ def test_by_force_all_is_done_again(photos: Path, checkpoint: Path, decodes: lis
     decodes.clear()
     annotate.embed(photos, model=str(checkpoint), force=True)
     assert len(decodes) == 12
-
-
-class Watcher(Silent):
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def started(self, stage: str, why: str) -> None:
-        self.ran.append(why)
 
 
 def test_only_the_skipped_are_tried_again_and_only_when_asked(
