@@ -78,13 +78,18 @@ class Job:
 def compute_here(
     job: Job, shards: Sequence[Shard], known: Known, sessions: Sequence[Encoder], advance: Advance
 ) -> None:
-    """Compute the shards in this process and commit each to the ledger, while the next are computed."""
+    """Compute the shards in this process and commit each to the ledger.
+
+    Where writing takes long beside computing, on a GPU or to an address, the next shard is computed meanwhile;
+    elsewhere not, since a kill would cost two.
+    """
     ledger, writing = job.ledger, deque[Future[None]]()
+    behind = 1 if "://" in job.place or sessions[0].device != "cpu" else 0
     decoded = job.decoding(sessions[0].resolution, known).ahead(shards)
     with closing(decoded), ThreadPoolExecutor(1, "commit") as writer:
         for shard, seen in job.pipeline(sessions).run(decoded, advance):
             writing.append(writer.submit(ledger.commit, shard, seen))
-            while len(writing) > 1:
+            while len(writing) > behind:
                 writing.popleft().result()
         while writing:
             writing.popleft().result()
