@@ -14,8 +14,8 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +27,10 @@ import numpy as np
 from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
 from annotate.records import ImageFacts, Rows, SkippedFile
+from annotate.workspace import write_bytes
 
 REMEMBERED = 8  # shards that are kept in memory after they were read
 SHARD = 1024  # images; whole batches of any power of two
-
-UMASK = os.umask(0o077)
-os.umask(UMASK)
 
 
 @dataclass(frozen=True)
@@ -182,17 +180,13 @@ class FolderStore:
 
     def write(self, name: str, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=".", dir=self.folder)
+        beside = self.folder / f".{name}.{secrets.token_hex(4)}"  # others may write the same shard
         try:
-            with open(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(beside, 0o666 & ~UMASK)  # other users' slices are to be put together too
+            write_bytes(beside, content)
             os.replace(beside, self.folder / name)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(beside)
+                beside.unlink()
             raise
 
     def read(self, name: str) -> bytes:

@@ -16,7 +16,7 @@ from annotate.config import Config, EmbedSettings, Settings
 from annotate.digests import content_digest
 from annotate.embedding.assembly import Assembly
 from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen, Shard, Shards
+from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
 from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here, key_of, last_run
@@ -202,8 +202,11 @@ def compute(
 
     raises  MissingArtifact where shards are missing that were only to be merged
     """
-    done = work.job.ledger.done()
-    todo = Shards(shards.paths, [shard.number for shard in shards if not finished(work, shard, done, retry_skipped)])
+    ledger = work.job.ledger
+    done, todo = ledger.done(), shards
+    if done:
+        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped)]
+        todo = Shards(shards.paths, left)
     if not todo:
         return
     if merge:
@@ -218,7 +221,6 @@ def compute(
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
-    known = Known([*work.known.parts, *job.filed()]) if others else work.known
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -228,6 +230,7 @@ def compute(
         return
     with progress.bytes(f"weights of {work.source.name}") as report:
         sessions = job.load(report)
+    known = Known([*work.known.parts, *job.filed()]) if others else work.known
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
@@ -248,9 +251,9 @@ def forget(work: Work) -> None:
         shutil.rmtree(work.root / LEDGER, ignore_errors=True)
 
 
-def finished(work: Work, shard: Shard, done: set[str], retry_skipped: bool) -> bool:
+def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool) -> bool:
     """Whether a shard is in the ledger, and its images are still those."""
-    seen = work.job.ledger.read(shard.name) if done and shard.name in done else None
+    seen = ledger.read(shard.name) if shard.name in done else None
     return seen is not None and stands(seen) and not (retry_skipped and seen.skipped)
 
 
@@ -298,7 +301,7 @@ def model_of(work: Work) -> Model:
 
 
 def path_of(source: Source) -> str | None:
-    return os.path.abspath(source.path) if source.path and source.local else None
+    return str(source.path) if source.local else None
 
 
 def record_of(folder: Path, model: Model, images: Listing, skipped: Sequence[SkippedFile]) -> Embeddings:
