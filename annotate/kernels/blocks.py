@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -51,8 +51,8 @@ def cached(rows: slice, k: int) -> list[slice]:
 
 def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
     """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
-    threads = cores()
-    if threads == 1:
+    threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
+    if threads <= 1:
         yield from map(work, items)
         return
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -71,13 +71,29 @@ def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[An
                 future.cancel()
 
 
-def products(rows: Floats, columns: Floats) -> Floats:
+def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Floats:
     """rows @ columns.T, (n, K): each row's product is the same whichever rows stand beside it.
 
     A matrix product's last bits depend on its shape, so rows are multiplied TILE at a time, the last tile filled up.
+
+    room  of `room_for`, to compute in: memory that is new each time costs a fifth of the product
     """
-    product: Floats = np.matmul(tiled(rows), columns.T).reshape(-1, len(columns))
+    tiles = tiled(rows)
+    out = None if room is None else room[: len(tiles)]
+    product: Floats = np.matmul(tiles, columns.T, out=out).reshape(-1, len(columns))
     return product[: len(rows)]
+
+
+def room_for(parts: list[slice], k: int) -> Floats:
+    """Memory for the similarities of any one of these parts to k classes."""
+    height = max((part.stop - part.start for part in parts), default=0)
+    return np.empty((-(-height // TILE), TILE, k), np.float32)
+
+
+def similarities(rows: Floats, columns: Floats) -> Floats:
+    """The products of rows in memory, on all cores."""
+    height = max(1, -(-len(rows) // cores() // TILE)) * TILE
+    return np.concatenate([*across(lambda part: products(rows[part], columns), slices(len(rows), height))])
 
 
 def tiled(rows: Floats) -> Floats:

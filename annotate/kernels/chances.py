@@ -60,19 +60,31 @@ def kept_of(n: int, k: int) -> int | None:
     return KEPT if n * k > WHOLE and k > KEPT else None
 
 
-def chances_of(similarity: Floats, temperature: float, kept: int | None) -> Chances:
-    """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest."""
-    return chances_with(similarity, probabilities(similarity, temperature), kept)
+def chances_of(similarity: Floats, temperature: float, kept: int | None, out: Floats | None = None) -> Chances:
+    """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest.
+
+    out  to compute in; the similarities themselves, where nobody needs them any more
+    """
+    likeliest = ranked(similarity, kept)
+    return selected(likeliest, probabilities(similarity, temperature, out), kept)
 
 
 def chances_with(similarity: Floats, chances: Floats, kept: int | None) -> Chances:
     """The same with probabilities that are known, in the order of the similarities."""
-    labels = assign(similarity)
-    confidences = chances[np.arange(len(labels)), labels]
+    return selected(ranked(similarity, kept), chances, kept)
+
+
+def ranked(similarity: Floats, kept: int | None) -> Ints:
+    """The `kept` nearest classes of each image, the nearest first; without `kept` that one, (n, 1)."""
+    return assign(similarity)[:, None] if kept is None else largest(similarity, kept)
+
+
+def selected(likeliest: Ints, chances: Floats, kept: int | None) -> Chances:
+    part = np.take_along_axis(chances, likeliest, axis=1)
+    labels, confidences = likeliest[:, 0], part[:, 0]
     if kept is None:
         return Chances(labels, confidences, chances, None)
-    likeliest = largest(similarity, kept)
-    return Chances(labels, confidences, np.take_along_axis(chances, likeliest, axis=1), likeliest.astype(np.int32))
+    return Chances(labels, confidences, part, likeliest.astype(np.int32))
 
 
 def largest(rows: Floats, count: int) -> Ints:

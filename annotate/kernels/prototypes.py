@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import across, cached, products, single, slices
+from annotate.kernels.blocks import across, cached, products, room_for, similarities, single, slices
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, unit
 from annotate.kernels.zeroshot import assign
@@ -102,7 +102,8 @@ class Crew(Protocol):
 class Change:
     """What an assignment changed in a shard.
 
-    classes  (g,) classes that won or lost images, and what to add to their sums (g, D) and counts (g,)
+    classes  (g,) classes that won or lost images, and what to add to their sums (g, D) and counts (g,); a class that
+             did both stands there twice
     moved    images that have another label now
     """
 
@@ -150,55 +151,39 @@ class Shard:
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """What the outcome says of every image."""
-        n = len(self.rows)
-        parts = cached(slice(0, n), len(prototypes))
-        return Chances.joined(
-            n, (chances_of(products(single(self.rows[part]), prototypes), temperature, kept) for part in parts)
-        )
+        n, k = len(self.rows), len(prototypes)
+        parts = cached(slice(0, n), k)
+        room = room_for(parts, k)
+
+        def of(part: slice) -> Chances:
+            similarity = products(single(self.rows[part]), prototypes, room)
+            return chances_of(similarity, temperature, kept, out=similarity)
+
+        return Chances.joined(n, map(of, parts))
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
-        changes = []
-        for part in slices(len(images), CHUNK):
+        before = self.labels[images]
+        whole = len(images) == len(self.rows)
+        rows = single(self.rows if whole else self.rows[images])
+        parts = cached(slice(0, len(images)), len(prototypes))
+        room = room_for(parts, len(prototypes))
+        for part in parts:
             here = images[part]
-            whole = len(images) == len(self.rows)
-            rows = single(self.rows[slice(here[0], here[-1] + 1) if whole else here])
-            before = self.labels[here]
-            for tile in cached(slice(0, len(rows)), len(prototypes)):
-                nearest, margins = nearest_and_margin(products(rows[tile], prototypes))
-                self.labels[here[tile]], self.margins[here[tile]] = nearest, margins
-            labels = self.labels[here]
-            along = np.einsum("nd,nd->n", rows, directions[labels])
-            self.bins[here] = np.searchsorted(BINS[1:-1], along, side="right")
-            moved = np.flatnonzero(labels != before)
-            changes.append(change(rows[moved], before[moved], labels[moved]))
-        return together(changes, self.rows.shape[1])
+            labels, self.margins[here] = nearest_and_margin(products(rows[part], prototypes, room))
+            along = np.einsum("nd,nd->n", rows[part], directions[labels])
+            self.labels[here], self.bins[here] = labels, np.searchsorted(BINS[1:-1], along, side="right")
+        after = self.labels[images]
+        moved = np.flatnonzero(after != before)
+        return change(rows if len(moved) == len(rows) else rows[moved], before[moved], after[moved])
 
 
 def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
     """What classes win and lose when images go from one to another; -1 is none."""
-    won, sums = exact_sums(rows, after)
-    counts = np.bincount(np.searchsorted(won, after), minlength=len(won))
     left = np.flatnonzero(before >= 0)
+    won, sums = exact_sums(rows, after)
     lost, taken = exact_sums(rows[left], before[left])
-    fewer = np.bincount(np.searchsorted(lost, before[left]), minlength=len(lost))
-    return Change(
-        np.concatenate([won, lost]), np.concatenate([sums, -taken]), np.concatenate([counts, -fewer]), len(rows)
-    )
-
-
-def together(changes: list[Change], d: int) -> Change:
-    """Several changes as one."""
-    if not changes:
-        return Change(np.empty(0, np.int64), np.empty((0, d)), np.empty(0, np.int64), 0)
-    classes, which = np.unique(np.concatenate([c.classes for c in changes]), return_inverse=True)
-    sums, counts = np.zeros((len(classes), d)), np.zeros(len(classes), np.int64)
-    np.add.at(counts, which, np.concatenate([c.counts for c in changes]))
-    start = 0
-    for c in changes:  # a class may stand in one change twice, having won and lost
-        for row, k in zip(c.sums, which[start : start + len(c.classes)].tolist(), strict=True):
-            sums[k] += row
-        start += len(c.classes)
-    return Change(classes, sums, counts, sum(c.moved for c in changes))
+    counts = np.unique(after, return_counts=True)[1], -np.unique(before[left], return_counts=True)[1]
+    return Change(np.concatenate([won, lost]), np.concatenate([sums, -taken]), np.concatenate(counts), len(rows))
 
 
 def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
@@ -211,27 +196,36 @@ def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
 
 
 def refine_dynamic(
-    crew: Crew, texts: Floats, sample: Floats, *, iterations: int, start: float, end: float
+    crew: Crew,
+    texts: Floats,
+    sample: Floats,
+    *,
+    iterations: int,
+    start: float,
+    end: float,
+    directions: Floats | None = None,
 ) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration; the last is the outcome.
 
     crew         has the images, (N, D)
     texts        (K, D) float32 unit rows
-    sample       (S, D) float32 unit rows, some of the images: they say which directions classes lie in
+    sample       (S, D) float32 unit rows, some of the images
     start, end   w₀ and w₁ in [0, 1]
+    directions   (K, D) of `class_directions`, of the sample unless given: the nearer to the classes, the more images
+                 rest
     """
-    k, d = texts.shape
-    directions = class_directions(sample, texts)
-    sums, counts = np.zeros((k, d)), np.zeros(k, np.int64)
+    sums, counts = np.zeros(texts.shape), np.zeros(len(texts), np.int64)
+    directions = class_directions(sample, texts) if directions is None else directions
     prototypes, weight = texts, 1.0
     answers = crew.ask("start", prototypes, directions)
     for t in range(iterations + 1):
         moved = 0
         for answer in answers:
             np.add.at(counts, answer.classes, answer.counts)
-            sums[answer.classes] += answer.sums
+            for k, more in zip(answer.classes.tolist(), answer.sums, strict=True):
+                sums[k] += more
             moved += answer.moved
-        yield Pass(prototypes, products(sample, prototypes), counts.copy(), moved if t else 0, weight)
+        yield Pass(prototypes, similarities(sample, prototypes), counts.copy(), moved if t else 0, weight)
         if t == iterations:
             return
         weight = start - (start - end) * t / iterations
@@ -246,12 +240,13 @@ def assigned(crew: Crew, prototypes: Floats, sample: Floats, text_weight: float 
     for more, others in crew.ask("place", prototypes):
         counts += more
         moved += others
-    return Pass(prototypes, products(sample, prototypes), counts, moved, text_weight)
+    return Pass(prototypes, similarities(sample, prototypes), counts, moved, text_weight)
 
 
 def class_directions(sample: Floats, texts: Floats) -> Floats:
     """u (K, D): the unit mean of the sample's images of each class, of the whole sample where it has under three."""
-    labels = assign(products(sample, texts))
+    parts = cached(slice(0, len(sample)), len(texts))
+    labels = np.concatenate([*across(lambda part: assign(products(sample[part], texts)), parts)])
     many = np.bincount(labels, minlength=len(texts)) >= 3
     return np.where(many[:, None], group_means(sample, labels, len(texts)), group_means(sample, labels * 0, 1))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +11,8 @@ Rows = npt.NDArray[np.floating]  # float16 or float32 unit rows, in memory or ma
 
 GRID = 1.5 * 2.0 ** (52 - 26)  # added and taken away again, leaves multiples of 2^-26
 CHUNK = 4_096  # rows held in double precision at a time
+STEPS = 2.0**26  # of the grid, in one
+TOGETHER = 256  # rows that stay in a core's cache, 0.5 MB
 
 
 def unit(rows: npt.NDArray[np.floating]) -> Floats:
@@ -39,13 +39,22 @@ def exact_sums(rows: Rows, groups: npt.NDArray[np.integer]) -> tuple[Ints, npt.N
     added can be taken away again.
     """
     order = np.argsort(groups, kind="stable")
-    ordered = groups[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else order
-    wide = on_grid(rows[order])
-    sums = np.empty((len(starts), rows.shape[1]))
-    for g, (start, end) in enumerate(pairwise([*starts.tolist(), len(order)])):
-        np.add.reduce(wide[start:end], axis=0, out=sums[g])
-    return ordered[starts].astype(np.int64), sums
+    found, counts = np.unique(groups[order], return_counts=True)
+    ends = np.cumsum(counts).tolist()
+    sums = np.zeros((len(found), rows.shape[1]))
+    g = 0
+    for first in range(0, len(order), TOGETHER):
+        steps = rows[order[first : first + TOGETHER]].astype(np.result_type(rows, np.float32), copy=False)
+        steps *= STEPS
+        np.rint(steps, out=steps)
+        start, last = first, first + len(steps)
+        while start < last:
+            end = min(ends[g], last)
+            sums[g] += np.add.reduce(steps[start - first : end - first], axis=0, dtype=np.float64)
+            g += end == ends[g]
+            start = end
+    sums /= STEPS
+    return found.astype(np.int64), sums
 
 
 def on_grid(numbers: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

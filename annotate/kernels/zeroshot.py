@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from annotate.kernels.blocks import across, cached
 from annotate.kernels.vectors import Floats, Ints
 
 
@@ -17,12 +18,12 @@ def assign(similarity: Floats) -> Ints:
     return labels
 
 
-def probabilities(similarity: Floats, temperature: float) -> Floats:
+def probabilities(similarity: Floats, temperature: float, out: Floats | None = None) -> Floats:
     """softmax(similarity / temperature), (N, K) float32, rows sum to one.
 
     CLIP's own temperature is 1 / logit_scale, about 0.01 (Radford et al. 2021).
     """
-    weights: Floats = similarity - similarity.max(axis=1, keepdims=True)
+    weights: Floats = np.subtract(similarity, similarity.max(axis=1, keepdims=True), out=out)
     weights *= np.float32(min(1 / temperature, 1e30))
     np.exp(weights, out=weights)
     weights *= 1 / weights.sum(axis=1, keepdims=True)
@@ -36,7 +37,12 @@ def mean_confidence(similarity: Floats, temperature: float) -> float:
 
 def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
-    gaps = similarity - similarity.max(axis=1, keepdims=True)
-    gaps *= np.float32(min(1 / temperature, 1e30))
-    mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)
-    return 1 / mass
+
+    def of(part: slice) -> npt.NDArray[np.float64]:
+        gaps = similarity[part] - similarity[part].max(axis=1, keepdims=True)
+        gaps *= np.float32(min(1 / temperature, 1e30))
+        mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)
+        return 1 / mass
+
+    n, k = similarity.shape
+    return np.concatenate([*across(of, cached(slice(0, n), k))])

@@ -14,7 +14,7 @@ from annotate.kernels.blocks import BLOCK, across, cached, products, single, sli
 from annotate.kernels.calibration import likeliest_temperature, matching_temperature
 from annotate.kernels.chances import Chances, chances_of, chances_with, kept_of
 from annotate.kernels.confidence import Circumstances, agreement, at_confidence, confidences, corrected, evidence
-from annotate.kernels.prototypes import Crew, Pass, refine_dynamic
+from annotate.kernels.prototypes import Crew, Pass, class_directions, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
 from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
 from annotate.kernels.vectors import Ints, Rows
@@ -25,6 +25,8 @@ from annotate.stages.signs import signs_of, signs_of_strangers
 
 SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
+PER_CLASS = 16  # images that tell the direction of a class; with two of them a whole pass more is looked at
+MOST_DIRECTING = 1 << 15  # such images in all, 64 MB
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,12 @@ def passes(material: Material, settings: RefineSettings, iterations: int) -> Ite
         levels = levels_of(x, material.clusters, settings.cluster_weights)
         temperature = settings.temperature or material.temperature
         return refine_soft(crew, t, sample, levels, iterations=iterations, temperature=temperature)
-    learning = iterations if settings.method == "dynamic" else 0
+    if settings.method == "direct":
+        return refine_dynamic(crew, t, sample, iterations=0, start=1, end=1)
     start, end = settings.text_weight_start, settings.text_weight_end
-    return refine_dynamic(crew, t, sample, iterations=learning, start=start, end=end)
+    wide = spread(len(x), max(SAMPLE, min(PER_CLASS * len(t), MOST_DIRECTING, len(x) // 8)))
+    directions = class_directions(single(x[wide]), t)
+    return refine_dynamic(crew, t, sample, iterations=iterations, start=start, end=end, directions=directions)
 
 
 def outcomes(material: Material, last: Pass, temperature: float) -> Iterator[Chances]:

@@ -10,10 +10,20 @@ import pytest
 
 from annotate.engines.local import Local
 from annotate.kernels import blocks, prototypes, transduction
-from annotate.kernels.blocks import across, cached, one_thread_per_product, products, single, slices, spread
+from annotate.kernels.blocks import (
+    across,
+    cached,
+    one_thread_per_product,
+    products,
+    room_for,
+    similarities,
+    single,
+    slices,
+    spread,
+)
 from annotate.kernels.chances import Chances
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
-from annotate.kernels.prototypes import refine_dynamic
+from annotate.kernels.prototypes import class_directions, refine_dynamic
 from annotate.kernels.transduction import transduce
 from annotate.kernels.vectors import Floats, exact_sums, unit
 
@@ -36,6 +46,18 @@ def test_a_row_has_the_same_products_whoever_stands_beside_it(k: int) -> None:
         np.testing.assert_array_equal(products(rows[part], columns), whole[part])
     chosen = rng.permutation(700)[:300]
     np.testing.assert_array_equal(products(rows[chosen], columns), whole[chosen])
+    np.testing.assert_array_equal(similarities(rows, columns), whole)
+
+
+def test_products_may_share_one_room() -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.normal(size=(n, 48)).astype(np.float32) for n in (700, 30))
+    parts = slices(700, 512)
+    room = room_for(parts, 30)
+    for part in parts:
+        found = products(rows[part], columns, room)
+        assert np.shares_memory(found, room)
+        np.testing.assert_array_equal(found, products(rows[part], columns))
 
 
 def test_every_half_is_widened_to_its_own_value() -> None:
@@ -56,6 +78,14 @@ def test_answers_come_in_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch)
     for threads in (1, 4):
         monkeypatch.setattr(blocks, "cores", lambda threads=threads: threads)
         assert [*across(work, range(30))] == [item * item for item in range(30)]
+
+
+def test_one_item_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    monkeypatch.setattr(blocks, "cores", lambda: 4)
+    assert [*across(lambda _: threading.current_thread(), [1])] == [threading.current_thread()]
+    assert [*across(lambda item: item, list[int]())] == []
 
 
 def test_a_failure_in_a_thread_is_a_failure() -> None:
@@ -88,6 +118,21 @@ def test_sums_do_not_depend_on_order_and_can_be_taken_back() -> None:
     np.testing.assert_array_equal(sums - gone, exact_sums(rows[2000:], groups[2000:])[1])
     np.testing.assert_array_equal(found, np.arange(9))
     np.testing.assert_allclose(sums[4], rows[groups == 4].astype(np.float64).sum(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_sums_are_those_of_the_nearest_multiples(kind: type) -> None:
+    """Of every size of number, of halves of a step, of groups that are larger than what is added at a time."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(1500, 12)) * 2.0 ** rng.integers(-30, 1, (1500, 1))
+    rows[::7] = (rng.integers(-50, 50, (215, 12)) + 0.5) * 2.0**-26
+    rows = rows.astype(kind)
+    groups = np.r_[np.zeros(800, np.int64), rng.integers(-1, 300, 700)][rng.permutation(1500)]
+    found, sums = exact_sums(rows, groups)
+    steps = rows.astype(np.float64) * 2.0**26
+    expected = [np.rint(steps[groups == g]).sum(axis=0) / 2.0**26 for g in np.unique(groups)]
+    np.testing.assert_array_equal(found, np.unique(groups))
+    np.testing.assert_array_equal(sums, expected)
 
 
 @pytest.mark.usefixtures("_one_thread_products")
@@ -151,3 +196,24 @@ def test_images_at_rest_would_have_kept_their_labels(blobs: Blobs, monkeypatch: 
         np.testing.assert_array_equal(one.counts, other.counts)
         assert one.moved == other.moved
     assert sum(p.moved for p in whole) > 100
+
+
+@pytest.mark.usefixtures("_one_thread_products")
+def test_directions_save_work_and_change_no_bit(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, t, _ = blobs(n=4000, k=30, spread=0.25, blur=0.25)
+    looked: list[int] = []
+    look = prototypes.Shard._look
+
+    def counted(self: prototypes.Shard, p: Floats, u: Floats, images: np.ndarray) -> prototypes.Change:
+        looked.append(len(images))
+        return look(self, p, u, images)
+
+    monkeypatch.setattr(prototypes.Shard, "_look", counted)
+    outcomes, work = [], []
+    for directions in (class_directions(x, t), class_directions(x[:60], t), -t):
+        looked.clear()
+        *_, last = refine_dynamic(Local(x), t, x[:400], iterations=10, start=0.95, end=0.6, directions=directions)
+        outcomes.append(last.prototypes.tobytes())
+        work.append(sum(looked))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert work[0] < work[1] and work[0] < work[2]

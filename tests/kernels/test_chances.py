@@ -34,6 +34,16 @@ def test_parts_are_dropped_only_where_all_would_be_too_many() -> None:
     assert kept_of(WHOLE, KEPT) is None
 
 
+@pytest.mark.parametrize("kept", [None, KEPT])
+def test_chances_may_take_the_place_of_the_similarities(kept: int | None) -> None:
+    similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
+    apart = chances_of(similarity, 0.1, kept)
+    here = chances_of(similarity, 0.1, kept, out=similarity)
+    np.testing.assert_array_equal(here.labels, apart.labels)
+    np.testing.assert_array_equal(here.confidences, apart.confidences)
+    np.testing.assert_array_equal(here.probabilities, apart.probabilities)
+
+
 def test_blocks_joined_are_the_whole() -> None:
     similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
     whole = chances_of(similarity, 0.1, KEPT)

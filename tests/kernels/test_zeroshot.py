@@ -31,4 +31,6 @@ def test_the_top_probability_needs_no_matrix_of_probabilities() -> None:
     np.testing.assert_allclose(
         top_probability(SIMILARITY, 0.05), probabilities(SIMILARITY, 0.05).max(axis=1), rtol=1e-5
     )
+    many = RNG.uniform(-1, 1, (700, 2000)).astype(np.float32)  # more than a core's cache holds
+    np.testing.assert_allclose(top_probability(many, 0.05), probabilities(many, 0.05).max(axis=1), rtol=1e-5)
     assert np.isclose(mean_confidence(SIMILARITY, 0.05), probabilities(SIMILARITY, 0.05).max(axis=1).mean())
