@@ -27,7 +27,7 @@ from annotate.kernels.transduction import NEIGHBOURS, transduce
 from annotate.stages.refine import ITERATIONS
 from benchmarks.cases import SCALE, Case, further, published, read
 
-WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.7}
+WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.3}
 RIDGE = 1e-3
 
 Wide = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Known:
     """A labelled case.
 
     group     of WEIGHTS
-    evidence  (N, 6)
+    evidence  (N, 5)
     right     (N,)
     """
 
@@ -73,19 +73,17 @@ def known(group: str, case: Case) -> Known:
     )
     labels = last.labels(case.images)
     scale = np.float32(case.logit_scale)
-    seen = confidence.evidence(
-        scale * first.sample,
-        scale * last.sample,
-        labels,
-        confidence.agreement(graph, labels),
-        confidence.Circumstances.of(first, last, case.texts, logit_scale=case.logit_scale),
-    )
+    around = confidence.agreement(graph, labels)
+    situation = confidence.Circumstances.of(first, last, case.texts, logit_scale=case.logit_scale)
+    shown = confidence.shows(scale * last.sample, labels, around, situation)
+    named = confidence.names(scale * first.sample, situation)
+    seen = confidence.evidence(shown, labels, named, situation)
     source = "pets" if "breeds" in case.name else case.name.split()[0].strip(",")
     return Known(group, case.name, source, len(case.texts), seen, labels == case.truth)
 
 
 def logistic(cases: list[Known]) -> Wide:
-    """b_0 and b, (7,), by Newton's method on standardised features."""
+    """b_0, b and d, (6,), by Newton's method on standardised features."""
     draws = Counter((c.group, c.kind) for c in cases)
     kinds = Counter(group for group, _ in draws)
     weights = np.concatenate(

@@ -2,22 +2,24 @@
 
 z counts the same evidence several times: neighbours agree because they are alike, class means because they were made of
 these images. One temperature cannot undo that, for it is worst where words were wrong. So correctness itself is
-modelled, image by image:
+modelled, and apart: how many labels of a case are right, and which. Evidence that tells good images from bad says
+little of how good a case is (Mundlak 1978), so it counts from its mean over the case:
 
-    log-odds(c_i) = b_0 + b · f_i
+    log-odds(c_i) = b_0 + b · (f_i - f̄) + d · g
 
-    z         A³ log-odds of z_i at the label, flattened above 8; A is the share of labels that are zero-shot's own.
-              The more labels the images changed, the less their own certainty says
-    words     (1.1 - A) margin of the words for the label, each word's logits taken from their mean over the images as
-              far as several classes are in use, (1 - 1/n) of it, n = exp(entropy of π); within ±4. A word that suits
-              every image says nothing of this one: that counts where labels and words disagree
-    around    (1 - A) share of the neighbours, by their weight, that bear the label
-    zero-shot log-odds of the mean zero-shot confidence, of all images alike
-    in use    logarithm of the share of names that label an image
-    purity    log-odds of p, how far neighbours agree
+    f  z          A³ log-odds of z_i at the label, flattened above 8; A is the share of labels that are zero-shot's own.
+                  The more labels the images changed, the less their own certainty says
+       around     (1 - A) share of the neighbours, by their weight, that bear the label
+    g  zero-shot  log-odds of the mean zero-shot confidence
+       in use     the same when only names that label an image can be chosen: doubt between a class and names that
+                  nobody took is not counted twice
+       votes      mean over the images of log((v_kk + 1) / (max_c≠k v_kc + 1)), k an image's label and v_kc how many
+                  images of class k the words alone name c: how clearly a class bears the name that its images call.
+                  The words' logits are taken from their mean over the images as far as several classes are in use,
+                  (1 - 1/n) of it, n = exp(entropy of π): a word that suits every image names none
 
-Every coefficient of what an image itself shows is positive. The coefficients are a logistic regression over the images
-of many cases, each kind of case weighing the same (benchmarks/confidence.py).
+Every coefficient but the first is positive. They are a logistic regression over the images of many cases, each kind of
+case weighing the same (benchmarks/confidence.py).
 
 N images, K classes.
 """
@@ -33,15 +35,13 @@ import numpy.typing as npt
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import classes_in_use
 from annotate.kernels.vectors import Floats, Ints
-from annotate.kernels.zeroshot import mean_confidence, probabilities
+from annotate.kernels.zeroshot import assign, mean_confidence, probabilities
 
 Wide = npt.NDArray[np.float64]
 
-INTERCEPT = -1.0
-COEFFICIENTS = np.array([0.60, 0.42, 3.80, 0.89, -0.24, -0.39])  # in the order above
+INTERCEPT = -1.08
+COEFFICIENTS = np.array([0.76, 2.36, 1.11, 0.78, 0.46])  # in the order above
 FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
-WIDEST = 4.0  # words' margins beyond this, in logits, say no more
-LEAST_WORD = 0.1  # weight of the words' margin where no label changed
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
 STEPS = 200
@@ -55,15 +55,13 @@ class Circumstances:
     kept        A, share of labels that are zero-shot's own
     centre      (K,) mean of the words' logits over the images, times 1 - 1/n
     zero_shot   log-odds of the mean zero-shot confidence
-    in_use      logarithm of the share of names that label an image
-    purity      log-odds of p
+    in_use      the same among the names that label an image
     """
 
     kept: float
     centre: Floats
     zero_shot: float
     in_use: float
-    purity: float
 
     @staticmethod
     def of(first: Pass, last: Pass, texts: Floats, *, logit_scale: float) -> Circumstances:
@@ -71,69 +69,69 @@ class Circumstances:
         known = last.known
         if known is None:
             raise ValueError("a pass of another method")
-        classes = classes_in_use(known.shares)
         mean_words = logit_scale * (texts.astype(np.float64) @ known.centre)
         return Circumstances(
             kept=known.kept,
-            centre=((1 - 1 / classes) * mean_words).astype(np.float32),
+            centre=((1 - 1 / classes_in_use(known.shares)) * mean_words).astype(np.float32),
             zero_shot=log_odds(mean_confidence(first.sample, 1 / logit_scale)),
-            in_use=float(np.log((last.counts > 0).mean())),
-            purity=log_odds(known.purity),
+            in_use=log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale)),
         )
 
 
 def confidences(evidence: Wide, classes: int) -> Wide:
-    """How likely each label is to be right, (n,), above 1 / K; evidence (n, 6)."""
+    """How likely each label is to be right, (N,), above 1 / K; evidence (N, 5)."""
     if classes == 1:
         return np.ones(len(evidence))
     return np.maximum(sigmoid(INTERCEPT + evidence @ COEFFICIENTS), ABOVE_CHANCE / classes)
 
 
-def evidence(words: Floats, z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:
-    """f, (n, 6): what speaks for each label of a block of images.
+def evidence(shown: Wide, labels: Ints, named: Ints, case: Circumstances) -> Wide:
+    """f - f̄ and g, (N, 5): what speaks for each label, of all images at once.
 
-    words   (n, K) s x_i·t_k, the words' logits
+    shown   (N, 2) f of `shows`
+    labels  (N,)
+    named   (N,) of `names`
+    """
+    of_case = [case.zero_shot, case.in_use, votes(labels, named, len(case.centre))]
+    return np.concatenate([shown - shown.mean(axis=0), np.tile(of_case, (len(shown), 1))], axis=1)
+
+
+def shows(z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:
+    """f, (n, 2): what speaks for each label of a block of images.
+
     z       (n, K) logits of z, up to a constant of the row
     labels  (n,)
     around  (n,) of `agreement`
     """
     own = certainty(z, labels)
-    moved, whole = 1 - case.kept, np.ones(len(labels))
-    return np.stack(
-        [
-            case.kept**3 * np.where(own > FLAT, FLAT + LEAKY * (own - FLAT), own),
-            (moved + LEAST_WORD) * np.clip(margin(words - case.centre, labels), -WIDEST, WIDEST),
-            moved * around,
-            case.zero_shot * whole,
-            case.in_use * whole,
-            case.purity * whole,
-        ],
-        axis=1,
-    )
+    flat = np.where(own > FLAT, FLAT + LEAKY * (own - FLAT), own)
+    return np.stack([case.kept**3 * flat, (1 - case.kept) * around], axis=1)
+
+
+def names(words: Floats, case: Circumstances) -> Ints:
+    """What the words alone name each image, (n,), hubs taken out; words (n, K) s x_i·t_k, the words' logits."""
+    return assign(words - case.centre)
+
+
+def votes(labels: Ints, named: Ints, classes: int) -> float:
+    """Mean over the images of log((v_kk + 1) / (max_c≠k v_kc + 1)), k its label."""
+    pairs, voters = np.unique(labels * classes + named, return_counts=True)
+    bears, name = pairs // classes, pairs % classes
+    own, rival = np.zeros(classes), np.zeros(classes)
+    own[bears[name == bears]] = voters[name == bears]
+    np.maximum.at(rival, bears[name != bears], voters[name != bears])
+    return float(np.log((own + 1) / (rival + 1))[labels].mean())
 
 
 def certainty(logits: Floats, labels: Ints) -> Wide:
     """Log-odds of the label under softmax(logits), (N,), exact where the probability rounds to one."""
-    own, others = own_and_others(logits, labels)
-    most = others.max(axis=1)
-    odds: Wide = own - most - np.log(np.exp(others - most[:, None]).sum(axis=1))
-    return odds
-
-
-def margin(logits: Floats, labels: Ints) -> Wide:
-    """Of the label over the best other class, (N,); negative where another is better."""
-    own, others = own_and_others(logits, labels)
-    over: Wide = own - others.max(axis=1)
-    return over
-
-
-def own_and_others(logits: Floats, labels: Ints) -> tuple[Wide, Wide]:
-    """The logit of each label, (N,), and those of all other classes, (N, K): -inf at the label."""
     rows = np.arange(len(labels))
     others = logits.astype(np.float64)
     own = others[rows, labels].copy()
     others[rows, labels] = -np.inf
-    return own, others
+    most = others.max(axis=1)
+    odds: Wide = own - most - np.log(np.exp(others - most[:, None]).sum(axis=1))
+    return odds
 
 
 def agreement(graph: Any, labels: Ints) -> Wide:

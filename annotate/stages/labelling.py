@@ -13,7 +13,16 @@ from annotate.kernels.alignment import Groups, alignment, refine_soft
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
 from annotate.kernels.calibration import likeliest_temperature, matching_temperature
 from annotate.kernels.chances import Chances, chances_of, chances_with, kept_of
-from annotate.kernels.confidence import Circumstances, agreement, at_confidence, confidences, corrected, evidence
+from annotate.kernels.confidence import (
+    Circumstances,
+    agreement,
+    at_confidence,
+    confidences,
+    corrected,
+    evidence,
+    names,
+    shows,
+)
 from annotate.kernels.prototypes import Crew, Pass, class_directions, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
 from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
@@ -134,11 +143,12 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
     around = agreement(material.graph, known.labels)
     parts = [part for block in slices(n, BLOCK) for part in cached(block, k)]
 
-    def certain(rows: slice) -> Wide:
+    def seen(rows: slice) -> tuple[Wide, Ints]:
         words = scale * products(single(x[rows]), t)
-        return confidences(evidence(words, scale * similarity(rows), known.labels[rows], around[rows], case), k)
+        return shows(scale * similarity(rows), known.labels[rows], around[rows], case), names(words, case)
 
-    sure = np.concatenate([*across(certain, parts)])
+    shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts), strict=True))
+    sure = confidences(evidence(shown, known.labels, named, case), k)
     rows = np.flatnonzero(material.given >= 0)
     if len(rows):
         sure = corrected(sure, rows, known.labels[rows] == material.given[rows], k)

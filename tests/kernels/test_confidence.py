@@ -17,7 +17,9 @@ from annotate.kernels.confidence import (
     confidences,
     corrected,
     evidence,
-    margin,
+    names,
+    shows,
+    votes,
 )
 
 RNG = np.random.default_rng(0)
@@ -26,7 +28,8 @@ LABELS = LOGITS.argmax(axis=1)
 
 
 def test_rows_have_the_confidence_asked_for_and_keep_their_label() -> None:
-    apart = margin(LOGITS, LABELS) > 0.1  # equals at the top cannot be told apart by any temperature
+    ordered = np.sort(LOGITS, axis=1)
+    apart = ordered[:, -1] - ordered[:, -2] > 0.1  # equals at the top cannot be told apart by any temperature
     asked = RNG.uniform(1.05 / 7, 0.999, 200)
     rows = at_confidence(LOGITS, asked)
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
@@ -38,13 +41,10 @@ def test_rows_without_a_difference_stay_at_chance() -> None:
     np.testing.assert_allclose(at_confidence(np.zeros((3, 4), np.float32), np.full(3, 0.9)), 0.25)
 
 
-def test_certainty_and_margin_in_closed_form() -> None:
+def test_certainty_in_closed_form() -> None:
     wide = LOGITS.astype(np.float64)
     p = np.exp(wide[np.arange(200), LABELS] - logsumexp(wide, axis=1))
     np.testing.assert_allclose(certainty(LOGITS, LABELS), np.log(p / (1 - p)), rtol=1e-4)
-    ordered = np.sort(wide, axis=1)
-    np.testing.assert_allclose(margin(LOGITS, LABELS), ordered[:, -1] - ordered[:, -2], rtol=1e-6)
-    assert (margin(LOGITS, (LABELS + 1) % 7) < 0).all()
     assert np.isfinite(certainty(100 * LOGITS, LABELS)).all()
 
 
@@ -53,23 +53,51 @@ def test_agreement_weighs_the_neighbours_that_bear_the_label() -> None:
     np.testing.assert_allclose(agreement(graph, np.array([1, 1, 2])), [0.7, 0.5, 0])
 
 
-def case(kept: float) -> Circumstances:
-    return Circumstances(kept, np.zeros(7, np.float32), 1.0, 0.0, 2.0)
+def test_votes_by_brute_force() -> None:
+    labels, named = RNG.integers(0, 5, 60), RNG.integers(0, 7, 60)
+    odds = []
+    for label in labels:
+        counts = np.bincount(named[labels == label], minlength=7)
+        odds.append(np.log((counts[label] + 1) / (np.delete(counts, label).max() + 1)))
+    assert votes(labels, named, 7) == pytest.approx(np.mean(odds))
+
+
+def case(kept: float, **others: float) -> Circumstances:
+    return Circumstances(kept, np.zeros(7, np.float32), **{"zero_shot": 1.0, "in_use": 1.0, **others})
+
+
+def sure(around: np.ndarray, circumstances: Circumstances, named: np.ndarray = LABELS) -> np.ndarray:
+    return confidences(evidence(shows(LOGITS, LABELS, around, circumstances), LABELS, named, circumstances), 7)
+
+
+def test_a_word_that_suits_every_image_names_none() -> None:
+    suits = 30 * (np.arange(7) == 3).astype(np.float32)
+    hub = Circumstances(0.8, suits, zero_shot=1.0, in_use=1.0)
+    np.testing.assert_array_equal(names(LOGITS + suits, hub), LABELS)
 
 
 def test_more_evidence_is_more_confidence_within_its_bounds() -> None:
-    assert (COEFFICIENTS[:3] > 0).all()
-    one = evidence(LOGITS, LOGITS, LABELS, np.zeros(200), case(0.8))
-    more = evidence(LOGITS, LOGITS, LABELS, np.ones(200), case(0.8))
-    assert (confidences(more, 7) > confidences(one, 7)).all()
-    assert (confidences(-100 * np.abs(one), 7) >= ABOVE_CHANCE / 7).all()
-    assert (confidences(one, 1) == 1).all()
+    assert (COEFFICIENTS > 0).all()
+    around = RNG.uniform(0, 0.9, 200)
+    more = around.copy()
+    more[0] += 0.1
+    assert sure(more, case(0.8))[0] > sure(around, case(0.8))[0]
+    assert (sure(around, case(0.8, zero_shot=2.0)) > sure(around, case(0.8))).all()
+    assert (sure(around, case(0.8, in_use=2.0)) > sure(around, case(0.8))).all()
+    assert (sure(around, case(0.8)) > sure(around, case(0.8), (LABELS + 1) % 7)).all()
+    assert (sure(around, case(0.8, zero_shot=-100.0)) >= ABOVE_CHANCE / 7).all()
+    assert (confidences(np.zeros((3, 5)), 1) == 1).all()
+
+
+def test_what_all_images_share_says_nothing_of_which_is_right() -> None:
+    around = RNG.uniform(0, 0.5, 200)
+    np.testing.assert_allclose(sure(around, case(0.8)), sure(around + 0.5, case(0.8)))
 
 
 def test_the_more_labels_were_changed_the_less_their_own_certainty_counts() -> None:
     def spread(kept: float) -> float:
-        sure = confidences(evidence(0 * LOGITS, LOGITS, LABELS, np.ones(200), case(kept)), 7)
-        return float(np.ptp(np.log(sure / (1 - sure))))
+        told = sure(np.ones(200), case(kept))
+        return float(np.ptp(np.log(told / (1 - told))))
 
     assert spread(1.0) > 2 * spread(0.6) > 0
 
