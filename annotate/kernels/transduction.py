@@ -12,9 +12,9 @@ An expectation-maximisation of Gaussian classes with one shared metric, whose me
     p    = Σ z_i·(W z)_i / Σ z_i·z_i      purity: how far neighbours agree
     τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / exp(entropy of π), images of a
                                     class that is in use. With few, or where neighbours differ, words decide
-    λ    ← √(λ (1 - 0.4 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
+    λ    ← √(λ (1 - 0.35 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
                                     on; λ = 1 before
-    b_k  = a τ h_k + (1 - a) (1 - 0.4 τ) b*_k      the words' bias to a class; a the share of labels that are not
+    b_k  = a τ h_k + (1 - a) (1 - 0.35 τ) b*_k      the words' bias to a class; a the share of labels that are not
                                     zero-shot's own, 1 in the first three passes
     h_k  = r_k s (t_k·v - Σ_c r_c t_c·v / Σ_c r_c),      v = Σ_c r_c v_c / Σ_c r_c,      r_k = n_k / (n_k + α)
                                     how near a class's words are to all classes alike; v_k its images' mean
@@ -22,7 +22,7 @@ An expectation-maximisation of Gaussian classes with one shared metric, whose me
 
 x and t are raw in the words' term; in the others they are seen in the metric, images from their mean. The metric is
 Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled to keep the mean
-squared length. w are the rows of the graph of 5 nearest neighbours.
+squared length. w are the rows of the graph of 6 nearest neighbours.
 
 The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
 graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
@@ -52,12 +52,12 @@ from annotate.kernels.prototypes import Known, Pass
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, on_grid, unit
 from annotate.kernels.zeroshot import probabilities
 
-NEIGHBOURS = 5
+NEIGHBOURS = 6
 SHARPNESS = 0.3  # κ in units of one over the variance of a typical direction
 AGREEMENT = 8.0  # ℓ
 ANCHOR = 6.0  # α, images that the words of a class count for
 FEW = 5.0  # images of a class at which they are trusted by half
-DISCOUNT = 0.4  # taken off the likeliest weight of the words where images are trusted fully
+DISCOUNT = 0.35  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 HUBS_FIRST = 3  # passes before the likeliest bias: labels need these to leave the words' own
 SETTLED = 0.001  # share of images that move in the last pass
