@@ -302,6 +302,7 @@ def run(
     classes: Sequence[str] = (),
     *,
     truth: StrPath | None = None,
+    given: StrPath | None = None,
     workspace: StrPath | None = None,
     config: StrPath | None = None,
     preset: str | None = None,
@@ -312,6 +313,8 @@ def run(
 ) -> Dataset:
     """Everything: embed, refine, organize, report. What is fresh is not done again.
 
+    truth  the right classes, which the report compares with
+    given  classes that you know of some images, as for `refine`
     knobs  settings of `embed`, such as model="tiny"; those of other stages go into `settings`,
            such as {"refine.method": "direct"}
     """
@@ -319,14 +322,14 @@ def run(
     from annotate.workspace import Workspace
 
     chosen = load_config(config, preset, settings, embed=knobs)
-    known = Path(truth) if truth else None
     made = stages(
         Workspace(workspace),
         images,
         Path(output),
         chosen,
         classes=classes,
-        truth=known,
+        truth=Path(truth) if truth else None,
+        given=Path(given) if given else None,
         force=force,
         progress=progress,
     )

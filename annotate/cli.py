@@ -107,6 +107,17 @@ TextWeightStart = Annotated[
 TextWeightEnd = Annotated[
     float | None, typer.Option(help="Weight of the words toward the end, 0 to 1 (default: 0.60).", show_default=False)
 ]
+Balanced = Annotated[
+    bool, typer.Option("--balanced", help="Classes are known to have about as many images each (transductive).")
+]
+Given = Annotated[
+    Path | None,
+    typer.Option(
+        help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them.",
+        show_default=False,
+    ),
+]
+Unknown = Annotated[bool, typer.Option("--unknown", help="Images that fit none of the names go to a folder `unknown`.")]
 Engine = Annotated[
     str | None, typer.Option(help="local (the default), or ray; the bytes are the same.", show_default=False)
 ]
@@ -148,10 +159,13 @@ def run(
     iterations: Iterations = None,
     text_weight_start: TextWeightStart = None,
     text_weight_end: TextWeightEnd = None,
+    balanced: Balanced = False,
+    given: Given = None,
     prompts: Prompts = None,
     link: Link = None,
     splits: Splits = None,
     seed: Seed = None,
+    unknown: Unknown = False,
     truth: Truth = None,
     device: Device = None,
     precision: Precision = None,
@@ -173,6 +187,7 @@ def run(
         output,
         names_from([*(class_names or []), *(classes or [])], classes_file),
         truth=truth,
+        given=given,
         workspace=workspace,
         config=config,
         preset=preset,
@@ -191,9 +206,11 @@ def run(
                 "refine.iterations": iterations,
                 "refine.text_weight_start": text_weight_start,
                 "refine.text_weight_end": text_weight_end,
+                "refine.class_sizes": "balanced" if balanced else None,
                 "organize.link": link,
                 "organize.splits": splits,
                 "organize.seed": seed,
+                "organize.unknown": "apart" if unknown else None,
             },
         ),
     )
@@ -365,9 +382,7 @@ def refine(
     iterations: Iterations = None,
     text_weight_start: TextWeightStart = None,
     text_weight_end: TextWeightEnd = None,
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="Classes are known to have about as many images each (transductive).")
-    ] = False,
+    balanced: Balanced = False,
     also: Annotated[
         list[Path] | None,
         typer.Option(
@@ -377,13 +392,7 @@ def refine(
         ),
     ] = None,
     prompts: Prompts = None,
-    given: Annotated[
-        Path | None,
-        typer.Option(
-            help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them.",
-            show_default=False,
-        ),
-    ] = None,
+    given: Given = None,
     engine: Engine = None,
     address: Address = None,
     workspace: Place = None,
@@ -431,9 +440,7 @@ def organize(
     link: Link = None,
     splits: Splits = None,
     seed: Seed = None,
-    unknown: Annotated[
-        bool, typer.Option("--unknown", help="Images that fit none of the names go to a folder `unknown`.")
-    ] = False,
+    unknown: Unknown = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     workspace: Place = None,
     config: ConfigFile = None,

@@ -89,6 +89,26 @@ def test_run_does_it_all_and_the_second_time_nothing(annotate: Command, photos: 
     assert files(Path("artifacts")) | files(Path("out")) == before
 
 
+def test_run_takes_what_its_stages_take(annotate: Command, photos: Path, checkpoint: Path) -> None:
+    Path("known.csv").write_text("path,class\nred/0.png,green\n")
+    asked = ("run", photos, "out", "red", "green", "--model", checkpoint)
+    ended = annotate(*asked, "--given", "known.csv", "--unknown", "--balanced")
+    assert ended.code == 0, ended.err
+    manifest = {
+        stage: json.loads(Path("artifacts", stage, "manifest.json").read_text()) for stage in ("refine", "organize")
+    }
+    assert "given labels" in manifest["refine"]["inputs"]
+    assert manifest["refine"]["config"]["class_sizes"] == "balanced"
+    assert manifest["organize"]["config"]["unknown"] == "apart"
+
+
+def test_run_finds_a_missing_truth_before_the_expensive_part(annotate: Command, photos: Path, checkpoint: Path) -> None:
+    for option in ("--truth", "--given"):
+        ended = annotate("run", photos, "out", "red", "green", "--model", checkpoint, option, "nowhere.csv")
+        assert (ended.code, "no truth at nowhere.csv" in ended.err) == (2, True)
+    assert not Path("artifacts/embed").exists()
+
+
 def test_results_go_to_stdout_and_everything_about_them_to_stderr(
     annotate: Command, photos: Path, checkpoint: Path
 ) -> None:

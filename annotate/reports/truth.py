@@ -46,6 +46,19 @@ class Truth:
     unused: int = 0
 
 
+def check_truth(source: Path | None) -> None:
+    """Find before a long run that there is nothing to read; `none` and no source are fine."""
+    if source is not None and str(source) not in (FOLDERS, NONE) and not source.exists():
+        raise no_truth(source)
+
+
+def no_truth(source: Path) -> InputError:
+    return InputError(
+        f"no truth at {printable(source)}",
+        hint="give a CSV of path,class, a folder with one folder per class, or the word `folders`",
+    )
+
+
 def read_truth(
     source: Path,
     image_paths: Sequence[str],
@@ -70,10 +83,7 @@ def read_truth(
         shown = printable(source)
         names, unused = names_from_csv(source, image_paths, folder)
     else:
-        raise InputError(
-            f"no truth at {printable(source)}",
-            hint="give a CSV of path,class, a folder with one folder per class, or the word `folders`",
-        )
+        raise no_truth(source)
     if all(name is None for name in names):
         raise InputError(
             f"{shown}: says nothing about any of the {len(names):,} images",

@@ -10,6 +10,7 @@ from annotate.datasets import check_replaceable
 from annotate.errors import printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
+from annotate.reports.truth import check_truth
 from annotate.stages.embed import embed
 from annotate.stages.organize import check_place, organize
 from annotate.stages.refine import refine
@@ -25,6 +26,7 @@ def run(
     *,
     classes: Sequence[str] = (),
     truth: Path | None = None,
+    given: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Embeddings, Texts, Refinement, Organized, Reported]:
@@ -37,9 +39,11 @@ def run(
         progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
     check_place(output, str(images), workspace)
     check_replaceable(output)
+    for source in (truth, given):
+        check_truth(source)
     with workspace.lock():
         embeddings = embed(workspace, images, config, force=force, progress=progress)
-        refinement = refine(workspace, config, classes=classes, force=force, progress=progress)
+        refinement = refine(workspace, config, classes=classes, given=given, force=force, progress=progress)
         organized = organize(workspace, output, config, force=force, progress=progress)
         reported = report(workspace, config, truth=truth, force=force, progress=progress)
         return embeddings, workspace.read(Texts), refinement, organized, reported
