@@ -55,10 +55,12 @@ from annotate.kernels.zeroshot import probabilities
 NEIGHBOURS = 6
 SHARPNESS = 0.3  # κ in units of one over the variance of a typical direction
 AGREEMENT = 8.0  # ℓ
+DOUBT = 3.0  # power of the purity: neighbours that differ lose weight faster than they differ
 ANCHOR = 6.0  # α, images that the words of a class count for
 FEW = 5.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.35  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
+BIASED = 1.0  # variance of a word's bias beforehand, in logits²
 HUBS_FIRST = 3  # passes before the likeliest bias: labels need these to leave the words' own
 SETTLED = 0.001  # share of images that move in the last pass
 FEWEST_PASSES = 4  # λ needs these to leave its start
@@ -259,7 +261,7 @@ def transduce(
         fit = ClassFit.of(anchored, counts, metric.map, origin)
         pure = images.purity(chances, shares, k)
         trusted = pure * abundance(counts / n, n)
-        sharpness, agreement = trusted * SHARPNESS / metric.typical, trusted * AGREEMENT * pure**3
+        sharpness, agreement = trusted * SHARPNESS / metric.typical, trusted * AGREEMENT * pure**DOUBT
         bias = trusted * logit_scale * hubness(texts, totals)
         if iteration < HUBS_FIRST:
             likeliest_bias = bias
@@ -399,7 +401,7 @@ def hubness(texts: Floats, totals: Totals) -> Wide:
 
 
 def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, steps: int = 4) -> Wide:
-    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), drawn to 0 by a unit Gaussian, (K,).
+    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), drawn to 0 by a Gaussian, (K,).
 
     Each step is Newton's for one class alone with twice its curvature, for diag(p) - p pᵀ ≼ 2 diag(p (1 - p)): with
     two classes the step would else overshoot. No step is longer than one logit.
@@ -409,8 +411,8 @@ def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, st
     for _ in range(steps):
         shares = probabilities(logits - bias.astype(np.float32), 1 / weight)
         spread = np.einsum("nk,nk->k", shares, 1 - shares).astype(np.float64)
-        slope = weight * (shares.sum(axis=0, dtype=np.float64) - target) - bias
-        bias = bias + np.clip(slope / (2 * weight**2 * spread + 1), -1, 1)
+        slope = weight * (shares.sum(axis=0, dtype=np.float64) - target) - bias / BIASED
+        bias = bias + np.clip(slope / (2 * weight**2 * spread + 1 / BIASED), -1, 1)
     return bias
 
 
