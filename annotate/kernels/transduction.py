@@ -268,25 +268,7 @@ def transduce(
         else:
             likeliest_bias = word_bias(spoke, probabilities(sampled, temperature), weight, start=likeliest_bias)
             bias = (1 - same) * bias + same * (1 - DISCOUNT * trusted) * likeliest_bias
-
-        def free(
-            rows: slice,
-            weight: float = weight,
-            bias: Wide = bias,
-            before: Chances = before,
-            shares: Any = shares,
-            fit: ClassFit = fit,
-            sharpness: float = sharpness,
-            agreement: float = agreement,
-        ) -> Floats:
-            mine = before.probabilities[rows] if before.classes is None else shares[rows].toarray()
-            logits = np.float32(weight * logit_scale) * words(rows)
-            logits -= (weight * bias).astype(np.float32)
-            logits += np.float32(sharpness) * fit(single(embeddings[rows]), mine, images.lengths[rows, None])
-            logits += np.float32(agreement) * images.around(shares, rows)
-            logits /= np.float32(logit_scale)
-            return logits
-
+        free = LogChances(images, words, before, shares, fit, logit_scale, weight, bias, sharpness, agreement)
         similarity = evened(free, n, k, logit_scale) if balanced else free
         chances, totals, sampled = images.place(similarity, k, temperature, kept)
         moved = int((chances.labels != before.labels).sum())
@@ -300,6 +282,40 @@ def transduce(
             unbiased = spoke - bias.astype(np.float32)
             likeliest = word_weight(unbiased, probabilities(sampled, temperature), start=weight)
             weight = float(np.sqrt(weight * np.clip((1 - DISCOUNT * trusted) * likeliest, LIGHTEST, HEAVIEST)))
+
+
+@dataclass(frozen=True)
+class LogChances:
+    """log z_ik over the logit scale, up to a constant of the image: a pass's similarity, of any block of images.
+
+    words      the cosines of a block to the words, (n, K)
+    before     z of the pass before, and shares as of `shares_of`
+    weight     λ
+    bias       (K,) b
+    sharpness  τ κ
+    agreement  τ ℓ p³
+    """
+
+    images: Images
+    words: Callable[[slice], Floats]
+    before: Chances
+    shares: Any
+    fit: ClassFit
+    logit_scale: float
+    weight: float
+    bias: Wide
+    sharpness: float
+    agreement: float
+
+    def __call__(self, rows: slice) -> Floats:
+        mine = self.before.probabilities[rows] if self.before.classes is None else self.shares[rows].toarray()
+        images = single(self.images.embeddings[rows])
+        logits: Floats = np.float32(self.weight * self.logit_scale) * self.words(rows)
+        logits -= (self.weight * self.bias).astype(np.float32)
+        logits += np.float32(self.sharpness) * self.fit(images, mine, self.images.lengths[rows, None])
+        logits += np.float32(self.agreement) * self.images.around(self.shares, rows)
+        logits /= np.float32(self.logit_scale)
+        return logits
 
 
 def class_counts(chances: Chances, k: int) -> Ints:
