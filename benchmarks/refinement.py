@@ -25,6 +25,7 @@ import numpy as np
 
 import annotate
 from annotate.kernels import transduction
+from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.calibration import reliability
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.vectors import Floats
@@ -195,7 +196,8 @@ def main() -> None:
         return
     if args.sensitivity:
         cases = {"published": list(published(args.data, args.seeds)), "further": list(further(args.data, 2))}
-        parts = {"sensitivity": sensitivity(cases)}
+        with one_thread_per_product():
+            parts = {"sensitivity": sensitivity(cases)}
     else:
         parts = {
             "published cases": tables(published(args.data, args.seeds)),
