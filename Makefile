@@ -73,6 +73,7 @@ bench-refinement: setup
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --seeds 2 --sensitivity --write
 	$(BIN)/python -m benchmarks.confidence --data "$(DATA)"
+	$(BIN)/python -m benchmarks.signs --data "$(DATA)"
 
 bench-clusters: setup
 	$(BIN)/python -m benchmarks.clusters --data "$(DATA)" --write
