@@ -77,7 +77,8 @@ def known(group: str, case: Case) -> Known:
     situation = confidence.Circumstances.of(first, last, case.texts, logit_scale=case.logit_scale)
     shown = confidence.shows(scale * last.sample, labels, around, situation)
     named = confidence.names(scale * first.sample, situation)
-    seen = confidence.evidence(shown, labels, named, situation)
+    how_many = np.tile(confidence.between(labels, named, situation), (len(labels), 1))
+    seen = np.concatenate([confidence.within(shown), how_many], axis=1)
     source = "pets" if "breeds" in case.name else case.name.split()[0].strip(",")
     return Known(group, case.name, source, len(case.texts), seen, labels == case.truth)
 

@@ -102,10 +102,15 @@ def test_run_takes_what_its_stages_take(annotate: Command, photos: Path, checkpo
     assert manifest["organize"]["config"]["unknown"] == "apart"
 
 
-def test_run_finds_a_missing_truth_before_the_expensive_part(annotate: Command, photos: Path, checkpoint: Path) -> None:
-    for option in ("--truth", "--given"):
-        ended = annotate("run", photos, "out", "red", "green", "--model", checkpoint, option, "nowhere.csv")
-        assert (ended.code, "no truth at nowhere.csv" in ended.err) == (2, True)
+def test_run_finds_what_cannot_work_before_the_expensive_part(
+    annotate: Command, photos: Path, checkpoint: Path
+) -> None:
+    asked = ("run", photos, "out", "red", "green", "--model", checkpoint)
+    for option, source in (("--truth", "nowhere.csv"), ("--given", "nowhere.csv"), ("--given", "none")):
+        ended = annotate(*asked, option, source)
+        assert (ended.code, f"no truth at {source}" in ended.err) == (2, True)
+    ended = annotate(*asked, "--balanced", "--method", "dynamic")
+    assert (ended.code, "'balanced' needs the method transductive" in ended.err) == (2, True)
     assert not Path("artifacts/embed").exists()
 
 

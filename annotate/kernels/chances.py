@@ -81,7 +81,7 @@ def ranked(similarity: Floats, kept: int | None) -> Ints:
 
 def selected(likeliest: Ints, chances: Floats, kept: int | None) -> Chances:
     part = np.take_along_axis(chances, likeliest, axis=1)
-    labels, confidences = likeliest[:, 0], part[:, 0]
+    labels, confidences = likeliest[:, 0].copy(), part[:, 0].copy()  # a view would keep all of the ranks
     if kept is None:
         return Chances(labels, confidences, chances, None)
     return Chances(labels, confidences, part, likeliest.astype(np.int32))

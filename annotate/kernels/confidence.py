@@ -18,7 +18,7 @@ little of how good a case is (Mundlak 1978), so it counts from its mean over the
                   The words' logits are taken from their mean over the images as far as several classes are in use,
                   (1 - 1/n) of it, n = exp(entropy of π): a word that suits every image names none
 
-Every coefficient but the first is positive. They are a logistic regression over the images of many cases, each kind of
+Every coefficient but b_0 is positive. They are a logistic regression over the images of many cases, each kind of
 case weighing the same (benchmarks/confidence.py).
 
 N images, K classes.
@@ -78,22 +78,27 @@ class Circumstances:
         )
 
 
-def confidences(evidence: Wide, classes: int) -> Wide:
-    """How likely each label is to be right, (N,), above 1 / K; evidence (N, 5)."""
-    if classes == 1:
-        return np.ones(len(evidence))
-    return np.maximum(sigmoid(INTERCEPT + evidence @ COEFFICIENTS), ABOVE_CHANCE / classes)
+def confidences(which: Wide, how_many: Wide, classes: int) -> Wide:
+    """How likely each label is to be right, (N,), above 1 / K.
 
-
-def evidence(shown: Wide, labels: Ints, named: Ints, case: Circumstances) -> Wide:
-    """f - f̄ and g, (N, 5): what speaks for each label, of all images at once.
-
-    shown   (N, 2) f of `shows`
-    labels  (N,)
-    named   (N,) of `names`
+    which     (N, 2) f - f̄ of `within`
+    how_many  (3,) g of `between`
     """
-    of_case = [case.zero_shot, case.in_use, votes(labels, named, len(case.centre))]
-    return np.concatenate([shown - shown.mean(axis=0), np.tile(of_case, (len(shown), 1))], axis=1)
+    if classes == 1:
+        return np.ones(len(which))
+    odds: Wide = INTERCEPT + which @ COEFFICIENTS[:2] + how_many @ COEFFICIENTS[2:]
+    return np.maximum(sigmoid(odds), ABOVE_CHANCE / classes)
+
+
+def within(shown: Wide) -> Wide:
+    """f - f̄, (N, 2): what tells one label from another; shown of `shows`, of all images."""
+    centred: Wide = shown - shown.mean(axis=0)
+    return centred
+
+
+def between(labels: Ints, named: Ints, case: Circumstances) -> Wide:
+    """g, (3,): what tells how many labels are right; labels (N,), named (N,) of `names`."""
+    return np.array([case.zero_shot, case.in_use, votes(labels, named, len(case.centre))])
 
 
 def shows(z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:

@@ -47,14 +47,12 @@ class Known:
     labels   (N,) of this pass
     shares   π, (K,) mean of z
     centre   (D,) mean of the embeddings
-    purity   p, how far neighbours agree
     kept     share of the labels that are zero-shot's own
     """
 
     labels: Ints
     shares: npt.NDArray[np.float64]
     centre: npt.NDArray[np.float64]
-    purity: float
     kept: float
 
 

@@ -274,7 +274,7 @@ def transduce(
         moved = int((chances.labels != before.labels).sum())
         means = class_means(totals, texts, metric.centre)
         same = float((chances.labels == zero_shot).mean())
-        known = Known(chances.labels, totals.counts / n, metric.centre, pure, same)
+        known = Known(chances.labels, totals.counts / n, metric.centre, same)
         yield Pass(means, sampled, class_counts(chances, k), moved, weight, similarity, known)
         if moved < SETTLED * n and iteration >= FEWEST_PASSES:
             return
@@ -417,7 +417,9 @@ def hubness(texts: Floats, totals: Totals) -> Wide:
 
 
 def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, steps: int = 4) -> Wide:
-    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), drawn to 0 by a Gaussian, (K,).
+    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), (K,).
+
+    It is drawn to 0 by a Gaussian of variance BIASED.
 
     Each step is Newton's for one class alone with twice its curvature, for diag(p) - p pᵀ ≼ 2 diag(p (1 - p)): with
     two classes the step would else overshoot. No step is longer than one logit.

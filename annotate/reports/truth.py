@@ -47,8 +47,8 @@ class Truth:
 
 
 def check_truth(source: Path | None) -> None:
-    """Find before a long run that there is nothing to read; `none` and no source are fine."""
-    if source is not None and str(source) not in (FOLDERS, NONE) and not source.exists():
+    """Find before a long run that there is nothing to read; no source is fine."""
+    if source is not None and str(source) != FOLDERS and not source.exists():
         raise no_truth(source)
 
 

@@ -17,11 +17,12 @@ from annotate.kernels.confidence import (
     Circumstances,
     agreement,
     at_confidence,
+    between,
     confidences,
     corrected,
-    evidence,
     names,
     shows,
+    within,
 )
 from annotate.kernels.prototypes import Crew, Pass, class_directions, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
@@ -148,7 +149,7 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
         return shows(scale * similarity(rows), known.labels[rows], around[rows], case), names(words, case)
 
     shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts), strict=True))
-    sure = confidences(evidence(shown, known.labels, named, case), k)
+    sure = confidences(within(shown), between(known.labels, named, case), k)
     rows = np.flatnonzero(material.given >= 0)
     if len(rows):
         sure = corrected(sure, rows, known.labels[rows] == material.given[rows], k)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.config import Config
+from annotate.config import Config, EngineSettings, RefineSettings
 from annotate.digests import content_digest
 from annotate.engines import crew_of
 from annotate.errors import ConfigError, StaleArtifact, first_few, printable
@@ -55,16 +55,7 @@ def refine(
         settings, engine = resolved.refine, resolved.engine
         method = settings.method
         iterations = settings.iterations or ITERATIONS[method]
-        if settings.class_sizes == "balanced" and method != "transductive":
-            raise ConfigError(
-                f"refine: class_sizes: 'balanced' needs the method transductive, not '{method}'",
-                hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
-            )
-        if engine.name != "local" and method == "transductive":
-            raise ConfigError(
-                f"engine: the method transductive runs in one process, not on '{engine.name}'",
-                hint="add --method dynamic, or --set engine.name=local",
-            )
+        check_settings(settings, engine)
         if others:
             check_method(method, engine.name)
         texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
@@ -115,6 +106,20 @@ def refine(
         for note in record.notes:
             progress.note(note)
         return record
+
+
+def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
+    """Find what does not go together before anything is computed."""
+    if settings.class_sizes == "balanced" and settings.method != "transductive":
+        raise ConfigError(
+            f"refine: class_sizes: 'balanced' needs the method transductive, not '{settings.method}'",
+            hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
+        )
+    if engine.name != "local" and settings.method == "transductive":
+        raise ConfigError(
+            f"engine: the method transductive runs in one process, not on '{engine.name}'",
+            hint="add --method dynamic, or --set engine.name=local",
+        )
 
 
 def read_given(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> Ints:

@@ -13,13 +13,14 @@ from annotate.kernels.confidence import (
     Circumstances,
     agreement,
     at_confidence,
+    between,
     certainty,
     confidences,
     corrected,
-    evidence,
     names,
     shows,
     votes,
+    within,
 )
 
 RNG = np.random.default_rng(0)
@@ -67,7 +68,8 @@ def case(kept: float, **others: float) -> Circumstances:
 
 
 def sure(around: np.ndarray, circumstances: Circumstances, named: np.ndarray = LABELS) -> np.ndarray:
-    return confidences(evidence(shows(LOGITS, LABELS, around, circumstances), LABELS, named, circumstances), 7)
+    shown = shows(LOGITS, LABELS, around, circumstances)
+    return confidences(within(shown), between(LABELS, named, circumstances), 7)
 
 
 def test_a_word_that_suits_every_image_names_none() -> None:
@@ -86,7 +88,7 @@ def test_more_evidence_is_more_confidence_within_its_bounds() -> None:
     assert (sure(around, case(0.8, in_use=2.0)) > sure(around, case(0.8))).all()
     assert (sure(around, case(0.8)) > sure(around, case(0.8), (LABELS + 1) % 7)).all()
     assert (sure(around, case(0.8, zero_shot=-100.0)) >= ABOVE_CHANCE / 7).all()
-    assert (confidences(np.zeros((3, 5)), 1) == 1).all()
+    assert (confidences(np.zeros((3, 2)), np.zeros(3), 1) == 1).all()
 
 
 def test_what_all_images_share_says_nothing_of_which_is_right() -> None:
