@@ -71,7 +71,7 @@ bench-tiny: setup
 
 bench-refinement: setup
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
-	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --seeds 2 --sensitivity --write
+	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --sensitivity --write
 	$(BIN)/python -m benchmarks.confidence --data "$(DATA)"
 	$(BIN)/python -m benchmarks.signs --data "$(DATA)"
 
