@@ -301,6 +301,26 @@ def test_confidence_tells_right_labels_from_wrong_ones(plant: Plant, blobs: Blob
     assert made.confidences.mean() == pytest.approx(right.mean(), abs=0.15)
 
 
+@pytest.mark.parametrize("whole", [1 << 25, 1 << 12])
+def test_confidence_is_the_same_bytes_for_any_block_and_threads(
+    plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    plant(*blobs(n=1500, k=20, spread=0.3, blur=0.3)[:2])
+    monkeypatch.setattr("annotate.kernels.chances.WHOLE", whole)  # below N K: only the largest are kept
+
+    def outcome(block: int, threads: int) -> list[bytes]:
+        for module in ("kernels.blocks", "kernels.transduction", "kernels.neighbours", "stages.labelling"):
+            monkeypatch.setattr(f"annotate.{module}.BLOCK", block)
+        monkeypatch.setattr("annotate.kernels.blocks.cores", lambda: threads)
+        made = annotate.refine(method="transductive", force=True)
+        assert (made.top_classes is None) == (whole > 30_000)
+        return [made.labels.tobytes(), made.confidences.tobytes(), made.probabilities.tobytes()]
+
+    expected = outcome(16_384, 1)
+    assert outcome(256, 3) == expected
+    assert outcome(1024, 2) == expected
+
+
 def test_the_label_stands_first_also_where_all_are_nearly_equal(plant: Plant, blobs: Blobs) -> None:
     plant(*blobs(n=200)[:2])
     made = annotate.refine(method="direct", temperature=1e5)
