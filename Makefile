@@ -60,7 +60,7 @@ bench-embed: setup
 torture: setup
 	$(BIN)/python -m benchmarks.interrupted
 	$(BIN)/python -m benchmarks.flat
-	$(BIN)/python -m pytest tests/engines
+	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py
 
 # The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
 # (benchmarks/cases.py).

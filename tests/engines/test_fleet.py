@@ -85,7 +85,7 @@ def test_a_cluster_makes_the_bytes_of_one_process(
     assert same_as_one_process(pictures, checkpoint)
 
 
-@pytest.mark.parametrize("decoders", [0, 1])
+@pytest.mark.parametrize("decoders", [0, pytest.param(1, marks=pytest.mark.torture)])
 def test_a_lost_node_costs_its_shards_in_flight_and_nothing_else(
     pictures: Path, checkpoint: Path, cluster: Any, decoders: int
 ) -> None:
@@ -103,6 +103,7 @@ def test_a_lost_node_costs_its_shards_in_flight_and_nothing_else(
     assert same_as_one_process(pictures, checkpoint)
 
 
+@pytest.mark.torture
 def test_a_killed_driver_costs_nothing_that_is_done(pictures: Path, checkpoint: Path, cluster: Any) -> None:
     code = (
         "import sys, annotate; from annotate.embedding import ledger; ledger.SHARD = 4\n"
@@ -135,6 +136,7 @@ def test_a_killed_driver_costs_nothing_that_is_done(pictures: Path, checkpoint: 
     assert same_as_one_process(pictures, checkpoint)
 
 
+@pytest.mark.torture
 def test_a_straggler_is_overtaken(
     pictures: Path, checkpoint: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_straggler_is_overtaken(
     assert same_as_one_process(pictures, checkpoint)
 
 
+@pytest.mark.torture
 def test_a_shard_computed_twice_at_once_does_no_harm(pictures: Path, checkpoint: Path, cluster: Any) -> None:
     beside = threading.Thread(
         target=lambda: annotate.embed_slice(pictures, 1, 1, model=str(checkpoint), workspace="there")

@@ -95,7 +95,7 @@ annotate.embed(sys.argv[1], model=sys.argv[2], sessions=1, batch_size=4)
 
 
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
-@pytest.mark.parametrize("write", [3, 6])
+@pytest.mark.parametrize("write", [3, pytest.param(6, marks=pytest.mark.torture)])
 def test_killed_at_a_write_it_goes_on_and_ends_the_same(
     photos: Path, checkpoint: Path, write: int, moment: str
 ) -> None:
