@@ -168,11 +168,9 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
         assert outcome(block, threads) == expected
 
 
-@pytest.mark.usefixtures("_one_thread_products")
-@pytest.mark.parametrize("seed", range(4))
-def test_images_at_rest_would_have_kept_their_labels(blobs: Blobs, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """The shortcut looks at a part of the images and gives the bytes of looking at all."""
-    x, t, _ = blobs(n=4000, k=30, spread=0.25, blur=0.25, seed=seed)
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images `dynamic` looks at, each time that it does."""
     looked: list[int] = []
     look = prototypes.Shard._look
 
@@ -181,6 +179,16 @@ def test_images_at_rest_would_have_kept_their_labels(blobs: Blobs, monkeypatch: 
         return look(self, p, u, images)
 
     monkeypatch.setattr(prototypes.Shard, "_look", counted)
+    return looked
+
+
+@pytest.mark.usefixtures("_one_thread_products")
+@pytest.mark.parametrize("seed", range(4))
+def test_images_at_rest_would_have_kept_their_labels(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch, looked: list[int], seed: int
+) -> None:
+    """The shortcut looks at a part of the images and gives the bytes of looking at all."""
+    x, t, _ = blobs(n=4000, k=30, spread=0.25, blur=0.25, seed=seed)
 
     def passes() -> list[prototypes.Pass]:
         looked.clear()
@@ -199,16 +207,8 @@ def test_images_at_rest_would_have_kept_their_labels(blobs: Blobs, monkeypatch: 
 
 
 @pytest.mark.usefixtures("_one_thread_products")
-def test_directions_save_work_and_change_no_bit(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directions_save_work_and_change_no_bit(blobs: Blobs, looked: list[int]) -> None:
     x, t, _ = blobs(n=4000, k=30, spread=0.25, blur=0.25)
-    looked: list[int] = []
-    look = prototypes.Shard._look
-
-    def counted(self: prototypes.Shard, p: Floats, u: Floats, images: np.ndarray) -> prototypes.Change:
-        looked.append(len(images))
-        return look(self, p, u, images)
-
-    monkeypatch.setattr(prototypes.Shard, "_look", counted)
     outcomes, work = [], []
     for directions in (class_directions(x, t), class_directions(x[:60], t), -t):
         looked.clear()
