@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +38,11 @@ class Case:
 
 
 def read(file: Path) -> Case:
-    """A case as it was stored: image_embeddings (N, D), text_embeddings (K, D), labels (N,)."""
+    """A case as stored: image_embeddings (N, D), text_embeddings (K, D), labels (N,); logit_scale, or OpenAI's."""
     with np.load(file, allow_pickle=False) as stored:
         images, texts = (unit(stored[name].astype(np.float32)) for name in ("image_embeddings", "text_embeddings"))
-        return Case(file.stem, 0, images, texts, stored["labels"].astype(np.int64))
+        scale: Any = stored.get("logit_scale", SCALE)
+        return Case(file.stem, 0, images, texts, stored["labels"].astype(np.int64), float(scale))
 
 
 def bank(data: Path) -> Floats:

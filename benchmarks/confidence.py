@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import numpy.typing as npt
 from annotate.kernels import confidence
 from annotate.kernels.calibration import reliability
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
+from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import NEIGHBOURS, transduce
 from annotate.stages.refine import ITERATIONS
-from benchmarks.cases import SCALE, Case, further, published, read
+from benchmarks.cases import Case, further, published, read
 
 WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.3}
 RIDGE = 1e-3
@@ -65,12 +66,17 @@ class Known:
         return 100 * reliability(sure[others], self.right[others]).error
 
 
-def known(group: str, case: Case) -> Known:
+def transduced(case: Case) -> tuple[Any, Pass, Pass]:
+    """The graph of a case, and the first and the last pass of `transduce` with all images as its sample."""
     graph = neighbour_graph(*nearest_neighbours(case.images, NEIGHBOURS))
-    everyone = np.arange(len(case.images))
-    first, *_, last = transduce(
-        case.images, case.texts, graph, everyone, logit_scale=case.logit_scale, iterations=ITERATIONS["transductive"]
-    )
+    n, iterations = len(case.images), ITERATIONS["transductive"]
+    scale = case.logit_scale
+    first, *_, last = transduce(case.images, case.texts, graph, np.arange(n), logit_scale=scale, iterations=iterations)
+    return graph, first, last
+
+
+def known(group: str, case: Case) -> Known:
+    graph, first, last = transduced(case)
     labels = last.labels(case.images)
     scale = np.float32(case.logit_scale)
     around = confidence.agreement(graph, labels)
@@ -118,10 +124,7 @@ def summary(errors: dict[tuple[str, str], list[float]]) -> str:
 def cases_of(data: Path, seeds: int, files: list[Path]) -> Iterator[tuple[str, Case]]:
     yield from (("published", case) for case in published(data, seeds))
     yield from (("further", case) for case in further(data, 2))
-    for file in files:
-        with np.load(file, allow_pickle=False) as stored:
-            scale: Any = stored.get("logit_scale", SCALE)
-        yield "files", replace(read(file), logit_scale=float(scale))
+    yield from (("files", read(file)) for file in files)
 
 
 def main() -> None:

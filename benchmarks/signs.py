@@ -19,14 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from annotate.kernels.blocks import one_thread_per_product, single, spread
-from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.reach import STRANGERS, reach
-from annotate.kernels.transduction import FEW, NEIGHBOURS, class_size, transduce
+from annotate.kernels.transduction import FEW, class_size
 from annotate.kernels.unfit import unfit_groups
 from annotate.kernels.vectors import Floats, unit
-from annotate.stages.refine import ITERATIONS
 from annotate.stages.signs import SAMPLED
-from benchmarks.cases import SCALE, Case, bank, disturbed, further, published, read
+from benchmarks.cases import Case, bank, disturbed, further, published, read
+from benchmarks.confidence import transduced
 from benchmarks.refinement import DOCS, mean
 from benchmarks.tables import show
 
@@ -60,15 +59,12 @@ class Outcome:
 
 def outcome(case: Case) -> Outcome:
     """What refinement does with a case, and which groups it tells. A truth of -1 is an image that no name is for."""
-    graph = neighbour_graph(*nearest_neighbours(case.images, NEIGHBOURS))
-    n, scale = len(case.images), case.logit_scale
-    first, *_, last = transduce(
-        case.images, case.texts, graph, np.arange(n), logit_scale=scale, iterations=ITERATIONS["transductive"]
-    )
+    graph, first, last = transduced(case)
+    n = len(case.images)
     before, labels = first.labels(case.images), last.labels(case.images)
     groups = [
         Group(len(g.rows), int((case.truth[g.rows] < 0).sum()), int((case.truth[g.rows] == labels[g.rows]).sum()))
-        for g in unfit_groups(case.images, case.texts, labels, graph, logit_scale=scale)
+        for g in unfit_groups(case.images, case.texts, labels, graph, logit_scale=case.logit_scale)
     ]
     gained = float((labels == case.truth).mean() - (before == case.truth).mean())
     moved = float((labels != before).mean())
@@ -233,12 +229,6 @@ def nameless(found: dict[str, list[Outcome]]) -> str:
     return "\n".join(lines)
 
 
-def read_with_scale(file: Path) -> Case:
-    with np.load(file, allow_pickle=False) as stored:
-        scale = float(stored["logit_scale"]) if "logit_scale" in stored else SCALE
-    return replace(read(file), logit_scale=scale)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="FILE.npz of embeddings, names and labels")
@@ -247,7 +237,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/refinement.md")
     args = parser.parse_args()
     with one_thread_per_product():
-        files = [read_with_scale(file) for file in args.files]
+        files = [read(file) for file in args.files]
         cases = list(named(args.data, args.seeds, files))
         found: dict[str, list[Outcome]] = {NAMED: [], FILES: [], POOR: []}
         for case in [*cases, *with_nameless(args.data, args.seeds, files)]:
