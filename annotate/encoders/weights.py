@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +98,10 @@ class WeightStore:
 
 def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     """Fetch a file, going on where an earlier attempt stopped; returns what went wrong, or nothing."""
+    import http.client  # here, since a network's libraries take a hundredth of a second that few commands need
+    import urllib.error
+    import urllib.request
+
     start = part.stat().st_size if part.exists() else 0
     try:
         if not url.startswith(("http://", "https://")):

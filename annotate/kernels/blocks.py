@@ -9,19 +9,25 @@ N images, K columns, D dimensions.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.vectors import Floats, Ints
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 BLOCK = 16_384  # images that a thread takes at a time
 TILE = 256  # images of one matrix product
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
+WORKER = "annotate-block"  # names of the threads
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -52,23 +58,36 @@ def cached(rows: slice, k: int) -> list[slice]:
 def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
     """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
-    if threads <= 1:
+    if threads <= 1 or threading.current_thread().name.startswith(WORKER):
         yield from map(work, items)
         return
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future, wait
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Answer]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = workers(cores())
+    waiting: deque[Future[Answer]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+
+
+@lru_cache(maxsize=1)
+def workers(threads: int) -> ThreadPoolExecutor:
+    """The threads that do the work of a process: starting them anew costs a millisecond each time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(threads, thread_name_prefix=WORKER)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=workers.cache_clear)  # threads stay behind
 
 
 def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Floats:

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import across, cached, products, room_for, similarities, single, slices
+from annotate.kernels.blocks import TILE, across, cached, products, room_for, similarities, single, slices
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, unit
 from annotate.kernels.zeroshot import assign
@@ -133,7 +133,7 @@ class Shard:
 
         bounds  (K, bins) of `shift_bounds`
         """
-        self.margins -= bounds[self.labels, self.bins]
+        self.margins -= bounds.ravel()[self.labels * np.int32(bounds.shape[1]) + self.bins]
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:
@@ -168,7 +168,7 @@ class Shard:
         for part in parts:
             here = images[part]
             labels, self.margins[here] = nearest_and_margin(products(rows[part], prototypes, room))
-            along = np.einsum("nd,nd->n", rows[part], directions[labels])
+            along = lengths_along(rows[part], directions, labels)
             self.labels[here], self.bins[here] = labels, np.searchsorted(BINS[1:-1], along, side="right")
         after = self.labels[images]
         moved = np.flatnonzero(after != before)
@@ -182,6 +182,12 @@ def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.
     lost, taken = exact_sums(rows[left], before[left])
     counts = np.unique(after, return_counts=True)[1], -np.unique(before[left], return_counts=True)[1]
     return Change(np.concatenate([won, lost]), np.concatenate([sums, -taken]), np.concatenate(counts), len(rows))
+
+
+def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
+    """How far each image lies along its class's direction, (n,)."""
+    tiles = [np.einsum("nd,nd->n", rows[tile], directions[labels[tile]]) for tile in slices(len(rows), TILE)]
+    return np.concatenate(tiles)
 
 
 def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:

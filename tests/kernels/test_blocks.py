@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -91,6 +93,25 @@ def test_one_item_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failure_in_a_thread_is_a_failure() -> None:
     with pytest.raises(ZeroDivisionError):
         list(across(lambda item: 1 // item, [1, 0, 1]))
+
+
+def test_work_may_share_out_work_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "cores", lambda: 2)
+    sums = across(lambda item: sum(across(lambda other: item * other, range(4))), range(8))
+    assert [*sums] == [6 * item for item in range(8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "cores", lambda: 2)
+    assert [*across(abs, range(4))] == [*range(4)]
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1) as pool:
+        assert pool.apply_async(in_the_child).get(timeout=30) == [0, 1, 2, 3]
+
+
+def in_the_child() -> list[int]:
+    return [*across(abs, range(4))]
 
 
 def test_parts_cover_a_block_once() -> None:
