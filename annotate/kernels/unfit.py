@@ -6,11 +6,13 @@ A group fits its name when the words, moved among the images, point to where it 
                                             (transduction): both from the centre, in the metric of the images; |m_g|²
                                             without the noise of few images; typical is the median over the classes
     vote_g = max_c mean_i y_ic / typical    y the zero-shot probabilities: the share of the leading name
+    pair_g = the same of the two leading names together
 
 The candidates are the parts of each label: its images are cut in two (2-means on images averaged with their
 neighbours, begun from those that fit the name worse and better) for as long as the graph hardly crosses the cut.
 A part fits none of the names when fit and vote are both low, its neighbours are its own, and another part of the
-same label fits well: a label of which no part does has a poor name, not a wrong image. Thresholds were chosen on 277
+same label fits well: a label of which no part does has a poor name, not a wrong image. A part that two names share
+between them, as a typical class has one, is torn between those and not without a name. Thresholds were chosen on 277
 cases of real embeddings (docs/refinement.md says what they find and miss); false alarms are rarer than misses by
 intent.
 
@@ -34,9 +36,10 @@ FEWEST = 5  # images; fewer that look alike are a coincidence
 ROUNDS = 3  # of averaging with neighbours, before a cut
 CLEAN = 0.3  # of the smaller side's edges may cross a cut
 FIT, VOTE = 0.4, 0.75  # of a typical class's; a group below both fits no name
+PAIR = 0.9  # of a typical class's vote; a group of which two names together have more is torn between them
 CORE = 0.6  # of a typical class's fit, reached by the part of a label that its name is for
 ALONE_FIT, ALONE_VOTE = 0.12, 0.4  # below both, where no part of a label fits its name
-INSIDE = 0.75  # of a group's edges that stay in it
+INSIDE = 0.8  # of a group's edges that stay in it
 TOUCHING = 0.15  # of the smaller group's edges; two groups joined by more are one
 SHORTEST = 0.6  # of the median anchor; a shorter one points nowhere
 LEAST = 0.02  # of the images' mean squared length, for |m_g|²
@@ -76,7 +79,7 @@ def unfit_groups(embeddings: Rows, texts: Floats, labels: Ints, graph: Any, *, l
     for _ in range(ROUNDS):
         softened = (softened + graph @ softened) / 2
     groups = joined(graph, [rows for k in view.pointed() for rows in misfits(view, softened, graph, k)])
-    found = [view.describe(rows, graph) for rows in groups]
+    found = [view.describe(rows, graph) for rows in groups if view.lead(rows, 2) < PAIR * view.typical_vote]
     return sorted((g for g in found if g.fit < FIT and g.vote < VOTE and g.inside >= INSIDE), key=lambda g: g.fit)
 
 
@@ -111,8 +114,9 @@ class Fits:
         length = (total @ total - self.squares[rows].sum()) / (n * (n - 1))
         return float(total @ self.towards[k] / n / np.sqrt(max(length, LEAST * self.squares.mean(), 1e-12)))
 
-    def lead(self, rows: Ints) -> float:
-        return float(self.votes[rows].mean(axis=0, dtype=np.float64).max())
+    def lead(self, rows: Ints, names: int = 1) -> float:
+        """The share of the leading names together."""
+        return float(np.sort(self.votes[rows].mean(axis=0, dtype=np.float64))[-names:].sum())
 
     def measure(self, rows: Ints, k: int) -> tuple[float, float]:
         return self.cosine(rows, k) / self.typical_fit, self.lead(rows) / self.typical_vote

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from annotate.kernels import unfit
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.transduction import transduce
 from annotate.kernels.unfit import Unfit, unfit_groups
@@ -44,6 +45,19 @@ def test_a_kind_that_nobody_named_is_told(seed: int) -> None:
 def test_kinds_that_are_named_are_left_alone(sizes: list[int], seed: int) -> None:
     images, texts, _ = scene(sizes, named=len(sizes), seed=seed)
     assert found(images, texts) == []
+
+
+def test_a_kind_between_two_names_is_not_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nines that look like threes, in a hand of their own."""
+    images, texts, labels = scene([80] * 10, named=10, seed=2)
+    rng = np.random.default_rng(3)
+    cone, three, nine = images.mean(axis=0), images[labels == 3].mean(axis=0), images[labels == 9].mean(axis=0)
+    hand = 0.7 * unit(rng.normal(size=D))
+    odd = unit(three + nine - cone + hand + 0.3 * unit(rng.normal(size=(30, D))))
+    both = np.concatenate([images, odd])
+    assert found(both, texts) == []
+    monkeypatch.setattr(unfit, "PAIR", 9.0)
+    assert [len(group.rows) for group in found(both, texts)] == [30]
 
 
 def test_a_handful_of_images_is_no_trouble() -> None:
