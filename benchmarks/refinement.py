@@ -46,7 +46,10 @@ PEERS: dict[str, Callable[[Case], Any]] = {
     "StatA": lambda case: stata(case.images, case.texts, logit_scale=case.logit_scale),
     "ZLaP": lambda case: zlap(case.images, case.texts),
 }
-CONSTANTS = ("SHARPNESS", "AGREEMENT", "DOUBT", "ANCHOR", "FEW", "DISCOUNT", "BIASED", "HUBS_FIRST", "NEIGHBOURS")
+CONSTANTS = (
+    *("SHARPNESS", "AGREEMENT", "ABSENT", "DOUBT", "ANCHOR", "FEW", "DISCOUNT", "BIASED", "HUBS_FIRST"),
+    "NEIGHBOURS",
+)
 
 
 @dataclass(frozen=True)

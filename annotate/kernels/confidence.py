@@ -39,8 +39,8 @@ from annotate.kernels.zeroshot import assign, mean_confidence, probabilities
 
 Wide = npt.NDArray[np.float64]
 
-INTERCEPT = -0.94
-COEFFICIENTS = np.array([0.75, 3.01, 1.18, 0.74, 0.38])  # in the order above
+INTERCEPT = -0.95
+COEFFICIENTS = np.array([0.79, 2.77, 1.19, 0.75, 0.44])  # in the order above
 FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K

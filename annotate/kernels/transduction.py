@@ -7,15 +7,16 @@ An expectation-maximisation of Gaussian classes with one shared metric, whose me
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
                                     to the class means by least squares; π_k = n_k / N
-    κ    = 0.3 tr(S) / tr(S²)       S the covariance of the images in the metric: one over the variance of a typical
+    κ    = 0.7 ν tr(S) / tr(S²)     S the covariance of the images in the metric: one over the variance of a typical
                                     direction, less because images differ along fewer directions than a Gaussian
+    ℓ    = 5 ν^(-1/8)               ν = n / K, share of the names that are in use
     p    = Σ z_i·(W z)_i / Σ z_i·z_i      purity: how far neighbours agree
-    τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / exp(entropy of π), images of a
-                                    class that is in use. With few, or where neighbours differ, words decide
+    τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / n, images of a class that is in
+                                    use, n = exp(entropy of π). With few, or where neighbours differ, words decide
     λ    ← √(λ (1 - 0.35 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
                                     on; λ = 1 before
     b_k  = a τ h_k + (1 - a) (1 - 0.35 τ) b*_k      the words' bias to a class; a the share of labels that are not
-                                    zero-shot's own, 1 in the first three passes
+                                    zero-shot's own, 1 in the first two passes
     h_k  = r_k s (t_k·v - Σ_c r_c t_c·v / Σ_c r_c),      v = Σ_c r_c v_c / Σ_c r_c,      r_k = n_k / (n_k + α)
                                     how near a class's words are to all classes alike; v_k its images' mean
     b*   = argmax_b Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)) - |b|²/2       the likeliest bias given the labels
@@ -28,6 +29,9 @@ The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 202
 graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
 likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
 words that contradict what the images agree on lose weight.
+
+Where few of the names are in use, images that zero-shot gave to an absent one make a small class of their own, whose
+mean then holds them. Sharp classes keep them, neighbours win them back: so κ falls with ν, and ℓ rises a little.
 
 Words that are near to every image (hubs; Radovanović et al. 2010) take images from the others. h says so before labels
 can be believed, but only on the assumption that all words would be as near to the images of other classes; b* says it
@@ -53,15 +57,16 @@ from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, on_grid, unit
 from annotate.kernels.zeroshot import probabilities
 
 NEIGHBOURS = 6
-SHARPNESS = 0.3  # κ in units of one over the variance of a typical direction
-AGREEMENT = 8.0  # ℓ
+SHARPNESS = 0.7  # κ in units of one over the variance of a typical direction, where all names are in use
+AGREEMENT = 5.0  # ℓ where all names are in use
+ABSENT = 0.125  # power of 1/ν by which ℓ rises where some are not
 DOUBT = 3.0  # power of the purity: neighbours that differ lose weight faster than they differ
 ANCHOR = 6.0  # α, images that the words of a class count for
 FEW = 5.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.35  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 BIASED = 1.0  # variance of a word's bias beforehand, in logits²
-HUBS_FIRST = 3  # passes before the likeliest bias: labels need these to leave the words' own
+HUBS_FIRST = 2  # passes before the likeliest bias: labels need these to leave the words' own
 SETTLED = 0.001  # share of images that move in the last pass
 FEWEST_PASSES = 4  # λ needs these to leave its start
 
@@ -260,8 +265,9 @@ def transduce(
         anchored = sums + ANCHOR * anchors(t, counts, sums)
         fit = ClassFit.of(anchored, counts, metric.map, origin)
         pure = images.purity(chances, shares, k)
-        trusted = pure * abundance(counts / n, n)
-        sharpness, agreement = trusted * SHARPNESS / metric.typical, trusted * AGREEMENT * pure**DOUBT
+        trusted, in_use = pure * abundance(counts / n, n), classes_in_use(counts / n) / k
+        sharpness = trusted * SHARPNESS * in_use / metric.typical
+        agreement = trusted * AGREEMENT * in_use**-ABSENT * pure**DOUBT
         bias = trusted * logit_scale * hubness(texts, totals)
         if iteration < HUBS_FIRST:
             likeliest_bias = bias

@@ -26,7 +26,7 @@ from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
-VERSION = 4
+VERSION = 5
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
