@@ -4,8 +4,8 @@
 
 DIR holds the files that cases.py cuts; a FILE.npz holds image_embeddings, text_embeddings, labels and logit_scale.
 Every kind of case weighs the same within its group, every draw within its kind, every image within its draw. Prints the
-coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, and
-the errors on other images once a few labels are given.
+coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, how
+often the bounds on accuracy hold with the source left out, and the errors on other images once a few labels are given.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels import confidence
-from annotate.kernels.calibration import reliability
+from annotate.kernels.calibration import coverage, reliability
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import NEIGHBOURS, transduce
@@ -30,6 +30,7 @@ from benchmarks.cases import Case, further, published, read
 
 WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.3}
 RIDGE = 1e-3
+SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the images kept, at which bounds are asked for
 
 Wide = npt.NDArray[np.float64]
 
@@ -56,6 +57,13 @@ class Known:
 
     def error(self, model: Wide) -> float:
         return 100 * reliability(self.confidence(model), self.right).error
+
+    def within_bounds(self, model: Wide) -> list[bool]:
+        """Whether the bounds on the accuracy of the most certain images hold, for each of SHARES."""
+        sure = self.confidence(model)
+        return [
+            bool(kept.low <= self.right[sure >= kept.confidence].mean() <= kept.high) for kept in coverage(sure, SHARES)
+        ]
 
     def error_given(self, model: Wide, labels: int, seed: int) -> float:
         """Calibration error of the other images once some labels are given."""
@@ -143,13 +151,17 @@ def main() -> None:
             errors[case.group, case.kind].append(case.error(b))
         print(f"{name}, in sample: ", summary(errors))
     for left in ("source", "kind"):
-        errors = defaultdict(list)
+        errors, within = defaultdict(list), defaultdict(list)
         for value in sorted({getattr(case, left) for case in cases}):
             b = logistic([case for case in cases if getattr(case, left) != value])
             for case in cases:
                 if getattr(case, left) == value:
                     errors[case.group, case.kind].append(case.error(b))
+                    within[case.group].append(case.within_bounds(b))
         print(f"one {left} left out:", summary(errors))
+        for group, held in within.items():
+            each = ", ".join(f"{true:.0%} at {share:.0%}" for share, true in zip(SHARES, np.mean(held, 0), strict=True))
+            print(f"  bounds that hold, {group}: {np.mean(held):.0%} ({each} of the images kept)")
     for labels in (0, 10, 20, 40, 100):
         errors = defaultdict(list)
         for case in cases:

@@ -15,7 +15,7 @@ COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
 HALVINGS = 30
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
-DOWN, UP = 0.5, 1.1  # spread over cases of the true log-odds below and above the expected
+DOWN, UP = 0.6, 1.3  # spread over cases of the true log-odds below and above the expected
 SUREST = 1 - 1e-4  # the accuracy beyond which nothing is promised
 
 
@@ -85,7 +85,7 @@ def reliability(confidences: npt.NDArray[np.floating], right: npt.NDArray[np.boo
 def accuracy_of(confidences: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """What share of these images is right: the expected, and bounds that hold in about nine cases of ten.
 
-        log-odds(m) ± 1.645 sqrt(σ² + 1 / (n m (1 - m) + 1)),  m = mean confidence,  σ = 0.5 down and 1.1 up
+        log-odds(m) ± 1.645 sqrt(σ² + 1 / (n m (1 - m) + 1)),  m = mean confidence,  σ = 0.6 down and 1.3 up
 
     The second term is the chance of n draws. The first is what the estimate itself is off: the spread of true over
     expected log-odds over cases of real CLIP embeddings whose truth was known, each told by confidences that had not
