@@ -5,7 +5,7 @@
 DIR holds the files that cases.py cuts; a FILE.npz holds image_embeddings, text_embeddings, labels and logit_scale.
 Every kind of case weighs the same within its group, every draw within its kind, every image within its draw. Prints the
 coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, how
-often the bounds on accuracy hold with the source left out, and the errors on other images once a few labels are given.
+often the bounds on accuracy hold there, and the errors on other images once a few labels are given.
 """
 
 from __future__ import annotations
@@ -151,16 +151,17 @@ def main() -> None:
             errors[case.group, case.kind].append(case.error(b))
         print(f"{name}, in sample: ", summary(errors))
     for left in ("source", "kind"):
-        errors, within = defaultdict(list), defaultdict(list)
+        errors, bounds = defaultdict(list), defaultdict(list)
         for value in sorted({getattr(case, left) for case in cases}):
             b = logistic([case for case in cases if getattr(case, left) != value])
             for case in cases:
                 if getattr(case, left) == value:
                     errors[case.group, case.kind].append(case.error(b))
-                    within[case.group].append(case.within_bounds(b))
+                    bounds[case.group].append(case.within_bounds(b))
         print(f"one {left} left out:", summary(errors))
-        for group, held in within.items():
-            each = ", ".join(f"{true:.0%} at {share:.0%}" for share, true in zip(SHARES, np.mean(held, 0), strict=True))
+        for group, held in bounds.items():
+            by_share = zip(SHARES, np.mean(held, axis=0), strict=True)
+            each = ", ".join(f"{holds:.0%} at {share:.0%}" for share, holds in by_share)
             print(f"  bounds that hold, {group}: {np.mean(held):.0%} ({each} of the images kept)")
     for labels in (0, 10, 20, 40, 100):
         errors = defaultdict(list)

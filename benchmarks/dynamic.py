@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotate.kernels.vectors import Floats
-from benchmarks.planted import planted, workspace
 from benchmarks.tables import write
+
+if TYPE_CHECKING:
+    from annotate.kernels.vectors import Floats
 
 DOCS = Path(__file__).parents[1] / "docs/refinement.md"
 
@@ -57,6 +59,8 @@ def script(folder: Path, logit_scale: float = 100.0) -> None:
 
 def compared(n: int, k: int, repeats: int) -> list[str]:
     """A row of the table: images, classes, seconds of all three, both ratios, labels that differ."""
+    from benchmarks.planted import planted, workspace  # here, for the script must not wait for what it does not use
+
     with tempfile.TemporaryDirectory() as folder:
         x, texts, _ = planted(n, k)
         place = workspace(Path(folder), x, texts)

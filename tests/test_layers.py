@@ -99,12 +99,16 @@ def test_no_stage_prints() -> None:
 
 def test_starting_the_command_line_loads_nothing_heavy() -> None:
     heavy = ("torch", "clip", "scipy", "sklearn", "hdbscan", "faiss", "ray", "matplotlib", "PIL", "jinja2", "pandas")
+    heavy += ("pydantic", "http.client", "urllib.request")
     code = f"import sys, annotate.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 
-def test_refining_cached_embeddings_does_not_load_torch() -> None:
-    code = "import sys, annotate.stages.refine, annotate.stages.organize; print('torch' in sys.modules)"
+def test_refining_cached_embeddings_loads_neither_torch_nor_a_network() -> None:
+    code = (
+        "import sys, annotate.stages.refine, annotate.stages.organize; "
+        "print([m for m in ('torch', 'pydantic', 'http.client', 'urllib.request') if m in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.strip() == "False"
+    assert loaded.stdout.strip() == "[]"

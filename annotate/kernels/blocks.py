@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BLOCK = 16_384  # images that a thread takes at a time
 TILE = 256  # images of one matrix product
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
-WORKER = "annotate-block"  # names of the threads
+WORKER = "annotate-block"  # so the names of the threads begin
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -58,24 +58,33 @@ def cached(rows: slice, k: int) -> list[slice]:
 def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
     """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
-    if threads <= 1 or threading.current_thread().name.startswith(WORKER):
+    if threads <= 1 or at_work():
         yield from map(work, items)
         return
     from concurrent.futures import Future, wait
 
-    pool = workers(cores())
+    pool, owner = workers(cores()), os.getpid()
     waiting: deque[Future[Answer]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > 2 * threads:
+                waiting[0].result()  # interrupted here, it is still waited for below
                 yield waiting.popleft().result()
         while waiting:
+            waiting[0].result()
             yield waiting.popleft().result()
     finally:
-        for future in waiting:
-            future.cancel()
-        wait(waiting)
+        if os.getpid() == owner:  # in a fork nobody does the work
+            for future in waiting:
+                future.cancel()
+            if not at_work():
+                wait(waiting)
+
+
+def at_work() -> bool:
+    """Whether this thread is one of the workers: one that waits for its own pool waits for ever."""
+    return threading.current_thread().name.startswith(WORKER)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +96,7 @@ def workers(threads: int) -> ThreadPoolExecutor:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=workers.cache_clear)  # threads stay behind
+    os.register_at_fork(after_in_child=workers.cache_clear)  # a child has none of its parent's threads
 
 
 def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Floats:

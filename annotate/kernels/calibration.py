@@ -87,10 +87,10 @@ def accuracy_of(confidences: npt.NDArray[np.floating]) -> tuple[float, float, fl
 
         log-odds(m) ± 1.645 sqrt(σ² + 1 / (n m (1 - m) + 1)),  m = mean confidence,  σ = 0.6 down and 1.3 up
 
-    The second term is the chance of n draws. The first is what the estimate itself is off: the spread of true over
-    expected log-odds over cases of real CLIP embeddings whose truth was known, each told by confidences that had not
-    seen its source. Confidences were too low more often than too high, so the bounds reach further up. The spreads were
-    chosen so that nine of ten pairs of case and share kept lie within.
+    The second term is the chance of n draws. The first is what the estimate itself is off: a spread of true about
+    expected log-odds, chosen so that the truth lies within for nine of ten pairs of case and share kept, on cases of
+    real CLIP embeddings, each told by confidences that had not seen its source (benchmarks/confidence.py). Confidences
+    were too low more often than too high, so the bounds reach further up.
 
     confidences  (n,) of the images, n > 0
     returns      expected accuracy, least, most; the bounds rounded outward to whole images

@@ -9,13 +9,13 @@ An expectation-maximisation of Gaussian classes with one shared metric, whose me
                                     to the class means by least squares; π_k = n_k / N
     κ    = 0.7 ν tr(S) / tr(S²)     S the covariance of the images in the metric: one over the variance of a typical
                                     direction, less because images differ along fewer directions than a Gaussian
-    ℓ    = 5 ν^(-1/8)               ν = n / K, share of the names that are in use
+    ℓ    = 4.5 ν^(-1/8)             ν = n / K, share of the names that are in use; n = exp(entropy of π)
     p    = Σ z_i·(W z)_i / Σ z_i·z_i      purity: how far neighbours agree
     τ    = p n̄ / (n̄ + 5)            trust in what images say of each other; n̄ = N / n, images of a class that is in
-                                    use, n = exp(entropy of π). With few, or where neighbours differ, words decide
-    λ    ← √(λ (1 - 0.33 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
+                                    use. With few, or where neighbours differ, words decide
+    λ    ← √(λ (1 - 0.34 τ) λ*),     λ* = argmax_λ Σ_ik z_ik log softmax_k(λ (s x_i·t_k - b_k)), from the second pass
                                     on; λ = 1 before
-    b_k  = a τ h_k + (1 - a) (1 - 0.33 τ) b*_k      the words' bias to a class; a the share of labels that are not
+    b_k  = a τ h_k + (1 - a) (1 - 0.34 τ) b*_k      the words' bias to a class; a the share of labels that are not
                                     zero-shot's own, 1 in the first two passes
     h_k  = r_k s (t_k·v - Σ_c r_c t_c·v / Σ_c r_c),      v = Σ_c r_c v_c / Σ_c r_c,      r_k = n_k / (n_k + α)
                                     how near a class's words are to all classes alike; v_k its images' mean
@@ -58,12 +58,12 @@ from annotate.kernels.zeroshot import probabilities
 
 NEIGHBOURS = 6
 SHARPNESS = 0.7  # κ in units of one over the variance of a typical direction, where all names are in use
-AGREEMENT = 5.0  # ℓ where all names are in use
+AGREEMENT = 4.5  # ℓ where all names are in use
 ABSENT = 0.125  # power of 1/ν by which ℓ rises where some are not
 DOUBT = 3.0  # power of the purity: neighbours that differ lose weight faster than they differ
 ANCHOR = 6.0  # α, images that the words of a class count for
 FEW = 5.0  # images of a class at which they are trusted by half
-DISCOUNT = 0.33  # taken off the likeliest weight of the words where images are trusted fully
+DISCOUNT = 0.34  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 BIASED = 1.0  # variance of a word's bias beforehand, in logits²
 HUBS_FIRST = 2  # passes before the likeliest bias: labels need these to leave the words' own

@@ -79,7 +79,7 @@ def unfit_groups(embeddings: Rows, texts: Floats, labels: Ints, graph: Any, *, l
     for _ in range(ROUNDS):
         softened = (softened + graph @ softened) / 2
     groups = joined(graph, [rows for k in view.pointed() for rows in misfits(view, softened, graph, k)])
-    found = [view.describe(rows, graph) for rows in groups if view.lead(rows, 2) < PAIR * view.typical_vote]
+    found = [view.describe(rows, graph) for rows in groups if not view.torn(rows)]
     return sorted((g for g in found if g.fit < FIT and g.vote < VOTE and g.inside >= INSIDE), key=lambda g: g.fit)
 
 
@@ -117,6 +117,10 @@ class Fits:
     def lead(self, rows: Ints, names: int = 1) -> float:
         """The share of the leading names together."""
         return float(np.sort(self.votes[rows].mean(axis=0, dtype=np.float64))[-names:].sum())
+
+    def torn(self, rows: Ints) -> bool:
+        """Whether two names share these images between them; of two names in all nobody can tell."""
+        return len(self.counts) > 2 and self.lead(rows, 2) >= PAIR * self.typical_vote
 
     def measure(self, rows: Ints, k: int) -> tuple[float, float]:
         return self.cosine(rows, k) / self.typical_fit, self.lead(rows) / self.typical_vote

@@ -28,7 +28,7 @@ from annotate.workspace import Plan, Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 3
+VERSION = 4
 PARTS = ".report.parts"  # in the workspace: pages and figures until they are published
 
 

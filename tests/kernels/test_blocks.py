@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -71,8 +73,6 @@ def test_every_half_is_widened_to_its_own_value() -> None:
 
 
 def test_answers_come_in_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     def work(item: int) -> int:
         time.sleep(0.01 if item % 3 == 0 else 0)
         return item * item
@@ -83,8 +83,6 @@ def test_answers_come_in_the_order_of_the_items(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_item_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     monkeypatch.setattr(blocks, "cores", lambda: 4)
     assert [*across(lambda _: threading.current_thread(), [1])] == [threading.current_thread()]
     assert [*across(lambda item: item, list[int]())] == []
@@ -97,21 +95,49 @@ def test_a_failure_in_a_thread_is_a_failure() -> None:
 
 def test_work_may_share_out_work_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "cores", lambda: 2)
-    sums = across(lambda item: sum(across(lambda other: item * other, range(4))), range(8))
-    assert [*sums] == [6 * item for item in range(8)]
+    sums: list[int] = []
+
+    def nested() -> None:
+        sums.extend(across(lambda item: sum(across(lambda other: item * other, range(4))), range(8)))
+
+    thread = threading.Thread(target=nested, daemon=True)
+    thread.start()
+    thread.join(timeout=30)
+    assert sums == [6 * item for item in range(8)]
+
+
+def test_work_left_in_the_middle_has_ended_when_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "cores", lambda: 2)
+    running: list[int] = []
+
+    def work(item: int) -> None:
+        running.append(item)
+        time.sleep(0.02)
+        running.remove(item)
+
+    answers = across(work, range(50))
+    next(answers)
+    answers.close()
+    assert running == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "cores", lambda: 2)
-    assert [*across(abs, range(4))] == [*range(4)]
+    under_way = across(abs, range(40))
+    assert next(under_way) == 0
     context = multiprocessing.get_context("fork")
-    with context.Pool(1) as pool:
-        assert pool.apply_async(in_the_child).get(timeout=30) == [0, 1, 2, 3]
+    child = context.Process(target=in_the_child, args=(under_way,))
+    child.start()
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    assert [*under_way] == [*range(1, 40)]
 
 
-def in_the_child() -> list[int]:
-    return [*across(abs, range(4))]
+def in_the_child(under_way: Iterator[int]) -> None:
+    under_way.close()
+    assert [*across(abs, range(4))] == [0, 1, 2, 3]
 
 
 def test_parts_cover_a_block_once() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate.kernels import calibration
 from annotate.kernels.calibration import accuracy_of, coverage, matching_temperature, reliability
 from annotate.kernels.zeroshot import mean_confidence
 
@@ -42,7 +41,7 @@ SHARES = (1.0, 0.9, 0.8, 0.5, 0.1)
 
 
 def test_expected_accuracy_is_the_mean_confidence_within_its_bounds() -> None:
-    """n = 2000 at 0.97: log-odds 3.476 - 1.010 and + 2.149 are 0.9218 and 0.99641, outward to whole images."""
+    """n = 2000 at 0.97: log-odds 3.476 - 1.010 and + 2.149 are 0.9217 and 0.99641, outward to whole images."""
     expected, low, high = accuracy_of(np.full(2000, 0.97))
     assert np.isclose(expected, 0.97)
     assert (low, high) == (1843 / 2000, 1993 / 2000)
@@ -81,7 +80,7 @@ def test_bounds_hold_for_confidences_that_are_off_by_as_much_as_real_ones() -> N
     for _ in range(400):
         confidences = rng.beta(6, 1.5, 500)
         off = rng.normal()
-        odds = np.log(confidences / (1 - confidences)) + off * (calibration.UP if off > 0 else calibration.DOWN)
+        odds = np.log(confidences / (1 - confidences)) + off * (1.3 if off > 0 else 0.6)
         right = rng.uniform(size=500) < 1 / (1 + np.exp(-odds))
         held += [k.low <= right[confidences >= k.confidence].mean() <= k.high for k in coverage(confidences, SHARES)]
     assert 0.85 < np.mean(held) < 0.95

@@ -151,6 +151,7 @@ def test_right_words_stay_right_where_classes_are_uneven_or_absent() -> None:
 
 
 def test_knowing_that_classes_are_balanced_mends_more() -> None:
+    """Words so poor that a class is lost, unless it is known to be as large as the others."""
     images, texts, labels = planted([60] * 5, wrong=1.6, spread=0.7, d=16, seed=1)
     graph, everyone = neighbour_graph(*nearest_neighbours(images, 5)), np.arange(len(images))
     free, even = (
@@ -162,16 +163,18 @@ def test_knowing_that_classes_are_balanced_mends_more() -> None:
 
 
 def test_names_that_no_image_bears_let_go_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, texts, labels = planted([60] * 3 + [0] * 27, wrong=0.9, spread=1.0, d=64, seed=0)
+    scenes = [planted([60] * 3 + [0] * 27, wrong=0.9, spread=1.0, d=64, seed=seed) for seed in range(4)]
 
-    def accuracies() -> list[float]:
-        return [float((p.labels(images) == labels).mean()) for p in outcome(images, texts)]
+    def accuracy() -> float:
+        return float(np.mean([(outcome(x, t)[-1].labels(x) == labels).mean() for x, t, labels in scenes]))
 
-    by_words, *_, held = accuracies()
-    assert by_words < 0.7
-    assert held > 0.95
+    held = accuracy()
+    assert held > np.mean([((x @ t.T).argmax(axis=1) == labels).mean() for x, t, labels in scenes]) + 0.2
+    with monkeypatch.context() as changed:
+        changed.setattr(transduction, "ABSENT", 0.0)
+        assert accuracy() < held
     monkeypatch.setattr(transduction, "SHARPNESS", 10 * transduction.SHARPNESS)  # as if all thirty were in use
-    assert accuracies()[-1] < 0.8
+    assert accuracy() < held - 0.1
 
 
 def test_wrong_words_lose_weight() -> None:
@@ -207,20 +210,20 @@ def test_one_or_two_images_and_one_class_are_no_trouble(n: int) -> None:
 
 def test_a_word_that_lies_near_every_image_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub: one class's words are drawn toward where all images lie."""
-    images, texts, labels = planted([50] * 8, wrong=1.1, spread=1.0, d=48, seed=0)
-    hub = texts.copy()
-    hub[0] = unit(texts[0] + 0.3 * unit(images.mean(axis=0)))
-    by_words = float(((images @ hub.T).argmax(axis=1) == labels).mean())
-    assert by_words < 0.7
+    scenes = []
+    for seed in range(6):
+        images, texts, labels = planted([50] * 8, wrong=1.1, spread=1.0, d=48, seed=seed)
+        texts[0] = unit(texts[0] + 0.3 * unit(images.mean(axis=0)))
+        scenes.append((images, texts, labels))
 
     def accuracy() -> float:
-        return float((outcome(images, hub)[-1].labels(images) == labels).mean())
+        return float(np.mean([(outcome(x, t)[-1].labels(x) == labels).mean() for x, t, labels in scenes]))
 
     held = accuracy()
     assert held > 0.9
     monkeypatch.setattr(transduction, "hubness", lambda texts, totals: np.zeros(len(texts)))
     monkeypatch.setattr(transduction, "word_bias", lambda *args, start, **kwargs: np.zeros(len(start)))
-    assert accuracy() < held - 0.1
+    assert accuracy() < held - 0.04
 
 
 def test_the_likeliest_bias_is_that_of_a_grid() -> None:

@@ -60,6 +60,12 @@ def test_a_kind_between_two_names_is_not_without_one(monkeypatch: pytest.MonkeyP
     assert [len(group.rows) for group in found(both, texts)] == [30]
 
 
+def test_with_two_names_a_third_kind_is_told_too() -> None:
+    images, texts, labels = scene([200, 200, 57], named=2, seed=0)
+    groups = found(images, texts)
+    assert (labels[np.concatenate([group.rows for group in groups])] == 2).mean() > 0.9
+
+
 def test_a_handful_of_images_is_no_trouble() -> None:
     images, texts, _ = scene([2, 1], named=2)
     assert found(images, texts) == []
