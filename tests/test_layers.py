@@ -98,8 +98,8 @@ def test_no_stage_prints() -> None:
 
 
 def test_starting_the_command_line_loads_nothing_heavy() -> None:
-    heavy = ("torch", "clip", "scipy", "sklearn", "hdbscan", "faiss", "ray", "matplotlib", "PIL", "jinja2", "pandas")
-    heavy += ("pydantic", "http.client", "urllib.request")
+    heavy = ["torch", "clip", "scipy", "sklearn", "hdbscan", "faiss", "ray", "matplotlib", "PIL", "jinja2", "pandas"]
+    heavy += ["pydantic", "http.client", "urllib.request"]
     code = f"import sys, annotate.cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -116,6 +116,7 @@ def test_work_left_in_the_middle_has_ended_when_it_is_left(monkeypatch: pytest.M
         running.remove(item)
 
     answers = across(work, range(50))
+    assert isinstance(answers, Generator)
     next(answers)
     answers.close()
     assert running == []
@@ -126,6 +127,7 @@ def test_work_left_in_the_middle_has_ended_when_it_is_left(monkeypatch: pytest.M
 def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "cores", lambda: 2)
     under_way = across(abs, range(40))
+    assert isinstance(under_way, Generator)
     assert next(under_way) == 0
     context = multiprocessing.get_context("fork")
     child = context.Process(target=in_the_child, args=(under_way,))
@@ -135,7 +137,7 @@ def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert [*under_way] == [*range(1, 40)]
 
 
-def in_the_child(under_way: Iterator[int]) -> None:
+def in_the_child(under_way: Generator[int, None, None]) -> None:
     under_way.close()
     assert [*across(abs, range(4))] == [0, 1, 2, 3]
 
