@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from annotate.kernels.blocks import one_thread_per_product, single, spread
+from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.reach import STRANGERS, reach
 from annotate.kernels.transduction import FEW, class_size
 from annotate.kernels.unfit import unfit_groups
 from annotate.kernels.vectors import Floats, unit
-from annotate.stages.signs import SAMPLED
 from benchmarks.cases import Case, bank, disturbed, further, published, read
 from benchmarks.confidence import transduced
 from benchmarks.refinement import DOCS, mean
@@ -169,15 +168,15 @@ def odds(data: Path, cases: Sequence[Case]) -> str:
     found: dict[str, list[float]] = defaultdict(list)
     for case in cases:
         if case.name == POOR:
-            found["own, wrong half of the time"].append(deviations(case.images, case.texts))
+            found["own, wrong half of the time"].append(reach(case.images, case.texts)[1])
         else:
             for kind, texts in wordings(case, words, rng):
-                found[kind].append(deviations(case.images, texts))
+                found[kind].append(reach(case.images, texts)[1])
     for case in wholes(data):
         for accuracy in (0.60, 0.35):
             for _ in range(10):
                 poor = disturbed(sample(case, 1_000, rng), accuracy, words, rng)
-                z = deviations(poor.images, poor.texts)
+                z = reach(poor.images, poor.texts)[1]
                 found[f"own, pushed until right {100 * accuracy:.0f} % of the time"].append(z)
     lines = ["| words | cases | told to be at odds, % | z least | median | most |", "|---" * 6 + "|"]
     for kind, runs in found.items():
@@ -186,11 +185,6 @@ def odds(data: Path, cases: Sequence[Case]) -> str:
             f"| {kind} | {len(runs)} | {told:.0f} | {min(runs):.1f} | {np.median(runs):.1f} | {max(runs):.1f} |"
         )
     return "\n".join(lines)
-
-
-def deviations(images: Floats, texts: Floats) -> float:
-    """z of the images that the stage asks."""
-    return reach(single(images[spread(len(images), SAMPLED)]), texts)[1]
 
 
 def scarcity(outcomes: Sequence[Outcome]) -> str:

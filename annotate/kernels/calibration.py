@@ -15,7 +15,7 @@ COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
 HALVINGS = 30
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
-DOWN, UP = 0.6, 1.3  # spread over cases of the true log-odds below and above the expected
+DOWN, UP = 0.6, 1.3  # spread of the true log-odds below and above the expected
 SUREST = 1 - 1e-4  # the accuracy beyond which nothing is promised
 
 

@@ -133,7 +133,7 @@ class Shard:
 
         bounds  (K, bins) of `shift_bounds`
         """
-        self.margins -= bounds.ravel()[self.labels * np.int32(bounds.shape[1]) + self.bins]
+        self.margins -= bounds[self.labels, self.bins]
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:

@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from annotate.kernels.vectors import Floats
+from annotate.kernels.blocks import single, spread
+from annotate.kernels.vectors import Floats, Rows
 
+SAMPLED = 2_048  # images that are asked, where there are more
 STRANGERS = 3.0  # z; words below it match the images no better than random directions
 
 
-def reach(embeddings: Floats, texts: Floats) -> tuple[float, float]:
+def reach(embeddings: Rows, texts: Floats) -> tuple[float, float]:
     """How much more images differ along the words than along random directions: the ratio, and its z.
 
-    embeddings   (N, D) float32 unit rows, N at least 2
+    embeddings   (N, D) float16 or float32 unit rows, N at least 2
     texts        (K, D) float32 unit rows, in any order
     returns      reach, 1 for random directions, and z; both infinite where nothing can be said: one name, images all
                  alike
     """
     d = embeddings.shape[1]
-    wide, words = embeddings.astype(np.float64), texts.astype(np.float64)
+    asked = single(embeddings[spread(len(embeddings), SAMPLED)])
+    wide, words = asked.astype(np.float64), texts.astype(np.float64)
     centred = wide - wide.mean(axis=0)
     covariance = centred.T @ centred / len(centred)
     trace, squares = float(np.trace(covariance)), float((covariance**2).sum())

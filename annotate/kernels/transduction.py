@@ -265,9 +265,10 @@ def transduce(
         anchored = sums + ANCHOR * anchors(t, counts, sums)
         fit = ClassFit.of(anchored, counts, metric.map, origin)
         pure = images.purity(chances, shares, k)
-        trusted, in_use = pure * abundance(counts / n, n), classes_in_use(counts / n) / k
-        sharpness = trusted * SHARPNESS * in_use / metric.typical
-        agreement = trusted * AGREEMENT * in_use**-ABSENT * pure**DOUBT
+        in_use = classes_in_use(counts / n)
+        trusted, share = pure * abundance(n / in_use), in_use / k
+        sharpness = trusted * SHARPNESS * share / metric.typical
+        agreement = trusted * AGREEMENT * share**-ABSENT * pure**DOUBT
         bias = trusted * logit_scale * hubness(texts, totals)
         if iteration < HUBS_FIRST:
             likeliest_bias = bias
@@ -397,9 +398,8 @@ def evened(
     return lambda rows: similarity(rows) + offsets
 
 
-def abundance(shares: Wide, n: int) -> float:
-    """n̄ / (n̄ + 5)."""
-    images = class_size(shares, n)
+def abundance(images: float) -> float:
+    """n̄ / (n̄ + 5), of the images n̄ of a class that is in use."""
     return images / (images + FEW)
 
 

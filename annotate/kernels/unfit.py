@@ -12,9 +12,9 @@ The candidates are the parts of each label: its images are cut in two (2-means o
 neighbours, begun from those that fit the name worse and better) for as long as the graph hardly crosses the cut.
 A part fits none of the names when fit and vote are both low, its neighbours are its own, and another part of the
 same label fits well: a label of which no part does has a poor name, not a wrong image. A part that two names share
-between them, as a typical class has one, is torn between those and not without a name. Thresholds were chosen on 277
-cases of real embeddings (docs/refinement.md says what they find and miss); false alarms are rarer than misses by
-intent.
+between them, as a typical class has one, is torn between those and not without a name. Thresholds, PAIR and
+INSIDE excepted, were chosen on 277 cases of real embeddings (docs/refinement.md says what they find and miss); false
+alarms are rarer than misses by intent.
 
 N images, K classes, D dimensions.
 """

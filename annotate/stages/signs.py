@@ -9,7 +9,6 @@ import numpy as np
 
 from annotate.errors import first_few, printable
 from annotate.kernels.alignment import mean_entropy
-from annotate.kernels.blocks import single, spread
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.reach import STRANGERS, reach
 from annotate.kernels.transduction import FEW, class_size
@@ -18,7 +17,6 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.records import EmbeddingRows, Iteration, Note, Texts
 
 JUDGEABLE = 20  # images; with fewer nothing can be said of how they differ
-SAMPLED = 2_048  # images that are asked, where there are more
 BLURRED = 0.9  # of the entropy of a uniform alignment
 NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
@@ -48,7 +46,7 @@ def signs_of_odds(images: EmbeddingRows, texts: Texts) -> list[Note]:
     x, t = images.embeddings, texts.text_embeddings
     if len(x) < JUDGEABLE or len(t) < 3:
         return []
-    ratio, deviations = reach(single(x[spread(len(x), SAMPLED)]), t)
+    ratio, deviations = reach(x, t)
     if deviations >= STRANGERS:
         return []
     return [
