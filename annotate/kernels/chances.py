@@ -15,6 +15,7 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import assign, probabilities
 
 KEPT = 16  # probabilities of an image, where all would be too many
+FOLDED = 64  # columns; fewer than twice as many are not folded to find the largest
 WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
 
 
@@ -88,12 +89,30 @@ def selected(likeliest: Ints, chances: Floats, kept: int | None) -> Chances:
 
 
 def largest(rows: Floats, count: int) -> Ints:
-    """Columns of the `count` largest of each row, (n, count), the largest first and the first of equals first."""
+    """Columns of the `count` largest of each row, (n, count), the largest first and the first of equals first.
+
+    The largest of each of a few groups of columns tell how large a number must be to count: hardly more than `count`
+    are, and only those are sorted.
+    """
     n, k = rows.shape
-    threshold = np.partition(rows, k - count, axis=1)[:, k - count]
-    chosen = np.flatnonzero(rows >= threshold[:, None])
-    if len(chosen) != n * count:  # equals at the threshold
-        return np.argsort(-rows, axis=1, kind="stable")[:, :count]
-    columns = chosen.reshape(n, count) % k
-    order = np.argsort(-np.take_along_axis(rows, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+    heads = rows
+    while heads.shape[1] >= 2 * max(count, FOLDED):
+        half = heads.shape[1] // 2
+        folded = np.maximum(heads[:, :half], heads[:, half : 2 * half])
+        heads = folded if heads.shape[1] == 2 * half else np.concatenate([folded, heads[:, -1:]], axis=1)
+    groups = heads.shape[1]
+    bound = np.partition(heads, groups - count, axis=1)[:, groups - count]
+    chosen = np.flatnonzero(rows >= bound[:, None])
+    row, column = np.divmod(chosen, k)
+    counts = np.bincount(row, minlength=n)
+    place = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys = np.full((n, counts.max(initial=count)), np.iinfo(np.int64).max)
+    keys[row, place] = falling(rows.ravel()[chosen]) << 32 | column
+    keys.sort(axis=1)
+    return keys[:, :count] & 0xFFFFFFFF
+
+
+def falling(numbers: Floats) -> Ints:
+    """Integers in the opposite order of the numbers, equal where they are."""
+    bits = (numbers + np.float32(0)).view(np.int32)  # -0 becomes 0
+    return np.where(bits < 0, bits & 0x7FFFFFFF, ~bits).astype(np.int64)

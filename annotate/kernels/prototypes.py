@@ -150,11 +150,12 @@ class Shard:
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """What the outcome says of every image."""
         n, k = len(self.rows), len(prototypes)
+        columns = np.asfortranarray(prototypes)
         parts = cached(slice(0, n), k)
         room = room_for(parts, k)
 
         def of(part: slice) -> Chances:
-            similarity = products(single(self.rows[part]), prototypes, room)
+            similarity = products(single(self.rows[part]), columns, room)
             return chances_of(similarity, temperature, kept, out=similarity)
 
         return Chances.joined(n, map(of, parts))
@@ -163,11 +164,12 @@ class Shard:
         before = self.labels[images]
         whole = len(images) == len(self.rows)
         rows = single(self.rows if whole else self.rows[images])
+        columns = np.asfortranarray(prototypes) if whole else prototypes
         parts = cached(slice(0, len(images)), len(prototypes))
         room = room_for(parts, len(prototypes))
         for part in parts:
             here = images[part]
-            labels, self.margins[here] = nearest_and_margin(products(rows[part], prototypes, room))
+            labels, self.margins[here] = nearest_and_margin(products(rows[part], columns, room))
             along = lengths_along(rows[part], directions, labels)
             self.labels[here], self.bins[here] = labels, np.searchsorted(BINS[1:-1], along, side="right")
         after = self.labels[images]
@@ -186,7 +188,7 @@ def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.
 
 def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
     """How far each image lies along its class's direction, (n,)."""
-    tiles = [np.einsum("nd,nd->n", rows[tile], directions[labels[tile]]) for tile in slices(len(rows), TILE)]
+    tiles = [np.vecdot(rows[tile], directions[labels[tile]]) for tile in slices(len(rows), TILE)]
     return np.concatenate(tiles)
 
 

@@ -9,10 +9,12 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_largest_are_those_of_a_stable_sort(ties: bool) -> None:
-    rows = RNG.normal(size=(50, 40)).astype(np.float32)
+@pytest.mark.parametrize("columns", [7, 40, 128, 300, 1003])
+def test_the_largest_are_those_of_a_stable_sort(columns: int, ties: bool) -> None:
+    rows = RNG.normal(size=(50, columns)).astype(np.float32)
     if ties:
-        rows = np.round(rows)
+        rows = np.round(rows)  # zeros of either sign among them
+        rows[0], rows[1, 3:], rows[2] = 0.5, -np.inf, -np.inf
     np.testing.assert_array_equal(largest(rows, 7), np.argsort(-rows, axis=1, kind="stable")[:, :7])
 
 
