@@ -70,17 +70,7 @@ __all__ = [
 
 StrPath = str | Path
 
-
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up when asked for: finding the installed package takes longer than starting."""
-    if name != "__version__":
-        raise AttributeError(f"module 'annotate' has no attribute '{name}'")
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("annotate-images")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0"
+__version__ = "0.1.0"
 
 
 @dataclass(frozen=True)

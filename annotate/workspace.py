@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from annotate.arrays import RowsFile
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
 from annotate.lines import Lines
@@ -223,6 +224,17 @@ class Workspace:
     # -- writing -------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
+    def making(self, stage: str) -> Iterator[Path]:
+        """An empty folder for files that a stage writes while it makes them; gone in the end, unless published."""
+        folder = self.root / f".{stage}.made"
+        remove(folder)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+    @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """One run at a time. The lock dies with its process, however that ends.
 
@@ -260,13 +272,13 @@ class Workspace:
             folder, previous = self.root / stage, self.root / f".{stage}.old"
             if previous.exists() and not folder.exists():
                 previous.rename(folder)
-            for leftover in (previous, self.root / f".{stage}.new"):
+            for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
 
-    def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], extra: Path | None = None) -> None:
+    def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
 
-        extra   a folder in the workspace with further files of the stage (a report's pages and figures); moved in
+        made    a folder of `making` with files of the stage that are written already; moved in
         raises  InputError where the stage's folder holds somebody's files
         """
         with self.lock():
@@ -274,8 +286,8 @@ class Workspace:
             new = self.root / f".{plan.stage}.new"
             remove(new)
             try:
-                if extra:
-                    extra.rename(new)
+                if made:
+                    made.rename(new)
                 else:
                     new.mkdir()
                 facts = write_record(new, record)
@@ -346,21 +358,15 @@ def write_record(folder: Path, record: Record) -> dict[str, Any]:
 
 def store(path: Path, value: Any, *, a_line_each: bool = False) -> None:
     if path.suffix == ".npy":
-        with open(path, "wb") as file:
-            np.save(Sink(file), np.ascontiguousarray(value), allow_pickle=False)
+        file = RowsFile(path, len(value))
+        file.append(value)
+        file.close()
     elif path.suffix == ".txt":
         write_lines(path, map(path_line, value))
     elif a_line_each:
         write_lines(path, json_lines(value))
     else:
         write_bytes(path, as_json(value))
-
-
-class Sink:
-    """A file that numpy writes to through Python: written directly, it does not notice when the disk is full."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.write = file.write
 
 
 def load_field(folder: Path, record: type[Record], field: str) -> Any:

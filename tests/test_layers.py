@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 MAY_IMPORT = {
     "errors": set(),
     "digests": set(),
+    "arrays": set(),
     "records": set(),
     "progress": {"records"},
     "prompts": {"errors", "yamlfile"},
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "config": {"errors", "yamlfile"},
     "images": {"errors", "records"},
     "sources": {"errors", "records", "images", "lines"},
-    "workspace": {"errors", "records", "digests", "lines", "locks"},
+    "workspace": {"errors", "records", "arrays", "digests", "lines", "locks"},
     "datasets": {"locks", "errors", "records", "digests", "workspace", "sources", "images"},
     "yamlfile": {"errors"},
     "metadata": {"errors", "records", "kernels"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     "demo": {"workspace", "errors"},
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
-        "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
+        "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
     "display": {"records", "errors", "progress", "workspace"},

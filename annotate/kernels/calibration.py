@@ -12,7 +12,7 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
-HALVINGS = 30
+STEPS, NEAR = 60, 1e-6  # at most, of that search; where it ends, in log-odds of the mean confidence
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
 DOWN, UP = 0.6, 1.3  # spread of the true log-odds below and above the expected
@@ -20,22 +20,41 @@ SUREST = 1 - 1e-4  # the accuracy beyond which nothing is promised
 
 
 def matching_temperature(similarity: Floats, target: float) -> float:
-    """The temperature at which the mean confidence is `target`, by bisection on its logarithm.
+    """The temperature at which the mean confidence is `target`.
 
     Refined prototypes separate images more widely than the words they came from, so the model's own
     temperature would overstate what is known. Zero-shot probabilities at the model's scale are nearly
-    calibrated; their mean confidence is therefore the target.
+    calibrated; their mean confidence is therefore the target. It is found by false position, an end that
+    stays halved (Illinois; Dowell and Jarratt 1971): ten passes, where halving the interval takes thirty.
 
     similarity  (N, K) cosines to the refined prototypes
     """
-    low, high = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if mean_confidence(similarity, float(np.exp(middle))) > target:
-            low = middle
+
+    def excess(logarithm: float) -> float:
+        return log_odds(mean_confidence(similarity, float(np.exp(logarithm))), 1e-9) - log_odds(target, 1e-9)
+
+    low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
+    over, under = excess(low), excess(high)
+    if over <= 0 or under >= 0:  # beyond the bounds
+        return COLDEST if over <= 0 else HOTTEST
+    before = 0.0
+    for _ in range(STEPS):
+        middle = (low * under - high * over) / (under - over)
+        found = excess(middle)
+        if abs(found) < NEAR:
+            break
+        if found > 0:
+            low, over, under = middle, found, under / 2 if before > 0 else under
         else:
-            high = middle
-    return float(np.exp((low + high) / 2))
+            high, under, over = middle, found, over / 2 if before < 0 else over
+        before = found
+    return float(np.exp(middle))
+
+
+def log_odds(share: float, least: float) -> float:
+    """Of a share, taken to be no less than `least` and no more than 1 - `least`."""
+    bounded = np.clip(share, least, 1 - least)
+    return float(np.log(bounded / (1 - bounded)))
 
 
 def likeliest_temperature(similarity: Floats, given: Ints, untold: float) -> float:

@@ -5,8 +5,9 @@ N images, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,35 @@ from annotate.kernels.zeroshot import assign, probabilities
 KEPT = 16  # probabilities of an image, where all would be too many
 FOLDED = 64  # columns; fewer than twice as many are not folded to find the largest
 WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
+
+
+class Room(Protocol):
+    """Room for n rows, which come block by block."""
+
+    def append(self, rows: npt.NDArray[Any]) -> None: ...
+
+    def whole(self) -> Any:
+        """All rows; ValueError where other than n came."""
+        ...
+
+
+class Held:
+    """Rows in memory."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.filled = n, 0
+        self.rows: npt.NDArray[Any] | None = None
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        if self.rows is None:
+            self.rows = np.empty((self.n, *rows.shape[1:]), rows.dtype)
+        start, self.filled = self.filled, self.filled + len(rows)
+        self.rows[start : self.filled] = rows
+
+    def whole(self) -> Any:
+        if self.rows is None or self.filled != self.n:
+            raise ValueError(f"{self.filled} of {self.n} images")
+        return self.rows
 
 
 @dataclass(frozen=True)
@@ -35,25 +65,23 @@ class Chances:
     classes: npt.NDArray[np.int32] | None
 
     @staticmethod
-    def joined(n: int, parts: Iterable[Chances]) -> Chances:
-        """Blocks of n images in all, in order, as one; each block is let go when it has been copied."""
-        labels, confidences = np.empty(n, np.int64), np.empty(n, np.float32)
-        probabilities: Floats | None = None
-        classes: npt.NDArray[np.int32] | None = None
-        start = 0
+    def joined(n: int, parts: Iterable[Chances], room: Callable[[str], Room] | None = None) -> Chances:
+        """Blocks of n images in all, in order, as one; each block is let go when it has been copied.
+
+        room  for the n rows of a field, by its name; memory unless given
+        """
+        rooms: dict[str, Room] = {}
         for part in parts:
-            rows = slice(start, start + len(part.labels))
-            labels[rows], confidences[rows] = part.labels, part.confidences
-            if probabilities is None:
-                probabilities = np.empty((n, part.probabilities.shape[1]), np.float32)
-                classes = None if part.classes is None else np.empty(probabilities.shape, np.int32)
-            probabilities[rows] = part.probabilities
-            if classes is not None and part.classes is not None:
-                classes[rows] = part.classes
-            start = rows.stop
-        if probabilities is None or start != n:
-            raise ValueError(f"{start} of {n} images")
-        return Chances(labels, confidences, probabilities, classes)
+            for name, rows in vars(part).items():
+                if rows is None:
+                    continue
+                if name not in rooms:
+                    rooms[name] = room(name) if room else Held(n)
+                rooms[name].append(rows)
+        if not rooms:
+            raise ValueError(f"0 of {n} images")
+        whole = {name: rows.whole() for name, rows in rooms.items()}
+        return Chances(whole["labels"], whole["confidences"], whole["probabilities"], whole.get("classes"))
 
 
 def kept_of(n: int, k: int) -> int | None:

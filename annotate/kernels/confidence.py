@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate.kernels.calibration import log_odds
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import classes_in_use
 from annotate.kernels.vectors import Floats, Ints
@@ -41,6 +42,7 @@ Wide = npt.NDArray[np.float64]
 
 INTERCEPT = -0.95
 COEFFICIENTS = np.array([0.79, 2.77, 1.19, 0.75, 0.44])  # in the order above
+LEAST = 0.005  # a mean confidence nearer to 0 or 1 says no more
 FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
@@ -73,8 +75,8 @@ class Circumstances:
         return Circumstances(
             kept=known.kept,
             centre=((1 - 1 / classes_in_use(known.shares)) * mean_words).astype(np.float32),
-            zero_shot=log_odds(mean_confidence(first.sample, 1 / logit_scale)),
-            in_use=log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale)),
+            zero_shot=log_odds(mean_confidence(first.sample, 1 / logit_scale), LEAST),
+            in_use=log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale), LEAST),
         )
 
 
@@ -185,8 +187,3 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
 
 def sigmoid(odds: Wide) -> Wide:
     return 1 / (1 + np.exp(-odds))
-
-
-def log_odds(share: float) -> float:
-    bounded = np.clip(share, 0.005, 0.995)
-    return float(np.log(bounded / (1 - bounded)))

@@ -31,9 +31,9 @@ def reach(embeddings: Rows, texts: Floats) -> tuple[float, float]:
     """
     d = embeddings.shape[1]
     asked = single(embeddings[spread(len(embeddings), SAMPLED)])
-    wide, words = asked.astype(np.float64), texts.astype(np.float64)
-    centred = wide - wide.mean(axis=0)
-    covariance = centred.T @ centred / len(centred)
+    words = texts.astype(np.float64)
+    centred = asked - asked.mean(axis=0, dtype=np.float64).astype(np.float32)
+    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
     trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
     apart = words - words.mean(axis=0)
     lengths = np.linalg.norm(apart, axis=1)

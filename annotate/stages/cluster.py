@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from annotate.config import Config
 from annotate.kernels.density import PASSES, centroids_of, cluster_sizes, meta_clusters, micro_clusters
@@ -36,7 +37,7 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
             workspace.digests("embed", "embeddings.npy"),
         )
 
-        def make() -> Clusters:
+        def make(_: Path) -> Clusters:
             with progress.steps("finding clusters", PASSES * n, "rows") as advance:
                 micro, strengths = micro_clusters(images.embeddings, **chosen, advance=advance)
             micro_centroids = centroids_of(images.embeddings, micro)

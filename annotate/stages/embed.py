@@ -29,7 +29,6 @@ from annotate.workspace import Plan, Workspace, json_text, load_field
 
 VERSION = 2
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
-MADE = ".embed.made"
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,12 @@ def embed(
             work = prepare(workspace, images, config, anew=True)
         if force:
             forget(work)
-        made, ran_on = workspace.root / MADE, dict[str, Any]()
+        ran_on: dict[str, Any] = {}
         digest = ""
 
-        def make() -> Embeddings:
+        def make(made: Path) -> Embeddings:
             nonlocal digest
-            shutil.rmtree(made, ignore_errors=True)
             compute(work, work.shards, progress, merge=merge, retry_skipped=retry_skipped)
-            made.mkdir()
             model = model_of(work)
             assembly = Assembly(made, model["dimensions"], work.settings.embed.dtype)
             assembly.write(work.images.locations, work.seen.numbers, work.known, computed(work))
@@ -113,21 +110,17 @@ def embed(
             return record_of(made, model, work.images, assembly.skipped)
 
         retried = f"{work.seen.skipped_before:,} skipped are tried again" if retry_skipped else ""
-        try:
-            record = run_stage(
-                workspace,
-                work.plan,
-                Embeddings,
-                make,
-                force=force,
-                why=retried if work.seen.skipped_before else "",
-                progress=progress,
-                ran_on=ran_on,
-                settle=lambda record: replace(work.plan, inputs={**work.plan.inputs, "images": digest}),
-                extra=made,
-            )
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        record = run_stage(
+            workspace,
+            work.plan,
+            Embeddings,
+            make,
+            force=force,
+            why=retried if work.seen.skipped_before else "",
+            progress=progress,
+            ran_on=ran_on,
+            settle=lambda record: replace(work.plan, inputs={**work.plan.inputs, "images": digest}),
+        )
         forget(work)
         where = path_of(work.source)
         if record.model["path"] != where:  # the same checkpoint has moved; the texts will look for it

@@ -96,7 +96,7 @@ def import_embeddings(
             workspace,
             plan,
             Embeddings,
-            lambda: Embeddings(
+            lambda _: Embeddings(
                 embeddings=rows, model=model, image_paths=paths, images=[facts_of(path) for path in paths], skipped=[]
             ),
             force=force,
@@ -107,13 +107,13 @@ def import_embeddings(
             inputs = workspace.digests("embed", "embeddings.npy")
             inputs |= {"text embeddings": file_digest(text_embeddings)}
             plan = Plan("text", VERSION, {"source": IMPORTED, "classes": list(made.prompts)}, inputs)
-            run_stage(workspace, plan, Texts, lambda: made, force=force, progress=progress)
+            run_stage(workspace, plan, Texts, lambda _: made, force=force, progress=progress)
         if clusters and cluster_files:
             grouped = clusters
             inputs = workspace.digests("embed", "embeddings.npy")
             inputs |= {name: file_digest(path) for name, path in sorted(cluster_files.items())}
             plan = Plan("cluster", VERSION, {"source": IMPORTED}, inputs)
-            run_stage(workspace, plan, Clusters, lambda: grouped, force=force, progress=progress)
+            run_stage(workspace, plan, Clusters, lambda _: grouped, force=force, progress=progress)
         return record
 
 

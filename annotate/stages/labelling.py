@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from annotate.arrays import RowsFile
 from annotate.config import RefineSettings
 from annotate.kernels.alignment import Groups, alignment, refine_soft
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
 from annotate.kernels.calibration import likeliest_temperature, matching_temperature
-from annotate.kernels.chances import Chances, chances_of, chances_with, kept_of
+from annotate.kernels.chances import Chances, Held, Room, chances_of, chances_with, kept_of
 from annotate.kernels.confidence import (
     Circumstances,
     agreement,
@@ -37,6 +39,10 @@ SEARCHED = 50_000  # images up to which groups that fit no name are looked for; 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 PER_CLASS = 16  # images that tell the direction of a class; with two of them a whole pass more is looked at
 MOST_DIRECTING = 1 << 15  # such images in all, 64 MB
+FILES = {
+    "probabilities": "probabilities.npy",
+    "classes": "top_classes.npy",
+}  # of a `Refinement`, written block by block
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,11 @@ class Material:
         return 1 / self.images.model["logit_scale"]
 
 
-def label(material: Material, settings: RefineSettings, iterations: int, progress: Progress) -> Refinement:
-    """Run the method to its end, keep a row of history per pass, and turn the last pass into a record."""
+def label(material: Material, settings: RefineSettings, iterations: int, progress: Progress, place: Path) -> Refinement:
+    """Run the method to its end, keep a row of history per pass, and turn the last pass into a record.
+
+    place  a folder for its probabilities, which are written as they come
+    """
     (n, _), texts = material.shape, material.texts
     temperature = settings.temperature or material.temperature
     history: list[Iteration] = []
@@ -90,7 +99,7 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         if settings.temperature is None:
             temperature = fitted_temperature(material, settings.method, first, last)
         blocks = outcomes(material, last, temperature)
-    outcome = as_given(Chances.joined(n, blocks), material.given)
+    outcome = Chances.joined(n, as_given(blocks, material.given), lambda field: room_of(field, n, place))
     clusters, alignments = material.clusters, {}
     if clusters:
         scale = settings.temperature or material.temperature
@@ -161,18 +170,33 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
     return across(chances, parts)
 
 
-def as_given(outcome: Chances, given: Ints) -> Chances:
+def room_of(field: str, n: int, place: Path) -> Room:
+    """Where n rows of a field of `Chances` go: those with many numbers of each image into a file."""
+    return RowsFile(place / FILES[field], n) if field in FILES else Held(n)
+
+
+def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:
     """Images whose class somebody gave bear it, for certain."""
+    start = 0
+    for block in blocks:
+        said = given[start : start + len(block.labels)]
+        start += len(block.labels)
+        yield certain(block, said) if (said >= 0).any() else block
+
+
+def certain(block: Chances, given: Ints) -> Chances:
     rows = np.flatnonzero(given >= 0)
     said, column = given[rows], given[rows]
-    if outcome.classes is not None:  # what was said goes first, what stood there takes its place, or the last one
-        there = outcome.classes[rows] == said[:, None]
+    labels, confidences, probabilities = block.labels.copy(), block.confidences.copy(), block.probabilities.copy()
+    classes = None if block.classes is None else block.classes.copy()
+    if classes is not None:  # what was said goes first, what stood there takes its place, or the last one
+        there = classes[rows] == said[:, None]
         place = np.where(there.any(axis=1), there.argmax(axis=1), -1)
-        outcome.classes[rows, place] = outcome.classes[rows, 0]
-        outcome.classes[rows, 0], column = said, np.zeros_like(said)
-    outcome.labels[rows], outcome.confidences[rows], outcome.probabilities[rows] = said, 1, 0
-    outcome.probabilities[rows, column] = 1
-    return outcome
+        classes[rows, place] = classes[rows, 0]
+        classes[rows, 0], column = said, np.zeros_like(said)
+    labels[rows], confidences[rows], probabilities[rows] = said, 1, 0
+    probabilities[rows, column] = 1
+    return Chances(labels, confidences, probabilities, classes)
 
 
 def unfit_of(material: Material, labels: Ints) -> list[Unfit] | None:

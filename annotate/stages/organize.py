@@ -365,7 +365,11 @@ def provenance_of(
         "prompts": texts.prompts,
         "temperature": labels.temperature,
         "config": {**{stage: m["config"] for stage, m in manifests.items()}, "organize": asdict(settings)},
-        "packages": this_machine()["packages"],
+        "packages": {
+            package: version
+            for ran_on in (*(m.get("ran_on", {}) for m in manifests.values()), this_machine())
+            for package, version in ran_on.get("packages", {}).items()
+        },
         "digests": {
             f"{stage}/{file}": entry["sha256"] for stage, m in manifests.items() for file, entry in m["files"].items()
         },

@@ -26,7 +26,7 @@ from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
-VERSION = 5
+VERSION = 6
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
@@ -93,13 +93,13 @@ def refine(
         def image_paths() -> Sequence[str]:
             return workspace.read(Embeddings).image_paths
 
-        def make() -> Refinement:
+        def make(place: Path) -> Refinement:
             file = workspace.folder("embed") / "embeddings.npy"
             x, t = joint(workspace, texts, others) if others else (images, texts)
             with one_thread_per_product(), crew_of(x.embeddings, file, engine.name, engine.address) as crew:
                 graph, found = own_graph(workspace, x, key, progress) if method == "transductive" else (None, 1.0)
                 material = Material(crew, x, t, clusters, graph, found, image_paths, labels_given)
-                made = label(material, settings, iterations, progress)
+                made = label(material, settings, iterations, progress, place)
             return of_first(made, images.embeddings.shape[1]) if others else made
 
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)

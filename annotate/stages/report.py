@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VERSION = 4
-PARTS = ".report.parts"  # in the workspace: pages and figures until they are published
 
 
 def report(
@@ -59,9 +57,8 @@ def report(
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
         estimated = confidence_is_estimate(workspace, refinement)
         plan = plan_for(workspace, settings, clusters, known, estimated)
-        parts = workspace.root / PARTS
 
-        def make() -> Reported:
+        def make(parts: Path) -> Reported:
             summary = summarize(
                 images,
                 texts,
@@ -86,11 +83,7 @@ def report(
             write_text(parts / "report.html", page(summary, galleries, parts / "figures", drawn))
             return Reported(summary, drawn)
 
-        try:
-            shutil.rmtree(parts, ignore_errors=True)
-            return run_stage(workspace, plan, Reported, make, force=force, progress=progress, extra=parts)
-        finally:
-            shutil.rmtree(parts, ignore_errors=True)
+        return run_stage(workspace, plan, Reported, make, force=force, progress=progress)
 
 
 def plan_for(

@@ -59,7 +59,7 @@ def embed_prompts(
     """Embed classes that are worded already."""
     plan = plan_for(model, prompts)
 
-    def make() -> Texts:
+    def make(_: Path) -> Texts:
         return Texts(known_rows(workspace, model, prompts, progress), prompts, prompt_set)
 
     return run_stage(workspace, plan, Texts, make, force=force, progress=progress)
