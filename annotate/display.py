@@ -126,13 +126,13 @@ class Terminal:
 
     @contextlib.contextmanager
     def iterations(self) -> Iterator[Callable[[Iteration], None]]:
-        from rich.live import Live
-
         rows: list[Iteration] = []
         if not console(stderr=True).is_terminal:
             yield rows.append
             console(stderr=True).print(iteration_table(rows))
             return
+        from rich.live import Live
+
         with Live(iteration_table(rows), console=console(stderr=True), refresh_per_second=8) as live:
 
             def show(row: Iteration) -> None:

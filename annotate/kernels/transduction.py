@@ -69,6 +69,7 @@ BIASED = 1.0  # variance of a word's bias beforehand, in logits²
 HUBS_FIRST = 2  # passes before the likeliest bias: labels need these to leave the words' own
 SETTLED = 0.001  # share of images that move in the last pass
 FEWEST_PASSES = 4  # λ needs these to leave its start
+NOTHING = 1e-12  # a share below counts as none: no sum sees it, and the products of such, denormal, are slow
 
 Wide = npt.NDArray[np.float64]
 
@@ -162,6 +163,7 @@ class Images:
                 first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
                 sampled.append(here[self.sample[first:last] - rows.start])
                 shares = probabilities(here, temperature)
+                shares[shares < NOTHING] = 0
                 chances.append(chances_with(here, shares, kept))
                 counts = counts + on_grid(shares).sum(axis=0)
                 sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
