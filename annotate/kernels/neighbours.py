@@ -27,7 +27,7 @@ EXACT_UP_TO = 100_000  # images
 HELD = 1 << 24  # similarities that a thread holds at a time, 64 MB
 PER_ROOT = 2.0  # cells per square root of N
 PROBED = 16  # cells that an image's neighbours are looked for in
-SAMPLED, ITERATIONS = 40, 5  # images per cell that k-means looks at, and how often
+SAMPLED, ITERATIONS = 16, 5  # images per cell that k-means looks at, and how often
 JUDGED = 256  # images on which recall is measured
 
 
