@@ -27,6 +27,7 @@ from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
 VERSION = 6
+NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
@@ -164,7 +165,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
         return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0
-    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{VERSION}-{key[:16]}.npz"
+    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
     stored = cache.read(kept)
     shapes = {"nearest": (n, NEIGHBOURS), "cosines": (n, NEIGHBOURS), "recall": ()}
     if {name: rows.shape for name, rows in stored.items()} != shapes:
