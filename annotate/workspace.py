@@ -225,7 +225,9 @@ class Workspace:
 
     @contextlib.contextmanager
     def making(self, stage: str) -> Iterator[Path]:
-        """An empty folder for files that a stage writes while it makes them; gone in the end, unless published."""
+        """An empty folder, under the lock, for files that a stage writes while it makes them; gone in the end, unless
+        published.
+        """
         folder = self.root / f".{stage}.made"
         remove(folder)
         folder.mkdir()
@@ -278,7 +280,8 @@ class Workspace:
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
 
-        made    a folder of `making` with files of the stage that are written already; moved in
+        made    a folder of `making` with files of the stage that are written already; moved in, and taken for the
+                record's fields of those names
         raises  InputError where the stage's folder holds somebody's files
         """
         with self.lock():
@@ -358,9 +361,9 @@ def write_record(folder: Path, record: Record) -> dict[str, Any]:
 
 def store(path: Path, value: Any, *, a_line_each: bool = False) -> None:
     if path.suffix == ".npy":
-        file = RowsFile(path, len(value))
-        file.append(value)
-        file.close()
+        with RowsFile(path, len(value)) as file:
+            file.append(value)
+            file.complete()
     elif path.suffix == ".txt":
         write_lines(path, map(path_line, value))
     elif a_line_each:

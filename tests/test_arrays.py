@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +20,48 @@ def test_rows_that_come_in_blocks_make_the_file_that_numpy_writes(
 ) -> None:
     rows = RNG.normal(size=shape).astype(dtype)
     np.save(tmp_path / "whole.npy", rows)
-    file = RowsFile(tmp_path / "rows.npy", len(rows))
-    for block in (rows[:2], rows[2:5], rows[5:]):
-        file.append(block)
-    file.close()
+    with RowsFile(tmp_path / "rows.npy", len(rows)) as file:
+        for block in (rows[:2], rows[2:5], rows[5:]):
+            file.append(block)
+        file.complete()
     assert (tmp_path / "rows.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
-def test_rows_are_mapped_when_all_are_there(tmp_path: Path) -> None:
-    file = RowsFile(tmp_path / "rows.npy", 4)
-    file.append(np.ones((3, 2), np.float32)[:, ::-1])
-    with pytest.raises(ValueError, match="3 of 4 rows"):
-        file.whole()
-    file.append(np.zeros((1, 2), np.float32))
-    whole = file.whole()
+def test_rows_are_mapped_and_changing_them_leaves_the_file_alone(tmp_path: Path) -> None:
+    with RowsFile(tmp_path / "rows.npy", 2) as file:
+        file.append(np.ones((2, 2), np.float32)[:, ::-1])
+        whole = file.whole()
     assert isinstance(whole, np.memmap)
-    np.testing.assert_array_equal(whole, [[1, 1], [1, 1], [1, 1], [0, 0]])
+    whole[0] = 5
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), np.ones((2, 2)))
+
+
+def test_too_few_rows_are_no_file(tmp_path: Path) -> None:
+    with RowsFile(tmp_path / "rows.npy", 4) as file:
+        file.append(np.ones((3, 2), np.float32))
+        with pytest.raises(ValueError, match=r"rows.npy: 3 of 4 rows"):
+            file.whole()
+
+
+@pytest.mark.parametrize("others", [np.ones((2, 5), np.float32), np.ones((2, 3), np.float64)])
+def test_rows_of_another_width_or_type_are_refused(others: np.ndarray, tmp_path: Path) -> None:
+    with RowsFile(tmp_path / "rows.npy", 4) as file:
+        file.append(np.ones((2, 3), np.float32))
+        with pytest.raises(ValueError, match="rows of"):
+            file.append(others)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """The limit on a file's size stands for a full disk."""
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_file_that_does_not_fit_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too large"), RowsFile(tmp_path / "rows.npy", 1000) as file:
+        file.append(np.ones((1000, 3), np.float32))

@@ -294,23 +294,27 @@ def test_a_damaged_artifact_names_the_command_that_repairs_it(
         assert "annotate embed IMAGES --force" in ended.err
 
 
-def test_a_full_disk_is_said_and_what_was_there_stays(photos: Path, checkpoint: Path) -> None:
+@pytest.mark.parametrize("stage", ["embed", "refine"])
+def test_a_full_disk_is_said_and_what_was_there_stays(stage: str, photos: Path, checkpoint: Path) -> None:
     """The limit on a file's size stands for a full disk: the write fails half-way, with an error of the system."""
-    first = start("embed", photos, "--model", checkpoint)
-    assert first.wait() == 0
-    first.communicate()
-    before = files(Path("artifacts/embed"))
+    commands = {"embed": ("embed", photos, "--model", checkpoint), "refine": ("refine", "--classes", "red,green,blue")}
+    for command in commands.values():
+        first = start(*command)
+        assert first.wait() == 0
+        first.communicate()
+    kept = [files(Path("artifacts", made)) for made in ("embed", "text", "refine")]
 
     def limited() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 
-    process = start("embed", photos, "--model", checkpoint, "--force", preexec_fn=limited)
+    process = start(*commands[stage], "--force", preexec_fn=limited)
     _, err = process.communicate()
     assert process.returncode == 2, err
     assert "error: " in err
     assert "hint: " in err
-    assert files(Path("artifacts/embed")) == before
+    assert [files(Path("artifacts", made)) for made in ("embed", "text", "refine")] == kept
+    assert not list(Path("artifacts").glob(".*.made")) + list(Path("artifacts").glob(".*.new"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

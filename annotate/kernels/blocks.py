@@ -104,8 +104,7 @@ def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Float
 
     A matrix product's last bits depend on its shape, so rows are multiplied TILE at a time, the last tile filled up.
 
-    columns  a tenth faster in Fortran's order, to the same bits; pays where many rows follow
-    room     of `room_for`, to compute in: memory that is new each time costs a fifth of the product
+    room  of `room_for`, to compute in: memory that is new each time costs a fifth of the product
     """
     tiles = tiled(rows)
     out = None if room is None else room[: len(tiles)]

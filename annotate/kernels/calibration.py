@@ -12,6 +12,7 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
+LEAST = 1e-15  # of a confidence, and of what it lacks to one
 STEPS, NEAR = 60, 1e-6  # at most, of that search; where it ends, in log-odds of the mean confidence
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
@@ -25,13 +26,13 @@ def matching_temperature(similarity: Floats, target: float) -> float:
     Refined prototypes separate images more widely than the words they came from, so the model's own
     temperature would overstate what is known. Zero-shot probabilities at the model's scale are nearly
     calibrated; their mean confidence is therefore the target. It is found by false position, an end that
-    stays halved (Illinois; Dowell and Jarratt 1971): ten passes, where halving the interval takes thirty.
+    stays halved (Illinois; Dowell and Jarratt 1971): about ten passes, where halving the interval takes thirty.
 
     similarity  (N, K) cosines to the refined prototypes
     """
 
     def excess(logarithm: float) -> float:
-        return log_odds(mean_confidence(similarity, float(np.exp(logarithm))), 1e-9) - log_odds(target, 1e-9)
+        return log_odds(mean_confidence(similarity, float(np.exp(logarithm))), LEAST) - log_odds(target, LEAST)
 
     low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
     over, under = excess(low), excess(high)

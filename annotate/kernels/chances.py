@@ -119,6 +119,7 @@ def selected(likeliest: Ints, chances: Floats, kept: int | None) -> Chances:
 def largest(rows: Floats, count: int) -> Ints:
     """Columns of the `count` largest of each row, (n, count), the largest first and the first of equals first.
 
+    rows  (n, K) float32, none of them NaN, K at least `count`
     The largest of each of a few groups of columns tell how large a number must be to count: hardly more than `count`
     are, and only those are sorted.
     """

@@ -150,12 +150,11 @@ class Shard:
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """What the outcome says of every image."""
         n, k = len(self.rows), len(prototypes)
-        columns = np.asfortranarray(prototypes)
         parts = cached(slice(0, n), k)
         room = room_for(parts, k)
 
         def of(part: slice) -> Chances:
-            similarity = products(single(self.rows[part]), columns, room)
+            similarity = products(single(self.rows[part]), prototypes, room)
             return chances_of(similarity, temperature, kept, out=similarity)
 
         return Chances.joined(n, map(of, parts))
@@ -164,12 +163,11 @@ class Shard:
         before = self.labels[images]
         whole = len(images) == len(self.rows)
         rows = single(self.rows if whole else self.rows[images])
-        columns = np.asfortranarray(prototypes) if whole else prototypes
         parts = cached(slice(0, len(images)), len(prototypes))
         room = room_for(parts, len(prototypes))
         for part in parts:
             here = images[part]
-            labels, self.margins[here] = nearest_and_margin(products(rows[part], columns, room))
+            labels, self.margins[here] = nearest_and_margin(products(rows[part], prototypes, room))
             along = lengths_along(rows[part], directions, labels)
             self.labels[here], self.bins[here] = labels, np.searchsorted(BINS[1:-1], along, side="right")
         after = self.labels[images]

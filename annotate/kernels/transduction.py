@@ -239,7 +239,8 @@ def transduce(
     balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
                  its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
     kept         how many shares z of each image are kept between passes, the largest; None for all
-    A pass's similarity is the logarithm of z over s (so that softmax(s · similarity) is z), its text weight λ.
+    A pass's similarity is the logarithm of z over s, its text weight λ: softmax(s · similarity) is z, but for shares
+    below 1e-12, which count as none.
     """
     n, k = len(embeddings), len(texts)
     images = Images(embeddings, graph, sample)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,18 +17,6 @@ from annotate.records import Record
 from annotate.workspace import Plan, State, Workspace
 
 R = TypeVar("R", bound=Record)
-
-PACKAGES = {  # and the modules by which they are loaded
-    "annotate-images": "annotate",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "scikit-learn": "sklearn",
-    "hdbscan": "hdbscan",
-    "faiss-cpu": "faiss",
-    "pillow": "PIL",
-    "torch": "torch",
-    "openai-clip": "clip",
-}
 
 
 def run_stage(
@@ -40,6 +28,7 @@ def run_stage(
     force: bool,
     progress: Progress,
     why: str = "",
+    packages: Iterable[str] = (),
     ran_on: Mapping[str, Any] | None = None,
     settle: Callable[[R], Plan] | None = None,
 ) -> R:
@@ -47,6 +36,7 @@ def run_stage(
 
     make    the record, given an empty folder for the files that it writes itself: what is large, pages and figures
     why     a reason to run although nothing has changed
+    packages  that decide its bytes, beside annotate and numpy
     ran_on  what the manifest says beyond Python and the packages; read after `make`, which may fill it
     settle  the plan as it turned out, where the digests of inputs are known only once they have been read
     """
@@ -61,7 +51,7 @@ def run_stage(
         with workspace.making(plan.stage) as made:
             record = make(made)
             plan = settle(record) if settle else plan
-            workspace.publish(plan, record, ran_on={**this_machine(), **(ran_on or {})}, made=made)
+            workspace.publish(plan, record, ran_on={**this_machine(packages), **(ran_on or {})}, made=made)
         return record
 
 
@@ -74,27 +64,33 @@ def reason(state: State) -> str:
     return f"{state.name}: {state.why}"
 
 
-def this_machine() -> dict[str, Any]:
-    """What a stage ran on: Python, the system, and the versions that decided the bytes, those of packages in use."""
+def this_machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+    """What a stage ran on: Python, the system, and the versions that decide the bytes.
+
+    packages  those that the stage uses beside annotate and numpy
+    """
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": versions(),
+        "packages": versions(["annotate-images", "numpy", *packages]),
     }
 
 
-def versions() -> dict[str, str]:
-    return {package: version_of(package, module) for package, module in PACKAGES.items() if module in sys.modules}
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed. What is loaded is asked itself: to look a package up takes longer than to label."""
+    found = {}
+    for package in packages:
+        module = sys.modules.get(package.removesuffix("-images"))
+        version = getattr(module, "__version__", None) or installed(package)
+        if version:
+            found[package] = str(version)
+    return found
 
 
-def version_of(package: str, module: str) -> str:
-    """A loaded module's own word, or else its package's: looking that up takes longer than a small refinement."""
-    own = getattr(sys.modules[module], "__version__", None)
-    if own:
-        return str(own)
-    from importlib.metadata import PackageNotFoundError, version
+def installed(package: str) -> str | None:
+    from importlib import metadata
 
     try:
-        return version(package)
-    except PackageNotFoundError:  # installed under another name
-        return "unknown"
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -13,6 +13,7 @@ from annotate.stages import run_stage
 from annotate.workspace import Plan, Workspace
 
 VERSION = 2
+PACKAGES = ("scipy", "scikit-learn", "hdbscan", "faiss-cpu")  # that decide the bytes
 
 
 def cluster(workspace: Workspace, config: Config, *, force: bool = False, progress: Progress | None = None) -> Clusters:
@@ -46,7 +47,7 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
             meta[micro < 0] = -1
             return Clusters(micro, meta, micro_centroids, centroids_of(images.embeddings, meta), strengths, given)
 
-        return run_stage(workspace, plan, Clusters, make, force=force, progress=progress)
+        return run_stage(workspace, plan, Clusters, make, force=force, progress=progress, packages=PACKAGES)
 
 
 def about_half(c: int) -> int:

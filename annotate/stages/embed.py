@@ -28,6 +28,7 @@ from annotate.stages import run_stage
 from annotate.workspace import Plan, Workspace, json_text, load_field
 
 VERSION = 2
+PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
 
 
@@ -118,6 +119,7 @@ def embed(
             force=force,
             why=retried if work.seen.skipped_before else "",
             progress=progress,
+            packages=PACKAGES,
             ran_on=ran_on,
             settle=lambda record: replace(work.plan, inputs={**work.plan.inputs, "images": digest}),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,18 @@ from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
 from annotate.kernels.vectors import Ints, Rows
 from annotate.kernels.zeroshot import mean_confidence
 from annotate.progress import Progress
-from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Texts
+from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Texts, artifacts_of
 from annotate.stages.signs import signs_of, signs_of_strangers
 
 SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 PER_CLASS = 16  # images that tell the direction of a class; with two of them a whole pass more is looked at
 MOST_DIRECTING = 1 << 15  # such images in all, 64 MB
+# Fields of `Chances` that go into files block by block.
 FILES = {
-    "probabilities": "probabilities.npy",
-    "classes": "top_classes.npy",
-}  # of a `Refinement`, written block by block
+    field: str(artifacts_of(Refinement)[name].file)
+    for field, name in (("probabilities", "probabilities"), ("classes", "top_classes"))
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,12 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         if settings.temperature is None:
             temperature = fitted_temperature(material, settings.method, first, last)
         blocks = outcomes(material, last, temperature)
-    outcome = Chances.joined(n, as_given(blocks, material.given), lambda field: room_of(field, n, place))
+    with ExitStack() as files:
+
+        def room(field: str) -> Room:
+            return files.enter_context(RowsFile(place / FILES[field], n)) if field in FILES else Held(n)
+
+        outcome = Chances.joined(n, as_given(blocks, material.given), room)
     clusters, alignments = material.clusters, {}
     if clusters:
         scale = settings.temperature or material.temperature
@@ -170,11 +177,6 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
     return across(chances, parts)
 
 
-def room_of(field: str, n: int, place: Path) -> Room:
-    """Where n rows of a field of `Chances` go: those with many numbers of each image into a file."""
-    return RowsFile(place / FILES[field], n) if field in FILES else Held(n)
-
-
 def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:
     """Images whose class somebody gave bear it, for certain."""
     start = 0
@@ -185,6 +187,7 @@ def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:
 
 
 def certain(block: Chances, given: Ints) -> Chances:
+    """A block in which these images, -1 for none, are what was said; blocks of other processes are read-only."""
     rows = np.flatnonzero(given >= 0)
     said, column = given[rows], given[rows]
     labels, confidences, probabilities = block.labels.copy(), block.confidences.copy(), block.probabilities.copy()

@@ -30,11 +30,11 @@ from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.stages import this_machine
+from annotate.stages import this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
-VERSION = 1
+VERSION = 2
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
@@ -104,7 +104,7 @@ def organize(
                     write_papers(new, images, texts, labels, layout, provenance)
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
-                workspace.publish(plan, outcome, ran_on=this_machine())
+                workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
         return outcome
 
 
@@ -360,16 +360,15 @@ def provenance_of(
     """Model, prompts, settings, versions and digests of all that the labels were made from."""
     used = ["embed", "text", *(["cluster"] if labels.micro_cluster_alignment is not None else []), "refine"]
     manifests = {stage: workspace.manifest(stage) or {} for stage in used}
+    packages = versions(["annotate-images"])
+    for manifest in manifests.values():  # the first to use a package says which
+        packages = {**manifest.get("ran_on", {}).get("packages", {}), **packages}
     return {
         "model": images.model,
         "prompts": texts.prompts,
         "temperature": labels.temperature,
         "config": {**{stage: m["config"] for stage, m in manifests.items()}, "organize": asdict(settings)},
-        "packages": {
-            package: version
-            for ran_on in (*(m.get("ran_on", {}) for m in manifests.values()), this_machine())
-            for package, version in ran_on.get("packages", {}).items()
-        },
+        "packages": packages,
         "digests": {
             f"{stage}/{file}": entry["sha256"] for stage, m in manifests.items() for file, entry in m["files"].items()
         },

@@ -103,7 +103,8 @@ def refine(
                 made = label(material, settings, iterations, progress, place)
             return of_first(made, images.embeddings.shape[1]) if others else made
 
-        record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress)
+        packages = ["scipy", "faiss-cpu"] if method == "transductive" else []  # by which neighbours are found
+        record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress, packages=packages)
         for note in record.notes:
             progress.note(note)
         return record

@@ -83,7 +83,7 @@ def report(
             write_text(parts / "report.html", page(summary, galleries, parts / "figures", drawn))
             return Reported(summary, drawn)
 
-        return run_stage(workspace, plan, Reported, make, force=force, progress=progress)
+        return run_stage(workspace, plan, Reported, make, force=force, progress=progress, packages=["pillow"])
 
 
 def plan_for(

@@ -23,6 +23,7 @@ from annotate.stages import cache, run_stage
 from annotate.workspace import Plan, Workspace
 
 VERSION = 1
+PACKAGES = ("torch", "openai-clip")  # that decide the bytes
 
 
 def embed_text(
@@ -62,7 +63,7 @@ def embed_prompts(
     def make(_: Path) -> Texts:
         return Texts(known_rows(workspace, model, prompts, progress), prompts, prompt_set)
 
-    return run_stage(workspace, plan, Texts, make, force=force, progress=progress)
+    return run_stage(workspace, plan, Texts, make, force=force, progress=progress, packages=PACKAGES)
 
 
 def plan_for(model: Model, prompts: Mapping[str, Sequence[str]]) -> Plan:

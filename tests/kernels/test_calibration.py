@@ -3,14 +3,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from annotate.kernels import calibration
 from annotate.kernels.calibration import accuracy_of, coverage, matching_temperature, reliability
+from annotate.kernels.vectors import Floats
 from annotate.kernels.zeroshot import mean_confidence
 
 
-@pytest.mark.parametrize("target", [0.3, 0.6, 0.95])
-def test_the_temperature_meets_the_mean_confidence_asked_for(target: float) -> None:
+@pytest.mark.parametrize("target", [0.21, 0.3, 0.6, 0.95, 0.9999])
+def test_the_temperature_meets_the_mean_confidence_asked_for(target: float, monkeypatch: pytest.MonkeyPatch) -> None:
     similarity = np.random.default_rng(0).uniform(0, 1, (300, 5)).astype(np.float32)
-    assert np.isclose(mean_confidence(similarity, matching_temperature(similarity, target)), target, atol=1e-4)
+    passes = []
+
+    def counted(similarity: Floats, temperature: float) -> float:
+        passes.append(temperature)
+        return mean_confidence(similarity, temperature)
+
+    monkeypatch.setattr(calibration, "mean_confidence", counted)
+    found = matching_temperature(similarity, target)
+    assert mean_confidence(similarity, found) == pytest.approx(target, abs=1e-6)
+    assert len(passes) <= 25
 
 
 def test_a_target_out_of_reach_gives_a_bound_not_a_nan() -> None:

@@ -9,13 +9,19 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("columns", [7, 40, 128, 300, 1003])
+@pytest.mark.parametrize("columns", [7, 40, 128, 300, 1003])  # 7 are asked for
 def test_the_largest_are_those_of_a_stable_sort(columns: int, ties: bool) -> None:
     rows = RNG.normal(size=(50, columns)).astype(np.float32)
     if ties:
         rows = np.round(rows)  # zeros of either sign among them
-        rows[0], rows[1, 3:], rows[2] = 0.5, -np.inf, -np.inf
+        rows[0], rows[1, 3:], rows[2], rows[3, ::2] = 0.5, -np.inf, -np.inf, -0.0
     np.testing.assert_array_equal(largest(rows, 7), np.argsort(-rows, axis=1, kind="stable")[:, :7])
+
+
+def test_of_no_rows_there_are_none_and_of_all_columns_all() -> None:
+    assert largest(np.empty((0, 9), np.float32), 4).shape == (0, 4)
+    rows = RNG.normal(size=(5, 200)).astype(np.float32)
+    np.testing.assert_array_equal(largest(rows, 200), np.argsort(-rows, axis=1))
 
 
 def test_what_is_kept_is_part_of_the_whole() -> None:

@@ -108,6 +108,15 @@ def test_the_weight_of_the_words_is_the_likeliest() -> None:
     assert found == pytest.approx(grid[int(np.argmax(likelihoods))], abs=0.01)
 
 
+def test_shares_of_next_to_nothing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, texts, _ = planted([40, 40, 40], wrong=0.4, spread=0.4)
+    flushed = outcome(images, texts)[-1]
+    monkeypatch.setattr(transduction, "NOTHING", 0)
+    whole = outcome(images, texts)[-1]
+    np.testing.assert_array_equal(flushed.labels(images), whole.labels(images))
+    np.testing.assert_allclose(flushed.sample, whole.sample, atol=1e-5)
+
+
 def test_few_images_of_a_class_are_trusted_little() -> None:
     even = np.full(4, 0.25)
     assert abundance(class_size(even, 20)) == pytest.approx(0.5)

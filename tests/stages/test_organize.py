@@ -64,6 +64,11 @@ def test_every_image_is_in_its_class_and_in_one_split(labelled: Path) -> None:
     assert sum(1 for path in Path("out/splits").rglob("*.png")) == 12
 
 
+def packages_of(stage: str) -> dict[str, str]:
+    packages: dict[str, str] = (Workspace().manifest(stage) or {})["ran_on"]["packages"]
+    return packages
+
+
 def test_metadata_says_where_it_came_from(labelled: Path) -> None:
     annotate.organize("out")
     provenance = metadata()["provenance"]
@@ -73,6 +78,9 @@ def test_metadata_says_where_it_came_from(labelled: Path) -> None:
     assert provenance["config"]["organize"]["seed"] == 42
     assert len(provenance["model"]["digest"]) == 64
     assert provenance["packages"]["numpy"] == np.__version__
+    used = {package for stage in ("embed", "text", "refine") for package in packages_of(stage)}
+    assert provenance["packages"].keys() == used  # whatever else this process has loaded
+    assert "scikit-learn" not in used
     assert np.load("out/class_prototypes.npy").shape == (3, 32)
 
 

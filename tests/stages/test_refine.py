@@ -11,11 +11,13 @@ import annotate
 from annotate.config import Config
 from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
+from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import unit
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
+from annotate.stages.labelling import as_given
 from annotate.stages.signs import signs_of_collapse
 from annotate.workspace import Workspace
 
@@ -249,6 +251,27 @@ def test_given_labels_are_borne_and_mend_confidence(plant: Plant, blobs: Blobs, 
     assert error(after) < max(0.05, error(before))
     annotate.refine(method=method)
     assert annotate.status()["refine"].fresh
+
+
+@pytest.mark.parametrize("kept", [None, 16])
+def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> None:
+    rng = np.random.default_rng(0)
+    similarity = rng.uniform(size=(30, 20)).astype(np.float32)
+    given = np.full(30, -1)
+    given[[0, 9, 10, 29]] = [3, 4, 5, 6]
+
+    def blocks(*ends: int) -> Chances:
+        parts = [chances_of(part.copy(), 0.1, kept) for part in np.split(similarity, ends)]
+        for part in parts:  # as those of another process are
+            for rows in vars(part).values():
+                if rows is not None:
+                    rows.flags.writeable = False
+        return Chances.joined(30, as_given(parts, given))
+
+    whole, cut = blocks(), blocks(10, 17)
+    np.testing.assert_array_equal(whole.labels[[0, 9, 10, 29]], [3, 4, 5, 6])
+    for name, rows in vars(whole).items():
+        np.testing.assert_array_equal(vars(cut)[name], rows)
 
 
 def test_given_labels_stand_first_where_sixteen_are_kept(

@@ -142,7 +142,7 @@ def test_a_report_is_a_text_a_page_numbers_and_figures(workspace: Workspace) -> 
             assert min(figure.size) > 150
     assert workspace.read(Reported) == record
     assert workspace.check("report") == ""
-    assert not (workspace.root / ".report.parts").exists()
+    assert not (workspace.root / ".report.made").exists()
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(workspace: Workspace) -> None:
