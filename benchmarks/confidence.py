@@ -5,7 +5,7 @@
 DIR holds the files that cases.py cuts; a FILE.npz holds image_embeddings, text_embeddings, labels and logit_scale.
 Every kind of case weighs the same within its group, every draw within its kind, every image within its draw. Prints the
 coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, how
-often the bounds on accuracy hold there, and the errors on other images once a few labels are given.
+often the bounds on accuracy hold there, and the errors once a few labels are given, on other images and on all.
 """
 
 from __future__ import annotations
@@ -65,13 +65,15 @@ class Known:
             bool(kept.low <= self.right[sure >= kept.confidence].mean() <= kept.high) for kept in coverage(sure, SHARES)
         ]
 
-    def error_given(self, model: Wide, labels: int, seed: int) -> float:
-        """Calibration error of the other images once some labels are given."""
+    def errors_given(self, model: Wide, labels: int, seed: int) -> tuple[float, float]:
+        """Calibration error of the other images once some labels are given, and of all, those being certain."""
         rng = np.random.default_rng(seed)
         given = rng.permutation(len(self.right))[:labels]
         sure = confidence.corrected(self.confidence(model), given, self.right[given], self.classes)
         others = np.setdiff1d(np.arange(len(self.right)), given)
-        return 100 * reliability(sure[others], self.right[others]).error
+        apart = reliability(sure[others], self.right[others]).error
+        sure[given] = 1
+        return 100 * apart, 100 * reliability(sure, np.isin(np.arange(len(sure)), given) | self.right).error
 
 
 def transduced(case: Case) -> tuple[Any, Pass, Pass]:
@@ -164,11 +166,14 @@ def main() -> None:
             each = ", ".join(f"{holds:.0%} at {share:.0%}" for share, holds in by_share)
             print(f"  bounds that hold, {group}: {np.mean(held):.0%} ({each} of the images kept)")
     for labels in (0, 10, 20, 40, 100):
-        errors = defaultdict(list)
+        apart, together = defaultdict(list), defaultdict(list)
         for case in cases:
             if len(case.right) >= labels + 30:
-                errors[case.group, case.kind] += [case.error_given(shipped, labels, seed) for seed in range(4)]
-        print(f"{labels} labels given, shipped:", summary(errors))
+                for seed in range(4):
+                    others, everything = case.errors_given(shipped, labels, seed)
+                    apart[case.group, case.kind].append(others)
+                    together[case.group, case.kind].append(everything)
+        print(f"{labels} labels given, shipped: other images", summary(apart), " all images", summary(together))
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ def run_stage(
 ) -> R:
     """Skip where the stage is fresh, else make its record and publish it.
 
-    make    the record, given an empty folder for the files that it writes itself: what is large, pages and figures
-    why     a reason to run although nothing has changed
-    packages  that decide its bytes, beside annotate and numpy
-    ran_on  what the manifest says beyond Python and the packages; read after `make`, which may fill it
-    settle  the plan as it turned out, where the digests of inputs are known only once they have been read
+    make      the record, given an empty folder for the files that it writes itself: what is large, pages and figures
+    why       a reason to run although nothing has changed
+    packages  those that decide its bytes, beside annotate and numpy
+    ran_on    what the manifest says beyond Python and the packages; read after `make`, which may fill it
+    settle    the plan as it turned out, where the digests of inputs are known only once they have been read
     """
     with workspace.lock():
         state = workspace.state(plan)
