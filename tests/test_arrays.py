@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,17 +52,18 @@ def test_rows_of_another_width_or_type_are_refused(others: np.ndarray, tmp_path:
             file.append(others)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """The limit on a file's size stands for a full disk."""
+    """The limit on a file's size stands for it; lifted before pytest writes a word."""
     handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_file_that_does_not_fit_says_so(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="too large"), RowsFile(tmp_path / "rows.npy", 1000) as file:
+    with full_disk(), pytest.raises(OSError, match="too large"), RowsFile(tmp_path / "rows.npy", 1000) as file:
         file.append(np.ones((1000, 3), np.float32))
