@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,7 @@ class RowsFile:
         kind = rows.shape[1:], rows.dtype
         if self._kind is None:
             self._kind = kind
-            descr = np.lib.format.dtype_to_descr(rows.dtype)
-            header = {"descr": descr, "fortran_order": False, "shape": (self.n, *rows.shape[1:])}
-            np.lib.format.write_array_header_1_0(self._file, header)
+            write_header(self._file, (self.n, *rows.shape[1:]), rows.dtype)
         if kind != self._kind:
             raise ValueError(f"{self.path.name}: rows of {kind} after rows of {self._kind}")
         self._file.write(rows.data)
@@ -50,3 +48,9 @@ class RowsFile:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+
+
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """What a .npy file begins with. numpy keeps room in it for any number of rows: it can be written again later."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)

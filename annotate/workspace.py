@@ -225,9 +225,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def making(self, stage: str) -> Iterator[Path]:
-        """An empty folder, under the lock, for files that a stage writes while it makes them; gone in the end, unless
-        published.
-        """
+        """An empty folder, under the lock, for what a stage writes while making; gone in the end, unless published."""
         folder = self.root / f".{stage}.made"
         remove(folder)
         folder.mkdir()

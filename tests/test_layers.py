@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "lines": set(),
     "locks": set(),
     "embedding": {
-        "embedding", "sources", "images", "encoders", "records", "workspace", "progress", "errors", "digests",
+        "arrays", "embedding", "sources", "images", "encoders", "records", "workspace", "progress", "errors", "digests",
     },
     "config": {"errors", "yamlfile"},
     "images": {"errors", "records"},

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from annotate.arrays import write_header
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Seen, Shard
 from annotate.embedding.survey import SKIPPED, TO_DO
@@ -89,7 +90,5 @@ class Assembly:
         self._digest.update(f"{path}\0{content}\n".encode("utf-8", "surrogateescape"))
 
     def _header(self, file: IO[Any]) -> None:
-        """numpy keeps room for any number of rows, so that the header can be written again when they are counted."""
-        shape = (self.count, self.dimensions)
-        descr = np.lib.format.dtype_to_descr(self.dtype)
-        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        """Written first, and again when the rows are counted."""
+        write_header(file, (self.count, self.dimensions), self.dtype)

@@ -30,9 +30,10 @@ def matching_temperature(similarity: Floats, target: float) -> float:
 
     similarity  (N, K) cosines to the refined prototypes
     """
+    wanted = float(log_odds(target, LEAST))
 
     def excess(logarithm: float) -> float:
-        return log_odds(mean_confidence(similarity, float(np.exp(logarithm))), LEAST) - log_odds(target, LEAST)
+        return float(log_odds(mean_confidence(similarity, float(np.exp(logarithm))), LEAST)) - wanted
 
     low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
     over, under = excess(low), excess(high)
@@ -52,10 +53,10 @@ def matching_temperature(similarity: Floats, target: float) -> float:
     return float(np.exp(middle))
 
 
-def log_odds(share: float, least: float) -> float:
-    """Of a share, taken to be no less than `least` and no more than 1 - `least`."""
-    bounded = np.clip(share, least, 1 - least)
-    return float(np.log(bounded / (1 - bounded)))
+def log_odds(shares: npt.ArrayLike, least: float) -> npt.NDArray[np.float64]:
+    """Of one share or many, taken to be no less than `least` and no more than 1 - `least`."""
+    bounded = np.clip(np.asarray(shares, np.float64), least, 1 - least)
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def likeliest_temperature(similarity: Floats, given: Ints, untold: float) -> float:

@@ -75,8 +75,8 @@ class Circumstances:
         return Circumstances(
             kept=known.kept,
             centre=((1 - 1 / classes_in_use(known.shares)) * mean_words).astype(np.float32),
-            zero_shot=log_odds(mean_confidence(first.sample, 1 / logit_scale), LEAST),
-            in_use=log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale), LEAST),
+            zero_shot=float(log_odds(mean_confidence(first.sample, 1 / logit_scale), LEAST)),
+            in_use=float(log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale), LEAST)),
         )
 
 
@@ -173,8 +173,7 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
     given   (M,) images whose truth is known, taken at random
     right   (M,) whether the label that `confidence` speaks of is true
     """
-    bounded = np.clip(confidence, 1e-4, 1 - 1e-4)
-    odds = np.log(bounded / (1 - bounded)).clip(-7, 7)
+    odds = log_odds(confidence, 1e-4).clip(-7, 7)
     seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
     before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
     fitted = before.copy()
