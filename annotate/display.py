@@ -1,12 +1,16 @@
-"""Everything Rich: progress, tables, one-line failures.
+"""What a person sees: progress, tables, one-line failures.
 
-Results go to standard output, everything about them to standard error; colour and bars only on a terminal.
+Results go to standard output, everything about them to standard error; colour and bars only on a terminal, and only
+there is Rich loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,180 +25,211 @@ if TYPE_CHECKING:
     from annotate.records import Iteration, Note
     from annotate.workspace import State
 
+Part = str | tuple[str, str]  # a text, or a text and its style
+Cells = Sequence[Part]
+
 MOST_ROWS = 40  # of a table of classes; the report has all
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
+ITERATIONS = ("iteration", "mean confidence", "active classes", "text weight", "moved")
+
+
+def on_terminal(*, stderr: bool) -> bool:
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stderr if stderr else sys.stdout).isatty()
 
 
 @functools.cache
 def console(*, stderr: bool) -> Console:
-    """Standard output or standard error; made when first needed, since `--help` never does."""
+    """The terminal; made when first needed, since pipes and `--help` never do."""
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=True, highlight=False, emoji=False)
 
 
-def escape(text: str) -> str:
-    """Text that Rich takes as it is."""
-    from rich.markup import escape as escaped
+def put(*parts: Part, stderr: bool) -> None:
+    """A line of texts."""
+    if on_terminal(stderr=stderr):
+        from rich.text import Text
 
-    return escaped(text)
+        console(stderr=stderr).print(Text.assemble(*parts))
+    else:
+        print(*map(plain, parts), sep="", file=sys.stderr if stderr else sys.stdout, flush=True)
+
+
+def plain(part: Part) -> str:
+    return part if isinstance(part, str) else part[0]
 
 
 def fail(error: AnnotateError) -> None:
     """One line that says what is wrong, one that says what to do."""
-    console(stderr=True).print(f"[bold red]error:[/] {escape(printable(error))}")
+    put(("error:", "bold red"), f" {printable(error)}", stderr=True)
     if error.hint:
-        console(stderr=True).print(f"[bold]hint:[/] {escape(printable(error.hint))}")
+        put(("hint:", "bold"), f" {printable(error.hint)}", stderr=True)
 
 
 def show(message: str) -> None:
     """A result, to standard output."""
-    console(stderr=False).print(escape(message))
+    put(message, stderr=False)
 
 
 def say(message: str) -> None:
     """Something about it, to standard error."""
-    console(stderr=True).print(escape(message))
+    put(message, stderr=True)
 
 
 class Terminal:
     """Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
 
     def started(self, stage: str, why: str) -> None:
-        console(stderr=True).print(f"[bold]{stage}[/] [dim]({escape(printable(why))})[/]")
+        put((stage, "bold"), (f" ({printable(why)})", "dim"), stderr=True)
 
     def fresh(self, stage: str) -> None:
-        console(stderr=True).print(f"[bold]{stage}[/] [dim]is fresh, skipped[/]")
+        put((stage, "bold"), (" is fresh, skipped", "dim"), stderr=True)
 
     @contextlib.contextmanager
     def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns: list[str | ProgressColumn] = [
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", style="cyan"),
-            TimeRemainingColumn(),
-        ]
-        with Progress(
-            *columns, console=console(stderr=True), transient=True, disable=not console(stderr=True).is_terminal
-        ) as bar:
-            task = bar.add_task(what, total=total, rate="")
-
-            def advance(count: int) -> None:
-                bar.update(task, advance=count)
-                speed = bar.tasks[task].speed
-                if speed:
-                    bar.update(task, rate=f"{speed:,.0f} {unit}/s")
-
+        start = time.monotonic()
+        with bar_of_steps(what, total, unit) if on_terminal(stderr=True) else unseen() as advance:
             yield advance
-            spent = bar.tasks[task].elapsed or 0.0
+        spent = time.monotonic() - start
         if total >= 1000 or spent >= 1:
             rate = f", {total / spent:,.0f} {unit}/s" if spent else ""
-            console(stderr=True).print(f"  [dim]{what}: {total:,} {unit} in {spent:.1f} s{rate}[/]")
+            put((f"  {what}: {total:,} {unit} in {spent:.1f} s{rate}", "dim"), stderr=True)
 
-    @contextlib.contextmanager
-    def bytes(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        columns: list[str | ProgressColumn] = [
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        ]
-        with Progress(
-            *columns, console=console(stderr=True), transient=True, disable=not console(stderr=True).is_terminal
-        ) as bar:
-            tasks: list[int] = []
-
-            def report(done: int, total: int | None) -> None:
-                if not tasks:
-                    tasks.append(bar.add_task(what, total=total))
-                bar.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]
-
-            yield report
+    def bytes(self, what: str) -> contextlib.AbstractContextManager[Callable[[int, int | None], None]]:
+        return bar_of_bytes(what) if on_terminal(stderr=True) else unseen()
 
     @contextlib.contextmanager
     def iterations(self) -> Iterator[Callable[[Iteration], None]]:
-        rows: list[Iteration] = []
-        if not console(stderr=True).is_terminal:
-            yield rows.append
-            console(stderr=True).print(iteration_table(rows))
+        rows: list[Cells] = []
+        if not on_terminal(stderr=True):
+            yield lambda row: rows.append(iteration_cells(row))
+            show_table(ITERATIONS, rows, stderr=True)
             return
         from rich.live import Live
 
-        with Live(iteration_table(rows), console=console(stderr=True), refresh_per_second=8) as live:
+        with Live(rich_table(ITERATIONS, rows), console=console(stderr=True), refresh_per_second=8) as live:
 
             def show(row: Iteration) -> None:
-                rows.append(row)
-                live.update(iteration_table(rows))
+                rows.append(iteration_cells(row))
+                live.update(rich_table(ITERATIONS, rows))
 
             yield show
 
     def note(self, note: Note) -> None:
-        mark = "[yellow]warning:[/]" if note["hint"] else "[dim]note:[/]"
-        console(stderr=True).print(f"{mark} {escape(printable(note['message']))}")
+        mark = ("warning:", "yellow") if note["hint"] else ("note:", "dim")
+        put(mark, f" {printable(note['message'])}", stderr=True)
         if note["hint"]:
-            console(stderr=True).print(f"[bold]hint:[/] {escape(printable(note['hint']))}")
+            put(("hint:", "bold"), f" {printable(note['hint'])}", stderr=True)
 
 
-def iteration_table(rows: Sequence[Iteration]) -> Table:
-    table = plain_table("iteration", "mean confidence", "active classes", "text weight", "moved")
-    for row in rows:
-        weight = row["text_weight"]
-        moved = f"{row['moved']:,} ({row['moved_percent']:.1f} %)" if row["iteration"] else ""
-        table.add_row(
-            str(row["iteration"]) if row["iteration"] else "zero-shot",
-            f"{row['mean_confidence']:.3f}",
-            str(row["active_classes"]),
-            "" if weight is None else f"{weight:.3f}",
-            moved,
-        )
-    return table
+@contextlib.contextmanager
+def unseen() -> Iterator[Callable[..., None]]:
+    """Progress that nobody watches."""
+    yield lambda *counts: None
 
 
-def plain_table(first: str, *others: str) -> Table:
-    """A table whose first column is text and whose others are numbers."""
+@contextlib.contextmanager
+def bar_of_steps(what: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: list[str | ProgressColumn] = [
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", style="cyan"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, rate="")
+
+        def advance(count: int) -> None:
+            bar.update(task, advance=count)
+            speed = bar.tasks[task].speed
+            if speed:
+                bar.update(task, rate=f"{speed:,.0f} {unit}/s")
+
+        yield advance
+
+
+@contextlib.contextmanager
+def bar_of_bytes(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns: list[str | ProgressColumn] = [
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        tasks: list[int] = []
+
+        def report(done: int, total: int | None) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(what, total=total))
+            bar.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield report
+
+
+def iteration_cells(row: Iteration) -> Cells:
+    weight = row["text_weight"]
+    return (
+        str(row["iteration"]) if row["iteration"] else "zero-shot",
+        f"{row['mean_confidence']:.3f}",
+        str(row["active_classes"]),
+        "" if weight is None else f"{weight:.3f}",
+        f"{row['moved']:,} ({row['moved_percent']:.1f} %)" if row["iteration"] else "",
+    )
+
+
+def show_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1, stderr: bool = False) -> None:
+    """A table whose first columns, `texts` of them, are text and whose others are numbers; an empty line after it."""
+    if on_terminal(stderr=stderr):
+        console(stderr=stderr).print(rich_table(titles, rows, texts=texts))
+        return
+    lines = [titles, *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [
+            cell.ljust(width) if place < texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        put("   ".join(cells).rstrip(), stderr=stderr)
+    put("", stderr=stderr)
+
+
+def rich_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
-    for title in others:
-        table.add_column(title, justify="right")
+    for place, title in enumerate(titles):
+        table.add_column(title, justify="left" if place < texts else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text.assemble(cell) for cell in row))
     return table
 
 
 def show_counts(title: str, counts: Mapping[str, int]) -> None:
-    table = plain_table(title, "images", "share")
     total = max(1, sum(counts.values()))
     shown = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST_ROWS]) if len(counts) > MOST_ROWS else counts
-    for name, count in shown.items():
-        table.add_row(escape(printable(name)), f"{count:,}", f"{100 * count / total:.1f} %")
-    console(stderr=False).print(table)
+    rows = [(printable(name), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in shown.items()]
+    show_table((title, "images", "share"), rows)
     if len(counts) > len(shown):
         empty = sum(count == 0 for count in counts.values())
         show(f"and {len(counts) - len(shown):,} more; {empty:,} of all {len(counts):,} are without images\n")
 
 
 def show_states(states: Mapping[str, State]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in ("stage", "state", "why"):
-        table.add_column(title, overflow="fold")
-    for stage, state in states.items():
-        colour = STATE_COLOURS[state.name]
-        table.add_row(stage, f"[{colour}]{state.name}[/]", escape(printable(state.why)))
-    console(stderr=False).print(table)
+    rows = [(stage, (state.name, STATE_COLOURS[state.name]), printable(state.why)) for stage, state in states.items()]
+    show_table(("stage", "state", "why"), rows, texts=3)
