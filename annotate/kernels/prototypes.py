@@ -29,9 +29,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import TILE, across, cached, products, room_for, similarities, single, slices
+from annotate.kernels.blocks import TILE, across, cached, products, room_for, similarities, single, slices, standing
 from annotate.kernels.chances import Chances, chances_of
-from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, unit
+from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, sums_and_lengths, unit
 from annotate.kernels.zeroshot import assign
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
@@ -126,7 +126,15 @@ class Shard:
 
     def start(self, prototypes: Floats, directions: Floats) -> Change:
         """Assign every image; the change is that from no labels at all."""
-        return self._look(prototypes, directions, np.arange(len(self.rows)))
+        n, columns = len(self.rows), standing(prototypes)
+        parts = cached(slice(0, n), len(columns))
+        room = room_for(parts, len(columns))
+        rows = single(self.rows)
+        for part in parts:
+            self.labels[part], self.margins[part] = nearest_and_margin(products(rows[part], columns, room))
+        classes, sums, along = sums_and_lengths(rows, self.labels, directions)
+        self.bins[:] = bin_of(along)
+        return Change(classes, sums, np.bincount(self.labels)[classes], n)
 
     def step(self, prototypes: Floats, directions: Floats, bounds: Floats) -> Change:
         """Assign again those whose label can have changed.
@@ -149,39 +157,51 @@ class Shard:
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """What the outcome says of every image."""
-        n, k = len(self.rows), len(prototypes)
+        (n, k), columns = (len(self.rows), len(prototypes)), standing(prototypes)
         parts = cached(slice(0, n), k)
-        room = room_for(parts, k)
+        if kept is None:  # each part is computed where it stays
+            room = room_for([slice(0, n)], k)
+            tiles = [room[part.start // TILE : -(-part.stop // TILE)] for part in parts]
+        else:
+            tiles = [room_for(parts, k)] * len(parts)
 
-        def of(part: slice) -> Chances:
-            similarity = products(single(self.rows[part]), prototypes, room)
+        def of(part: slice, tiles: Floats) -> Chances:
+            similarity = products(single(self.rows[part]), columns, tiles)
             return chances_of(similarity, temperature, kept, out=similarity)
 
-        return Chances.joined(n, map(of, parts))
+        made = map(of, parts, tiles)
+        if kept is not None:
+            return Chances.joined(n, made)
+        labels, confidences = (
+            np.concatenate(rows) for rows in zip(*((c.labels, c.confidences) for c in made), strict=True)
+        )
+        return Chances(labels, confidences, room.reshape(-1, k)[:n], None)
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
         before = self.labels[images]
-        whole = len(images) == len(self.rows)
-        rows = single(self.rows if whole else self.rows[images])
-        parts = cached(slice(0, len(images)), len(prototypes))
-        room = room_for(parts, len(prototypes))
+        rows, columns = single(self.rows[images]), standing(prototypes)
+        parts = cached(slice(0, len(images)), len(columns))
+        room = room_for(parts, len(columns))
         for part in parts:
             here = images[part]
-            labels, self.margins[here] = nearest_and_margin(products(rows[part], prototypes, room))
-            along = lengths_along(rows[part], directions, labels)
-            self.labels[here], self.bins[here] = labels, np.searchsorted(BINS[1:-1], along, side="right")
+            labels, self.margins[here] = nearest_and_margin(products(rows[part], columns, room))
+            self.labels[here], self.bins[here] = labels, bin_of(lengths_along(rows[part], directions, labels))
         after = self.labels[images]
         moved = np.flatnonzero(after != before)
-        return change(rows if len(moved) == len(rows) else rows[moved], before[moved], after[moved])
+        return change(rows[moved], before[moved], after[moved])
 
 
 def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
-    """What classes win and lose when images go from one to another; -1 is none."""
-    left = np.flatnonzero(before >= 0)
+    """What classes win and lose when images go from one to another."""
     won, sums = exact_sums(rows, after)
-    lost, taken = exact_sums(rows[left], before[left])
-    counts = np.unique(after, return_counts=True)[1], -np.unique(before[left], return_counts=True)[1]
+    lost, taken = exact_sums(rows, before)
+    counts = np.bincount(after)[won], -np.bincount(before)[lost]
     return Change(np.concatenate([won, lost]), np.concatenate([sums, -taken]), np.concatenate(counts), len(rows))
+
+
+def bin_of(along: Floats) -> Ints:
+    """The bin of BINS in which each length lies."""
+    return np.searchsorted(BINS[1:-1], along, side="right")
 
 
 def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
@@ -220,7 +240,7 @@ def refine_dynamic(
     """
     sums, counts = np.zeros(texts.shape), np.zeros(len(texts), np.int64)
     directions = class_directions(sample, texts) if directions is None else directions
-    prototypes, weight = texts, 1.0
+    prototypes, weight = standing(texts), 1.0
     answers = crew.ask("start", prototypes, directions)
     for t in range(iterations + 1):
         moved = 0
@@ -234,7 +254,7 @@ def refine_dynamic(
             return
         weight = start - (start - end) * t / iterations
         means = np.where(counts[:, None] > 0, unit(sums), texts)
-        before, prototypes = prototypes, blend(texts, means, text_weight=weight)
+        before, prototypes = prototypes, standing(blend(texts, means, text_weight=weight))
         answers = crew.ask("step", prototypes, directions, shift_bounds(before, prototypes, directions))
 
 

@@ -38,23 +38,57 @@ def exact_sums(rows: Rows, groups: npt.NDArray[np.integer]) -> tuple[Ints, npt.N
     are exact in double precision: no order of adding and no way of sharing out the work changes a bit, and what was
     added can be taken away again.
     """
-    order = np.argsort(groups, kind="stable")
-    found, counts = np.unique(groups[order], return_counts=True)
-    ends = np.cumsum(counts).tolist()
+    found, sums, _ = sums_and_lengths(rows, groups)
+    return found, sums
+
+
+def sums_and_lengths(
+    rows: Rows, groups: npt.NDArray[np.integer], directions: Floats | None = None
+) -> tuple[Ints, npt.NDArray[np.float64], Floats]:
+    """`exact_sums`, and how far each row lies along its group's direction, (n,), in one sweep over the rows.
+
+    directions  (groups, D), one for every group from 0 on; lengths are zero without them
+    """
+    order = np.argsort(sortable(groups), kind="stable")
+    ordered = groups[order]
+    starts = np.flatnonzero(np.r_[len(order) > 0, ordered[1:] != ordered[:-1]])
+    found, ends = ordered[starts].astype(np.int64), [*starts[1:].tolist(), len(order)]
     sums = np.zeros((len(found), rows.shape[1]))
+    lengths = np.zeros(len(rows), np.float32)
+    kind = np.result_type(rows, np.float32)
+    held = np.empty((min(TOGETHER, len(order)), rows.shape[1]), kind)
+    along = np.empty(len(held), np.float32)
     g = 0
     for first in range(0, len(order), TOGETHER):
-        steps = rows[order[first : first + TOGETHER]].astype(np.result_type(rows, np.float32), copy=False)
-        steps *= STEPS
-        np.rint(steps, out=steps)
-        start, last = first, first + len(steps)
+        here = order[first : first + TOGETHER]
+        steps = held[: len(here)]
+        if rows.dtype == kind:
+            np.take(rows, here, axis=0, out=steps, mode="clip")
+        else:
+            steps[:] = rows[here]
+        pieces = []
+        start, last = first, first + len(here)
         while start < last:
             end = min(ends[g], last)
-            sums[g] += np.add.reduce(steps[start - first : end - first], axis=0, dtype=np.float64)
+            pieces.append((g, start - first, end - first))
             g += end == ends[g]
             start = end
+        if directions is not None:
+            for group, start, end in pieces:
+                np.matmul(steps[start:end], directions[found[group]], out=along[start:end])
+            lengths[here] = along[: len(here)]
+        steps *= STEPS
+        np.rint(steps, out=steps)
+        for group, start, end in pieces:
+            sums[group] += np.add.reduce(steps[start:end], axis=0, dtype=np.float64)
     sums /= STEPS
-    return found.astype(np.int64), sums
+    return found, sums, lengths
+
+
+def sortable(groups: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """The same order in fewer bits, where they suffice: 16 are sorted many times as fast as 64."""
+    few = len(groups) and np.iinfo(np.int16).min <= groups.min() and groups.max() <= np.iinfo(np.int16).max
+    return groups.astype(np.int16) if few else groups
 
 
 def on_grid(numbers: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
