@@ -95,7 +95,7 @@ def chances_of(similarity: Floats, temperature: float, kept: int | None, out: Fl
     out  to compute in; the similarities themselves, where nobody needs them any more
     """
     likeliest = ranked(similarity, kept)
-    return selected(likeliest, probabilities(similarity, temperature, out), kept)
+    return selected(likeliest, probabilities(similarity, temperature, out, likeliest[:, 0]), kept)
 
 
 def chances_with(similarity: Floats, chances: Floats, kept: int | None) -> Chances:

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from annotate.kernels.blocks import TILE, across, cached, products, room_for, similarities, single, slices, standing
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, sums_and_lengths, unit
-from annotate.kernels.zeroshot import assign
+from annotate.kernels.zeroshot import assign, largest_of
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
 LONGEST = 1.001  # of a unit row, as records check them
@@ -213,10 +213,9 @@ def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
 def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
     """The nearest class of each image and by how much it is nearer than the second; changes `similarity`."""
     labels = assign(similarity)
-    each = np.arange(len(labels))
-    best = similarity[each, labels]
-    similarity[each, labels] = -np.inf
-    return labels, best - similarity.max(axis=1, initial=-np.inf)
+    best = largest_of(similarity, labels)
+    similarity[np.arange(len(labels)), labels] = -np.inf
+    return labels, (best - largest_of(similarity))[:, 0]
 
 
 def refine_dynamic(

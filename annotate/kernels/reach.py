@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from annotate.kernels.blocks import single, spread
+from annotate.kernels.blocks import across, single, slices, spread
 from annotate.kernels.vectors import Floats, Rows
 
 SAMPLED = 2_048  # images that are asked, where there are more
+TOGETHER = 512  # of them whose products a thread sums
 STRANGERS = 3.0  # z; words below it match the images no better than random directions
 
 
@@ -33,7 +34,8 @@ def reach(embeddings: Rows, texts: Floats) -> tuple[float, float]:
     asked = single(embeddings[spread(len(embeddings), SAMPLED)])
     words = texts.astype(np.float64)
     centred = asked - asked.mean(axis=0, dtype=np.float64).astype(np.float32)
-    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
+    parts = across(lambda part: centred[part].T @ centred[part], slices(len(centred), TOGETHER))
+    covariance = np.sum([part.astype(np.float64) for part in parts], axis=0) / len(centred)
     trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
     apart = words - words.mean(axis=0)
     lengths = np.linalg.norm(apart, axis=1)

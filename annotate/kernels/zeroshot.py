@@ -20,12 +20,27 @@ def assign(similarity: Floats) -> Ints:
     return labels
 
 
-def probabilities(similarity: Floats, temperature: float, out: Floats | None = None) -> Floats:
+def largest_of(similarity: Floats, labels: Ints | None = None) -> Floats:
+    """The largest similarity of each image, (N, 1): through its place, which numpy finds in half the time.
+
+    labels  of `assign`, where they are known
+    """
+    places = similarity.argmax(axis=1) if labels is None else labels
+    largest: Floats = similarity[np.arange(len(places)), places][:, None]
+    return largest
+
+
+def probabilities(
+    similarity: Floats, temperature: float, out: Floats | None = None, labels: Ints | None = None
+) -> Floats:
     """softmax(similarity / temperature), (N, K) float32, rows sum to one.
 
     CLIP's own temperature is 1 / logit_scale, about 0.01 (Radford et al. 2021).
+
+    out     to compute in
+    labels  of `assign`, where they are known
     """
-    weights: Floats = np.subtract(similarity, similarity.max(axis=1, keepdims=True), out=out)
+    weights: Floats = np.subtract(similarity, largest_of(similarity, labels), out=out)
     weights *= np.float32(min(1 / temperature, 1e30))
     np.exp(weights, out=weights)
     weights *= 1 / weights.sum(axis=1, keepdims=True)
@@ -41,7 +56,7 @@ def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.fl
     """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
 
     def of(part: slice) -> npt.NDArray[np.float64]:
-        gaps = similarity[part] - similarity[part].max(axis=1, keepdims=True)
+        gaps = similarity[part] - largest_of(similarity[part])
         gaps *= np.float32(min(1 / temperature, 1e30))
         np.maximum(gaps, LOWEST, out=gaps)
         mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)

@@ -247,8 +247,8 @@ def passes(material: Material, settings: RefineSettings, iterations: int) -> Ite
     if settings.method == "direct":
         return refine_dynamic(crew, t, sample, iterations=0, start=1, end=1)
     start, end = settings.text_weight_start, settings.text_weight_end
-    wide = spread(len(x), max(SAMPLE, min(PER_CLASS * len(t), MOST_DIRECTING, len(x) // 8)))
-    directions = class_directions(single(x[wide]), t)
+    more = min(PER_CLASS * len(t), MOST_DIRECTING, len(x) // 8)
+    directions = class_directions(single(x[spread(len(x), more)]) if more > SAMPLE else sample, t)
     return refine_dynamic(crew, t, sample, iterations=iterations, start=start, end=end, directions=directions)
 
 
