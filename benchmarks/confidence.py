@@ -5,34 +5,48 @@
 DIR holds the files that cases.py cuts; a FILE.npz holds image_embeddings, text_embeddings, labels and logit_scale.
 Every kind of case weighs the same within its group, every draw within its kind, every image within its draw. Prints the
 coefficients that fit, those shipped, their calibration errors in the sample and with a source or a kind left out, how
-often the bounds on accuracy hold there, and the errors once a few labels are given, on other images and on all.
+often the bounds on accuracy hold there, and what a few given labels make of it, on other images and on all.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels import confidence
 from annotate.kernels.calibration import coverage, reliability
+from annotate.kernels.confidence import corrected
+from annotate.kernels.naming import names_by_given
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import NEIGHBOURS, transduce
+from annotate.kernels.vectors import Ints
 from annotate.stages.refine import ITERATIONS
 from benchmarks.cases import Case, further, published, read
 
 WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.3}
 RIDGE = 1e-3
+OTHERS = 10  # images at least, besides the given ones
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the images kept, at which bounds are asked for
 
 Wide = npt.NDArray[np.float64]
+
+
+class Given(NamedTuple):
+    """In %, with labels given: calibration error of the other images and of all, the given ones being certain; Brier
+    score and accuracy of the others."""
+
+    apart: float
+    together: float
+    brier: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,8 @@ class Known:
 
     group     of WEIGHTS
     evidence  (N, 5)
-    right     (N,)
+    labels    (N,)
+    truth     (N,)
     """
 
     group: str
@@ -49,7 +64,12 @@ class Known:
     source: str
     classes: int
     evidence: Wide
-    right: npt.NDArray[np.bool_]
+    labels: Ints
+    truth: Ints
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.labels == self.truth)
 
     def confidence(self, model: Wide) -> Wide:
         sure = confidence.sigmoid(model[0] + self.evidence @ model[1:])
@@ -65,15 +85,21 @@ class Known:
             bool(kept.low <= self.right[sure >= kept.confidence].mean() <= kept.high) for kept in coverage(sure, SHARES)
         ]
 
-    def errors_given(self, model: Wide, labels: int, seed: int) -> tuple[float, float]:
-        """Calibration error of the other images once some labels are given, and of all, those being certain."""
-        rng = np.random.default_rng(seed)
-        given = rng.permutation(len(self.right))[:labels]
-        sure = confidence.corrected(self.confidence(model), given, self.right[given], self.classes)
-        others = np.setdiff1d(np.arange(len(self.right)), given)
-        apart = reliability(sure[others], self.right[others]).error
-        sure[given] = 1
-        return 100 * apart, 100 * reliability(sure, np.isin(np.arange(len(sure)), given) | self.right).error
+    def given(self, model: Wide, count: int, seed: int) -> Given:
+        """What becomes of the case once `count` labels are given."""
+        n = len(self.labels)
+        given = np.random.default_rng(seed).permutation(n)[:count]
+        sure, said = self.confidence(model), self.truth[given]
+        expected = float(sure[given].mean()) if count else 1.0
+        names, without = names_by_given(self.labels[given], said, expected, self.classes)
+        sure = corrected(sure, given, without == said, self.classes)
+        right = names[self.labels] == self.truth
+        others = np.setdiff1d(np.arange(n), given)
+        apart = reliability(sure[others], right[others]).error
+        brier = float(((sure - right)[others] ** 2).mean())
+        sure[given], accuracy = 1, float(right[others].mean())
+        together = reliability(sure, np.isin(np.arange(n), given) | right).error
+        return Given(100 * apart, 100 * together, 100 * brier, 100 * accuracy)
 
 
 def transduced(case: Case) -> tuple[Any, Pass, Pass]:
@@ -96,7 +122,7 @@ def known(group: str, case: Case) -> Known:
     how_many = np.tile(confidence.between(labels, named, situation), (len(labels), 1))
     seen = np.concatenate([confidence.within(shown), how_many], axis=1)
     source = "pets" if "breeds" in case.name else case.name.split()[0].strip(",")
-    return Known(group, case.name, source, len(case.texts), seen, labels == case.truth)
+    return Known(group, case.name, source, len(case.texts), seen, labels, case.truth)
 
 
 def logistic(cases: list[Known]) -> Wide:
@@ -124,11 +150,13 @@ def logistic(cases: list[Known]) -> Wide:
     return np.concatenate([[b[0] - float((b[1:] * mean / spread).sum())], b[1:] / spread])
 
 
-def summary(errors: dict[tuple[str, str], list[float]]) -> str:
+def summary(errors: dict[tuple[str, str], list[float]], *, lowest: bool = False) -> str:
     groups: dict[str, list[float]] = defaultdict(list)
     for (group, _), values in errors.items():
         groups[group].append(float(np.mean(values)))
-    return "  ".join(f"{group} {np.mean(v):.2f} worst {max(v):.1f}" for group, v in groups.items())
+    return "  ".join(
+        f"{group} {np.mean(v):.2f} worst {min(v) if lowest else max(v):.1f}" for group, v in groups.items()
+    )
 
 
 def cases_of(data: Path, seeds: int, files: list[Path]) -> Iterator[tuple[str, Case]]:
@@ -166,14 +194,22 @@ def main() -> None:
             each = ", ".join(f"{holds:.0%} at {share:.0%}" for share, holds in by_share)
             print(f"  bounds that hold, {group}: {np.mean(held):.0%} ({each} of the images kept)")
     for labels in (0, 10, 20, 40, 100):
-        apart, together = defaultdict(list), defaultdict(list)
-        for case in cases:
-            if len(case.right) >= labels + 30:
-                for seed in range(4):
-                    others, everything = case.errors_given(shipped, labels, seed)
-                    apart[case.group, case.kind].append(others)
-                    together[case.group, case.kind].append(everything)
-        print(f"{labels} labels given, shipped: other images", summary(apart), " all images", summary(together))
+        print(f"{labels} labels given, shipped, kinds with {OTHERS} images more")
+        show_given(cases, lambda _: shipped, labels)
+    left_out = {source: logistic([c for c in cases if c.source != source]) for source in {c.source for c in cases}}
+    print("40 labels given, one source left out")
+    show_given(cases, lambda case: left_out[case.source], 40)
+
+
+def show_given(cases: list[Known], model_of: Callable[[Known], Wide], labels: int) -> None:
+    found: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        if len(case.labels) >= labels + OTHERS:
+            for seed in range(4):
+                for measure, value in case.given(model_of(case), labels, seed)._asdict().items():
+                    found[measure][case.group, case.kind].append(value)
+    for measure, of in found.items():
+        print(f"  {measure:9}", summary(of, lowest=measure == "accuracy"))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ N images, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
 STEPS = 200
+LEVELS = 4  # of confidence at least, once labels are given; with many, the cube root of their number
+ORDERLY = 0.02  # of the differences within a level that are left, for the order
 OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.4  # of log-odds(right) = a + b log-odds(c) over cases
 
 
@@ -170,9 +173,13 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
 
         log-odds(c') = a + b log-odds(c)      Platt's scaling, a ~ N(0, 0.5²) and b ~ N(1, 0.4²) beforehand
 
+    and c' then rounded to as few levels as that many labels can tell apart: scaling-binning (Kumar, Liang and Ma 2019).
+
     given   (M,) images whose truth is known, taken at random
     right   (M,) whether the label that `confidence` speaks of is true
     """
+    if not len(given):
+        return confidence
     odds = log_odds(confidence, 1e-4).clip(-7, 7)
     seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
     before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
@@ -181,7 +188,22 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
     for _ in range(STEPS):
         slope = seen.T @ (y - sigmoid(seen @ fitted)) - precision * (fitted - before)
         fitted += np.linalg.solve(curve, slope)
-    return np.maximum(sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds), ABOVE_CHANCE / classes)
+    scaled = sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds)
+    return np.maximum(levelled(scaled, max(LEVELS, ceil(len(given) ** (1 / 3)))), ABOVE_CHANCE / classes)
+
+
+def levelled(confidence: Wide, levels: int) -> Wide:
+    """Confidences in a few levels, (N,), each nearly the mean of its images; their order stays.
+
+    Every level has the same sum of standard deviations √(c (1 - c)): most levels are where most is in doubt.
+    """
+    ascending = np.sort(confidence)
+    doubt = np.cumsum(np.sqrt(ascending * (1 - ascending)))
+    ends = np.searchsorted(doubt, doubt[-1] * np.arange(1, levels) / levels)
+    level = np.searchsorted(ascending[ends], confidence, side="left")  # equals stay together
+    means = np.bincount(level, weights=confidence) / np.maximum(np.bincount(level), 1)
+    rounded: Wide = means[level] + ORDERLY * (confidence - means[level])
+    return rounded
 
 
 def sigmoid(odds: Wide) -> Wide:

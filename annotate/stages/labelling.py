@@ -27,6 +27,7 @@ from annotate.kernels.confidence import (
     shows,
     within,
 )
+from annotate.kernels.naming import names_by_given, renamed
 from annotate.kernels.prototypes import Crew, Pass, class_directions, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
 from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
@@ -34,7 +35,7 @@ from annotate.kernels.vectors import Ints, Rows
 from annotate.kernels.zeroshot import mean_confidence
 from annotate.progress import Progress
 from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Texts, artifacts_of
-from annotate.stages.signs import signs_of, signs_of_strangers
+from annotate.stages.signs import signs_of, signs_of_renaming, signs_of_strangers
 
 SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
@@ -95,8 +96,11 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
                 first = last
             history.append(row_of(len(history), last, n, temperature))
             show(history[-1])
+    found = last.counts
+    told = np.arange(len(found))
     if settings.temperature is None and last.known is not None:
-        blocks = outcomes_by_evidence(material, first, last)
+        blocks, told = outcomes_by_evidence(material, first, last)
+        last = renamed(last, told, texts.text_embeddings)
     else:
         if settings.temperature is None:
             temperature = fitted_temperature(material, settings.method, first, last)
@@ -127,6 +131,7 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         temperature=temperature,
         notes=[
             *signs_of(material.images, material.texts, settings.method, history, last, alignments, material.recall),
+            *signs_of_renaming(told, found, texts.class_names),
             *signs_of_strangers(groups or [], texts.class_names, material.image_paths),
         ],
         **alignments,
@@ -149,8 +154,11 @@ def fitted_temperature(material: Material, method: str, first: Pass, last: Pass)
     return likeliest_temperature(similarity, material.given[rows], untold)
 
 
-def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterator[Chances]:
-    """What the last pass of transduction says of every image, each with the confidence that its evidence supports."""
+def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> tuple[Iterator[Chances], Ints]:
+    """What the last pass of transduction says of every image, each with the confidence that its evidence supports.
+
+    With the name that each class bears by the labels that were given, (K,).
+    """
     (n, k), similarity, known = material.shape, last.similarity, last.known
     if similarity is None or known is None:
         raise ValueError("a pass of another method")
@@ -167,14 +175,16 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> Iterato
     shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts), strict=True))
     sure = confidences(within(shown), between(known.labels, named, case), k)
     rows = np.flatnonzero(material.given >= 0)
-    if len(rows):
-        sure = corrected(sure, rows, known.labels[rows] == material.given[rows], k)
+    said = material.given[rows]
+    told, without = names_by_given(known.labels[rows], said, float(sure[rows].mean()) if len(rows) else 1.0, k)
+    sure = corrected(sure, rows, without == said, k)
+    outcome = renamed(last, told, t).similarity or similarity
 
     def chances(rows: slice) -> Chances:
-        here = similarity(rows)
+        here = outcome(rows)
         return chances_with(here, at_confidence(here, sure[rows]), kept_of(n, k))
 
-    return across(chances, parts)
+    return across(chances, parts), told
 
 
 def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:

@@ -26,7 +26,7 @@ from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
-VERSION = 6
+VERSION = 7
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
@@ -45,8 +45,8 @@ def refine(
     """Label every image with one of the classes.
 
     classes  names; without them those of the config file, then those of the workspace
-    given    labels that somebody knows, as `report` takes the truth: those images bear them, and the confidence of all
-             others is fitted to how often the labels agree with them
+    given    labels that somebody knows, as `report` takes the truth, of images picked at random: those images bear
+             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them
     also     workspaces of the same images by other models, which label together with this one's (ensemble.py)
     """
     progress = progress or Silent()

@@ -90,6 +90,27 @@ def signs_of_strangers(
     ]
 
 
+def signs_of_renaming(names: Ints, counts: Ints, class_names: Sequence[str]) -> list[Note]:
+    """Classes whose given images say that they are called otherwise.
+
+    names   (K,) what the images of each class are called now
+    counts  (K,) how many they are
+    """
+    moved = np.flatnonzero((names != np.arange(len(names))) & (counts > 0))
+    if not len(moved):
+        return []
+    told = [
+        f"{counts[k]:,} from '{printable(class_names[k])}' to '{printable(class_names[names[k]])}'"
+        for k in moved[np.argsort(-counts[moved], kind="stable")].tolist()
+    ]
+    return [
+        {
+            "message": f"given labels rename images that look alike: {first_few(told)}",
+            "hint": "if you gave only what was wrong, give images picked at random as well",
+        }
+    ]
+
+
 def signs_of_haste(recall: float) -> list[Note]:
     """Neighbours that were looked for in a part of the images."""
     if recall >= 1:

@@ -17,6 +17,7 @@ from annotate.kernels.confidence import (
     certainty,
     confidences,
     corrected,
+    levelled,
     names,
     shows,
     votes,
@@ -112,3 +113,24 @@ def test_given_labels_correct_confidence(truth: float, said: float) -> None:
     right = rng.uniform(size=100) < truth
     assert corrected(confidence, given, right, 5).mean() == pytest.approx(right.mean(), abs=0.1)
     np.testing.assert_allclose(corrected(confidence, given[:0], right[:0], 5), confidence, atol=1e-9)
+
+
+@pytest.mark.parametrize(("given", "levels"), [(5, 4), (40, 4), (1000, 10)])
+def test_few_given_labels_tell_few_levels_apart(given: int, levels: int) -> None:
+    confidence = np.random.default_rng(2).uniform(0.3, 0.999, 3000)
+    right = np.random.default_rng(3).uniform(size=given) < confidence[:given]
+    told = corrected(confidence, np.arange(given), right, 5)
+    ascending = np.sort(told)
+    jumps = np.diff(ascending)
+    assert (jumps > 0.01).sum() == levels - 1
+    assert jumps[jumps < 0.01].sum() < 0.05
+    np.testing.assert_array_equal(told.argsort(kind="stable"), confidence.argsort(kind="stable"))
+
+
+def test_levels_keep_the_mean_and_are_finest_where_most_is_in_doubt() -> None:
+    confidence = np.r_[np.full(900, 0.999), np.linspace(0.4, 0.6, 100)]
+    told = levelled(confidence, 4)
+    assert told.mean() == pytest.approx(confidence.mean())
+    assert len(np.unique(told[:900])) == 1
+    assert (np.diff(np.unique(told[900:])) > 0.01).sum() >= 1
+    np.testing.assert_allclose(levelled(np.full(7, 0.8), 4), 0.8, rtol=1e-12)

@@ -253,6 +253,43 @@ def test_given_labels_are_borne_and_mend_confidence(plant: Plant, blobs: Blobs, 
     assert annotate.status()["refine"].fresh
 
 
+def write_known(rows: np.ndarray, truth: np.ndarray) -> None:
+    paths = Workspace().read(Embeddings).image_paths
+    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},class {truth[i]}\n" for i in rows))
+
+
+@pytest.mark.parametrize("whole", [1 << 25, 1 << 12])
+def test_given_labels_name_what_the_words_call_otherwise(
+    plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    monkeypatch.setattr("annotate.kernels.chances.WHOLE", whole)  # below N K: only the largest are kept
+    x, t, truth = blobs(n=900, k=20, d=48, spread=0.1)
+    plant(x, t[[1, 0, *range(2, 20)]])  # the words of two classes are each other's
+    assert (annotate.refine().labels == truth).mean() < 0.95
+    told = Told()
+    rows = np.concatenate([np.flatnonzero(truth == k)[:3] for k in range(20)])
+    write_known(rows, truth)
+    made = annotate.refine(given="known.csv", progress=told)
+    assert (made.labels == truth).mean() > 0.98
+    first = made.probabilities.argmax(axis=1) if made.top_classes is None else made.top_classes[:, 0]
+    np.testing.assert_array_equal(made.labels, first)
+    np.testing.assert_allclose(made.probabilities.sum(axis=1), 1, atol=1e-3)
+    assert ((x @ made.class_prototypes.T).argmax(axis=1) == truth).mean() > 0.98
+    assert any("from 'class 0' to 'class 1'" in m and "from 'class 1' to 'class 0'" in m for m in told.messages)
+
+
+def test_given_corrections_rename_no_class(plant: Plant, blobs: Blobs) -> None:
+    """Three images of one class that somebody knows better: the hundred others keep their name."""
+    x, t, truth = blobs(n=600, k=6, d=48, spread=0.1)
+    plant(x, t)
+    before = annotate.refine().labels
+    rows = np.flatnonzero(truth == 2)[:3]
+    write_known(rows, np.full(600, 4))
+    after = annotate.refine(given="known.csv").labels
+    np.testing.assert_array_equal(after[rows], 4)
+    np.testing.assert_array_equal(np.delete(after, rows), np.delete(before, rows))
+
+
 @pytest.mark.parametrize("kept", [None, 16])
 def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> None:
     rng = np.random.default_rng(0)

@@ -1,0 +1,88 @@
+"""Names by given labels: images that were found alike bear the name that most of the given ones among them bear.
+
+Transduction finds which images belong together better than what they are called: where words are poor, a whole class
+of images may bear a wrong name. A few images whose class somebody gave tell. With v_kc the given images of class c
+among those that transduction labels k,
+
+    name(k) = argmax_c v_kc    where that is MORE images ahead of v_kk, else k
+
+Two classes may get one name. Given images are taken to be drawn at random; where they agree with their labels less than
+HALF as often as confidence says, they are corrections that somebody picked, which say nothing of the others, and no
+name changes.
+
+N images, K classes, M given images, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from annotate.kernels.prototypes import Pass
+from annotate.kernels.vectors import Floats, Ints, unit
+
+MORE = 2  # given images by which another name must be ahead of a class's own
+HALF = 0.5
+
+
+def names_by_given(labels: Ints, said: Ints, expected: float, classes: int) -> tuple[Ints, Ints]:
+    """The name of each class, (K,), and what each given image would be called if it had not been given, (M,).
+
+    labels    (M,) of the given images
+    said      (M,) their true classes
+    expected  their mean confidence, before anything was given
+    classes   K
+    """
+    names = np.arange(classes)
+    if not len(said) or (labels == said).mean() < HALF * expected:
+        return names, labels
+    votes: dict[int, Counter[int]] = {}
+    for label, true in zip(labels.tolist(), said.tolist(), strict=True):
+        votes.setdefault(label, Counter())[true] += 1
+    for label, of in votes.items():
+        names[label] = name_of(label, of)
+    without = [
+        name_of(label, votes[label] - Counter([true]))
+        for label, true in zip(labels.tolist(), said.tolist(), strict=True)
+    ]
+    return names, np.array(without)
+
+
+def name_of(label: int, votes: Counter[int]) -> int:
+    """The name of one class, by its given images; of equals the first."""
+    other = max((name for name in votes if name != label), key=lambda name: (votes[name], -name), default=label)
+    return other if votes[other] >= votes[label] + MORE else label
+
+
+def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
+    """A pass of transduction in which classes bear other names.
+
+    An image's similarity to its old class and to its new one change places. The prototype of a name is the mean of the
+    classes that bear it now; a name that lost its images has its words, moved among the images, as in transduction.
+    """
+    known, before = last.known, last.similarity
+    if known is None or before is None:
+        raise ValueError("a pass of another method")
+    k = len(names)
+    changed = names != np.arange(k)
+    if not changed.any():
+        return last
+    counts = np.bincount(names, weights=last.counts, minlength=k).astype(np.int64)
+    sums = np.zeros(last.prototypes.shape)
+    np.add.at(sums, names, last.counts[:, None] * last.prototypes.astype(np.float64))
+    prototypes = np.where(counts[:, None] > 0, unit(sums), last.prototypes)
+    lost = changed & (counts == 0)
+    prototypes[lost] = unit(texts - known.shares @ texts + known.centre)[lost]
+
+    def similarity(rows: slice) -> Floats:
+        here, old = before(rows).copy(), known.labels[rows]
+        images = np.flatnonzero(changed[old])
+        there, new = old[images], names[old[images]]
+        here[images, there], here[images, new] = here[images, new], here[images, there]
+        return here
+
+    shares = np.bincount(names, weights=known.shares, minlength=k).astype(np.float64)
+    told = replace(known, labels=names[known.labels], shares=shares)
+    return replace(last, prototypes=prototypes.astype(np.float32), counts=counts, similarity=similarity, known=told)

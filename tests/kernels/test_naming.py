@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from annotate.kernels.naming import HALF, MORE, names_by_given, renamed
+from annotate.kernels.prototypes import Known, Pass
+from annotate.kernels.vectors import unit
+
+RNG = np.random.default_rng(0)
+
+
+def plain_name(label: int, said: np.ndarray, classes: int) -> int:
+    """The formula as it stands, with a table of all classes."""
+    votes = np.bincount(said, minlength=classes)
+    others = np.where(np.arange(classes) == label, -1, votes)
+    return int(others.argmax()) if others.max() >= votes[label] + MORE else label
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_names_are_those_of_the_formula_with_and_without_each_image(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, said = rng.integers(0, 4, 60), rng.integers(0, 6, 60)
+    said[:30] = (labels[:30] + seed) % 4
+    names, without = names_by_given(labels, said, 0.0, 6)
+    assert names.tolist() == [plain_name(k, said[labels == k], 6) for k in range(6)]
+    for i in range(60):
+        others = (labels == labels[i]) & (np.arange(60) != i)
+        assert without[i] == plain_name(labels[i], said[others], 6)
+
+
+def test_a_single_image_renames_nothing() -> None:
+    names, without = names_by_given(np.array([0, 1, 1]), np.array([3, 1, 1]), 0.9, 4)
+    assert names.tolist() == [0, 1, 2, 3] and without.tolist() == [0, 1, 1]
+
+
+def test_corrections_alone_rename_nothing() -> None:
+    """Whoever gives only what was wrong says nothing of the images that are right."""
+    labels, said = np.repeat([0, 1, 2], 5), np.repeat([3, 4, 5], 5)
+    names, without = names_by_given(labels, said, 0.9, 6)
+    assert names.tolist() == [*range(6)] and without.tolist() == labels.tolist()
+    many = np.r_[labels, np.full(15, 5)], np.r_[said, np.full(15, 5)]
+    agree = (many[0] == many[1]).mean()
+    assert names_by_given(*many, agree / HALF, 6)[0].tolist() == [3, 4, 5, 3, 4, 5]
+
+
+def last_pass(labels: np.ndarray, classes: int) -> Pass:
+    logits = RNG.normal(size=(len(labels), classes)).astype(np.float32)
+    logits[np.arange(len(labels)), labels] = 5 + RNG.uniform(size=len(labels))
+    counts = np.bincount(labels, minlength=classes)
+    prototypes = unit(RNG.normal(size=(classes, 8)))
+    known = Known(labels, counts / len(labels), RNG.normal(size=8), 0.9)
+    return Pass(prototypes, logits, counts, 0, 1.0, lambda rows: logits[rows], known)
+
+
+def test_images_bear_the_new_name_as_surely_as_the_old_one() -> None:
+    labels = RNG.integers(0, 4, 50)  # class 4 has no images
+    last, texts = last_pass(labels, 5), unit(RNG.normal(size=(5, 8)))
+    names = np.array([0, 4, 0, 3, 4])
+    told = renamed(last, names, texts)
+    assert told.similarity is not None and last.similarity is not None and told.known is not None
+    for rows in (slice(0, 50), slice(7, 23)):
+        before, after = last.similarity(rows), told.similarity(rows)
+        np.testing.assert_array_equal(after.argmax(axis=1), names[labels[rows]])
+        np.testing.assert_array_equal(np.sort(after, axis=1), np.sort(before, axis=1))
+    np.testing.assert_array_equal(told.known.labels, names[labels])
+    np.testing.assert_array_equal(told.counts, np.bincount(names[labels], minlength=5))
+    assert told.known.shares.sum() == pytest.approx(1)
+
+
+def test_prototypes_follow_the_images() -> None:
+    labels = RNG.integers(0, 4, 50)
+    last, texts = last_pass(labels, 5), unit(RNG.normal(size=(5, 8)))
+    told = renamed(last, np.array([0, 4, 0, 3, 4]), texts).prototypes
+    both = last.counts[0] * last.prototypes[0] + last.counts[2] * last.prototypes[2]
+    np.testing.assert_allclose(told[0], unit(both), atol=1e-6)
+    np.testing.assert_allclose(told[[3, 4]], last.prototypes[[3, 1]], atol=1e-6)
+    assert last.known is not None
+    moved = texts - last.known.shares @ texts + last.known.centre
+    np.testing.assert_allclose(told[[1, 2]], unit(moved[[1, 2]]), atol=1e-6)
+
+
+def test_where_no_name_changes_nothing_does() -> None:
+    last = last_pass(RNG.integers(0, 4, 20), 4)
+    assert renamed(last, np.arange(4), unit(RNG.normal(size=(4, 8)))) is last
