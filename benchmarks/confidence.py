@@ -75,12 +75,16 @@ class Known:
         sure = confidence.sigmoid(model[0] + self.evidence @ model[1:])
         return np.maximum(sure, confidence.ABOVE_CHANCE / self.classes)
 
+    def told(self, model: Wide) -> Wide:
+        """As `refine` tells it without given labels: in levels."""
+        return corrected(self.confidence(model), np.empty(0, np.int64), np.empty(0, np.bool_), self.classes)
+
     def error(self, model: Wide) -> float:
-        return 100 * reliability(self.confidence(model), self.right).error
+        return 100 * reliability(self.told(model), self.right).error
 
     def within_bounds(self, model: Wide) -> list[bool]:
         """Whether the bounds on the accuracy of the most certain images hold, for each of SHARES."""
-        sure = self.confidence(model)
+        sure = self.told(model)
         return [
             bool(kept.low <= self.right[sure >= kept.confidence].mean() <= kept.high) for kept in coverage(sure, SHARES)
         ]

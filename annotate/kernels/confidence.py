@@ -48,7 +48,8 @@ FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
 STEPS = 200
-LEVELS = 4  # of confidence at least, once labels are given; with many, the cube root of their number
+LEVELS = 4  # of confidence at least
+IMAGES_PER_LABEL = 8  # without truth, that tell as much of how many levels can be told apart
 ORDERLY = 0.02  # of the differences within a level that are left, for the order
 OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.4  # of log-odds(right) = a + b log-odds(c) over cases
 
@@ -169,17 +170,24 @@ def at_confidence(similarity: Floats, confidence: Wide) -> Floats:
 
 
 def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], classes: int) -> Wide:
-    """Confidences drawn to what given labels say of them, (N,); unchanged without any.
+    """Confidences drawn to what given labels say of them, (N,), in as few levels as can be told apart.
 
         log-odds(c') = a + b log-odds(c)      Platt's scaling, a ~ N(0, 0.5²) and b ~ N(1, 0.4²) beforehand
 
-    and c' then rounded to as few levels as that many labels can tell apart: scaling-binning (Kumar, Liang and Ma 2019).
+    Then each c' becomes the mean of its level: scaling-binning (Kumar, Liang and Ma 2019). Levels are the cube root of
+    the labels given, as the bins of a histogram grow; without any, eight images count for one.
 
-    given   (M,) images whose truth is known, taken at random
+    given   (M,) images whose truth is known, taken at random; none of them leaves log-odds as they are
     right   (M,) whether the label that `confidence` speaks of is true
     """
-    if not len(given):
-        return confidence
+    count = len(given) or len(confidence) / IMAGES_PER_LABEL
+    if len(given):
+        confidence = scaled(confidence, given, right)
+    return np.maximum(levelled(confidence, max(LEVELS, ceil(count ** (1 / 3)))), ABOVE_CHANCE / classes)
+
+
+def scaled(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_]) -> Wide:
+    """c' of `corrected`, (N,)."""
     odds = log_odds(confidence, 1e-4).clip(-7, 7)
     seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
     before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
@@ -188,8 +196,7 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
     for _ in range(STEPS):
         slope = seen.T @ (y - sigmoid(seen @ fitted)) - precision * (fitted - before)
         fitted += np.linalg.solve(curve, slope)
-    scaled = sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds)
-    return np.maximum(levelled(scaled, max(LEVELS, ceil(len(given) ** (1 / 3)))), ABOVE_CHANCE / classes)
+    return sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds)
 
 
 def levelled(confidence: Wide, levels: int) -> Wide:

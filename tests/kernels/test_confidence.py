@@ -112,11 +112,13 @@ def test_given_labels_correct_confidence(truth: float, said: float) -> None:
     given = rng.permutation(2000)[:100]
     right = rng.uniform(size=100) < truth
     assert corrected(confidence, given, right, 5).mean() == pytest.approx(right.mean(), abs=0.1)
-    np.testing.assert_allclose(corrected(confidence, given[:0], right[:0], 5), confidence, atol=1e-9)
+    untold = corrected(confidence, given[:0], right[:0], 5)
+    np.testing.assert_allclose(untold, confidence, atol=0.02)
+    assert untold.mean() == pytest.approx(confidence.mean())
 
 
-@pytest.mark.parametrize(("given", "levels"), [(5, 4), (40, 4), (1000, 10)])
-def test_few_given_labels_tell_few_levels_apart(given: int, levels: int) -> None:
+@pytest.mark.parametrize(("given", "levels"), [(0, 8), (5, 4), (40, 4), (1000, 10)])
+def test_few_labels_tell_few_levels_apart(given: int, levels: int) -> None:
     confidence = np.random.default_rng(2).uniform(0.3, 0.999, 3000)
     right = np.random.default_rng(3).uniform(size=given) < confidence[:given]
     told = corrected(confidence, np.arange(given), right, 5)
