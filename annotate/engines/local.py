@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, slices
+from annotate.kernels.blocks import BLOCK, across, even
 from annotate.kernels.prototypes import Shard
 
 
@@ -19,7 +19,7 @@ class Local:
     """
 
     def __init__(self, rows: npt.NDArray[np.floating]) -> None:
-        self.shards = [Shard(rows[block]) for block in slices(len(rows), BLOCK)]
+        self.shards = [Shard(rows[part]) for part in even(len(rows), 2 * BLOCK)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every shard; the answers in the order of the shards."""

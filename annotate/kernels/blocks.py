@@ -49,6 +49,12 @@ def slices(n: int, height: int) -> list[slice]:
     return [slice(start, min(start + height, n)) for start in range(0, n, height)]
 
 
+def even(n: int, most: int) -> list[slice]:
+    """Parts of the same height, at most about `most` rows each, that keep all cores busy to the end."""
+    rounds = max(1, -(-n // (cores() * most)))
+    return slices(n, max(1, -(-n // (cores() * rounds * TILE))) * TILE)
+
+
 def cached(rows: slice, k: int) -> list[slice]:
     """Parts of a block whose similarities to k classes stay in the cache."""
     height = max(1, CACHED // k // TILE) * TILE

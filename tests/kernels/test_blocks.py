@@ -17,6 +17,7 @@ from annotate.kernels import blocks, prototypes, transduction
 from annotate.kernels.blocks import (
     across,
     cached,
+    even,
     one_thread_per_product,
     products,
     room_for,
@@ -147,6 +148,19 @@ def test_parts_cover_a_block_once() -> None:
         parts = cached(slice(512, 9000), k)
         assert [parts[0].start, parts[-1].stop] == [512, 9000]
         assert all(a.stop == b.start and b.start % blocks.TILE == 0 for a, b in pairwise(parts))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_even_parts_keep_every_core_busy(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(blocks, "cores", lambda: threads)
+    for n in (0, 1, 255, 256, 3000, 200_000):
+        parts = even(n, 32_768)
+        assert [row for part in parts for row in (part.start, part.stop)][1:-1:2] == [part.start for part in parts][1:]
+        assert sum(part.stop - part.start for part in parts) == n
+        assert all(part.stop - part.start <= 32_768 + blocks.TILE for part in parts)
+        if n > 100 * threads * blocks.TILE:
+            assert len(parts) % threads == 0
+            assert parts[-1].stop - parts[-1].start > 0.9 * parts[0].stop
 
 
 def test_a_sample_is_spread_over_all_images() -> None:
