@@ -29,6 +29,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test starts in an empty folder of its own, without anything from the user's environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANNOTATE_WORKSPACE", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 
 @pytest.fixture

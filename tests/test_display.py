@@ -41,3 +41,8 @@ def test_a_pipe_does_not_wait_for_rich() -> None:
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_wide_letters_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    display.show_table(("class", "images"), [("東京", "7"), ("cafe\u0301", "3")])
+    assert capsys.readouterr().out == "class   images\n東京         7\ncafe\u0301         3\n\n"

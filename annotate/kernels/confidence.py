@@ -183,7 +183,7 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
     count = len(given) or len(confidence) / IMAGES_PER_LABEL
     if len(given):
         confidence = scaled(confidence, given, right)
-    return np.maximum(levelled(confidence, max(LEVELS, ceil(count ** (1 / 3)))), ABOVE_CHANCE / classes)
+    return np.maximum(levelled(confidence, max(LEVELS, ceil(count ** (1 / 3)))), min(1.0, ABOVE_CHANCE / classes))
 
 
 def scaled(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_]) -> Wide:
@@ -200,7 +200,7 @@ def scaled(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_]) -> Wide:
 
 
 def levelled(confidence: Wide, levels: int) -> Wide:
-    """Confidences in a few levels, (N,), each nearly the mean of its images; their order stays.
+    """Confidences in a few levels, (N,), N above 0, each nearly the mean of its images; their order stays.
 
     Every level has the same sum of standard deviations √(c (1 - c)): most levels are where most is in doubt.
     """

@@ -4,7 +4,7 @@ Transduction finds which images belong together better than what they are called
 of images may bear a wrong name. A few images whose class somebody gave tell. With v_kc the given images of class c
 among those that transduction labels k,
 
-    name(k) = argmax_c v_kc    where that is MORE images ahead of v_kk, else k
+    name(k) = argmax_c v_kc    where that is MORE images ahead of v_kk and ahead of all others, else k
 
 Two classes may get one name. Given images are taken to be drawn at random; where they agree with their labels less than
 HALF as often as confidence says, they are corrections that somebody picked, which say nothing of the others, and no
@@ -51,9 +51,10 @@ def names_by_given(labels: Ints, said: Ints, expected: float, classes: int) -> t
 
 
 def name_of(label: int, votes: Counter[int]) -> int:
-    """The name of one class, by its given images; of equals the first."""
-    other = max((name for name in votes if name != label), key=lambda name: (votes[name], -name), default=label)
-    return other if votes[other] >= votes[label] + MORE else label
+    """The name of one class, by its given images; its own where others are equal."""
+    others = sorted(((count, name) for name, count in votes.items() if name != label), reverse=True)
+    ahead = others and others[0][0] >= votes[label] + MORE and (len(others) == 1 or others[0][0] > others[1][0])
+    return others[0][1] if ahead else label
 
 
 def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
@@ -79,10 +80,10 @@ def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
     def similarity(rows: slice) -> Floats:
         here, old = before(rows).copy(), known.labels[rows]
         images = np.flatnonzero(changed[old])
-        there, new = old[images], names[old[images]]
-        here[images, there], here[images, new] = here[images, new], here[images, there]
+        there, new, most = old[images], names[old[images]], here[images].max(axis=1)
+        here[images, there] = here[images, new]
+        here[images, new] = np.nextafter(most, np.float32(np.inf))  # a third class may be as near
         return here
 
-    shares = np.bincount(names, weights=known.shares, minlength=k).astype(np.float64)
-    told = replace(known, labels=names[known.labels], shares=shares)
+    told = replace(known, labels=names[known.labels])
     return replace(last, prototypes=prototypes.astype(np.float32), counts=counts, similarity=similarity, known=told)

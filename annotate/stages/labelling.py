@@ -96,11 +96,11 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
                 first = last
             history.append(row_of(len(history), last, n, temperature))
             show(history[-1])
-    found = last.counts
-    told = np.arange(len(found))
+    found = last
+    if last.known is not None:
+        sure, last = by_evidence(material, first, last, rename=settings.class_sizes == "free")
     if settings.temperature is None and last.known is not None:
-        blocks, told = outcomes_by_evidence(material, first, last)
-        last = renamed(last, told, texts.text_embeddings)
+        blocks = outcomes_as_sure(material, last, sure)
     else:
         if settings.temperature is None:
             temperature = fitted_temperature(material, settings.method, first, last)
@@ -130,8 +130,8 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         method=settings.method,
         temperature=temperature,
         notes=[
-            *signs_of(material.images, material.texts, settings.method, history, last, alignments, material.recall),
-            *signs_of_renaming(told, found, texts.class_names),
+            *signs_of(material.images, material.texts, settings.method, history, found, alignments, material.recall),
+            *signs_of_renaming(found, last, texts.class_names),
             *signs_of_strangers(groups or [], texts.class_names, material.image_paths),
         ],
         **alignments,
@@ -154,10 +154,10 @@ def fitted_temperature(material: Material, method: str, first: Pass, last: Pass)
     return likeliest_temperature(similarity, material.given[rows], untold)
 
 
-def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> tuple[Iterator[Chances], Ints]:
-    """What the last pass of transduction says of every image, each with the confidence that its evidence supports.
+def by_evidence(material: Material, first: Pass, last: Pass, *, rename: bool) -> tuple[Wide, Pass]:
+    """How sure the evidence makes every label of transduction, (N,), and the last pass with the names that it has now.
 
-    With the name that each class bears by the labels that were given, (K,).
+    rename  whether classes may bear other names by the labels that were given
     """
     (n, k), similarity, known = material.shape, last.similarity, last.known
     if similarity is None or known is None:
@@ -166,25 +166,37 @@ def outcomes_by_evidence(material: Material, first: Pass, last: Pass) -> tuple[I
     scale = np.float32(1 / material.temperature)
     case = Circumstances.of(first, last, t, logit_scale=1 / material.temperature)
     around = agreement(material.graph, known.labels)
-    parts = [part for block in slices(n, BLOCK) for part in cached(block, k)]
 
     def seen(rows: slice) -> tuple[Wide, Ints]:
         words = scale * products(single(x[rows]), t)
         return shows(scale * similarity(rows), known.labels[rows], around[rows], case), names(words, case)
 
-    shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts), strict=True))
+    shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts_of(n, k)), strict=True))
     sure = confidences(within(shown), between(known.labels, named, case), k)
     rows = np.flatnonzero(material.given >= 0)
-    said = material.given[rows]
-    told, without = names_by_given(known.labels[rows], said, float(sure[rows].mean()) if len(rows) else 1.0, k)
-    sure = corrected(sure, rows, without == said, k)
-    outcome = renamed(last, told, t).similarity or similarity
+    said, without = material.given[rows], known.labels[rows]
+    if rename and len(rows):
+        told, without = names_by_given(without, said, float(sure[rows].mean()), k)
+        last = renamed(last, told, t)
+    return corrected(sure, rows, without == said, k), last
+
+
+def outcomes_as_sure(material: Material, last: Pass, sure: Wide) -> Iterator[Chances]:
+    """What the last pass says of every image, each as surely as the evidence makes it."""
+    (n, k), similarity = material.shape, last.similarity
+    if similarity is None:
+        raise ValueError("a pass of another method")
 
     def chances(rows: slice) -> Chances:
-        here = outcome(rows)
+        here = similarity(rows)
         return chances_with(here, at_confidence(here, sure[rows]), kept_of(n, k))
 
-    return across(chances, parts), told
+    return across(chances, parts_of(n, k))
+
+
+def parts_of(n: int, k: int) -> list[slice]:
+    """Parts of all images whose similarities to k classes stay in the cache."""
+    return [part for block in slices(n, BLOCK) for part in cached(block, k)]
 
 
 def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:
@@ -267,8 +279,7 @@ def outcomes(material: Material, last: Pass, temperature: float) -> Iterator[Cha
     (n, k), similarity = material.shape, last.similarity
     if similarity is None:
         return material.crew.ask("chances", last.prototypes, temperature, kept_of(n, k))
-    parts = [part for block in slices(n, BLOCK) for part in cached(block, k)]
-    return across(lambda rows: chances_of(similarity(rows), temperature, kept_of(n, k)), parts)
+    return across(lambda rows: chances_of(similarity(rows), temperature, kept_of(n, k)), parts_of(n, k))
 
 
 def levels_of(embeddings: Rows, clusters: Clusters, weights: str) -> list[Groups]:

@@ -90,19 +90,19 @@ def signs_of_strangers(
     ]
 
 
-def signs_of_renaming(names: Ints, counts: Ints, class_names: Sequence[str]) -> list[Note]:
-    """Classes whose given images say that they are called otherwise.
-
-    names   (K,) what the images of each class are called now
-    counts  (K,) how many they are
-    """
-    moved = np.flatnonzero((names != np.arange(len(names))) & (counts > 0))
-    if not len(moved):
+def signs_of_renaming(found: Pass, named: Pass, class_names: Sequence[str]) -> list[Note]:
+    """Classes whose given images say that they are called otherwise, before and after they were renamed."""
+    if found.known is None or named.known is None or found is named:
         return []
-    told = [
-        f"{counts[k]:,} from '{printable(class_names[k])}' to '{printable(class_names[names[k]])}'"
-        for k in moved[np.argsort(-counts[moved], kind="stable")].tolist()
+    pairs, counts = np.unique(np.stack([found.known.labels, named.known.labels]), axis=1, return_counts=True)
+    moved = [
+        (count, f"{count:,} from '{printable(class_names[old])}' to '{printable(class_names[new])}'")
+        for old, new, count in zip(*pairs.tolist(), counts.tolist(), strict=True)
+        if old != new
     ]
+    if not moved:
+        return []
+    told = [text for _, text in sorted(moved, key=lambda each: -each[0])]
     return [
         {
             "message": f"given labels rename images that look alike: {first_few(told)}",

@@ -136,3 +136,8 @@ def test_levels_keep_the_mean_and_are_finest_where_most_is_in_doubt() -> None:
     assert len(np.unique(told[:900])) == 1
     assert (np.diff(np.unique(told[900:])) > 0.01).sum() >= 1
     np.testing.assert_allclose(levelled(np.full(7, 0.8), 4), 0.8, rtol=1e-12)
+
+
+def test_a_single_name_is_certain() -> None:
+    none = np.empty(0, np.int64)
+    np.testing.assert_array_equal(corrected(np.ones(5), none, none == 0, 1), 1)

@@ -276,6 +276,17 @@ def test_given_labels_name_what_the_words_call_otherwise(
     np.testing.assert_allclose(made.probabilities.sum(axis=1), 1, atol=1e-3)
     assert ((x @ made.class_prototypes.T).argmax(axis=1) == truth).mean() > 0.98
     assert any("from 'class 0' to 'class 1'" in m and "from 'class 1' to 'class 0'" in m for m in told.messages)
+    np.testing.assert_array_equal(annotate.refine(given="known.csv", temperature=0.05).labels, made.labels)
+
+
+def test_given_labels_rename_nothing_where_classes_are_known_to_be_balanced(plant: Plant, blobs: Blobs) -> None:
+    x, t, truth = blobs(n=900, k=20, d=48, spread=0.1)
+    plant(x, t[[1, 0, *range(2, 20)]])
+    rows = np.concatenate([np.flatnonzero(truth == k)[:3] for k in range(20)])
+    before = annotate.refine(class_sizes="balanced").labels
+    write_known(rows, truth)
+    after = annotate.refine(class_sizes="balanced", given="known.csv").labels
+    np.testing.assert_array_equal(np.delete(after, rows), np.delete(before, rows))
 
 
 def test_given_corrections_rename_no_class(plant: Plant, blobs: Blobs) -> None:
