@@ -19,7 +19,9 @@ import numpy as np
 
 from annotate.errors import ComponentMissing, InputError, StorageError, printable
 from annotate.kernels.blocks import BLOCK, one_thread_per_product, slices
+from annotate.kernels.chances import Chances
 from annotate.kernels.prototypes import Shard
+from annotate.kernels.vectors import Floats
 
 AHEAD = 2  # answers that a worker may have waiting
 
@@ -67,6 +69,9 @@ class RayCrew:
                 yield self._answer(waiting.popleft())
         while waiting:
             yield self._answer(waiting.popleft())
+
+    def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Iterator[Chances]:
+        return self.ask("chances", prototypes, temperature, kept)
 
     def _answer(self, waiting: Any) -> Any:
         try:

@@ -29,7 +29,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import TILE, across, cached, products, room_for, similarities, single, slices, standing
+from annotate.kernels.blocks import (
+    BLOCK,
+    TILE,
+    across,
+    cached,
+    products,
+    room_for,
+    similarities,
+    single,
+    slices,
+    standing,
+)
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, group_means, sums_and_lengths, unit
 from annotate.kernels.zeroshot import assign, largest_of
@@ -95,13 +106,17 @@ class Crew(Protocol):
         """Call this method of every `Shard`; the answers in the order of the shards."""
         ...
 
+    def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Iterator[Chances]:
+        """`Shard.chances` of all images, in blocks that come in their order."""
+        ...
+
 
 @dataclass(frozen=True)
 class Change:
     """What an assignment changed in a shard.
 
-    classes  (g,) classes that won or lost images, and what to add to their sums (g, D) and counts (g,); a class that
-             did both stands there twice
+    classes  (g,) classes that won or lost images, and what to add to their sums (g, D) and counts (g,); a class may
+             stand there more than once
     moved    images that have another label now
     """
 
@@ -126,15 +141,20 @@ class Shard:
 
     def start(self, prototypes: Floats, directions: Floats) -> Change:
         """Assign every image; the change is that from no labels at all."""
-        n, columns = len(self.rows), standing(prototypes)
-        parts = cached(slice(0, n), len(columns))
-        room = room_for(parts, len(columns))
-        rows = single(self.rows)
-        for part in parts:
-            self.labels[part], self.margins[part] = nearest_and_margin(products(rows[part], columns, room))
-        classes, sums, along = sums_and_lengths(rows, self.labels, directions)
-        self.bins[:] = bin_of(along)
-        return Change(classes, sums, np.bincount(self.labels)[classes], n)
+        columns, k = standing(prototypes), len(prototypes)
+        sums = np.zeros(prototypes.shape)
+        for block in slices(len(self.rows), BLOCK):
+            rows, labels, margins = single(self.rows[block]), self.labels[block], self.margins[block]
+            parts = cached(slice(0, len(rows)), k)
+            room = room_for(parts, k)
+            for part in parts:
+                labels[part], margins[part] = nearest_and_margin(products(rows[part], columns, room))
+            found, more, along = sums_and_lengths(rows, labels, directions)
+            sums[found] += more
+            self.bins[block] = bin_of(along)
+        counts = np.bincount(self.labels, minlength=k)
+        classes = np.flatnonzero(counts)
+        return Change(classes, sums[classes], counts[classes], len(self.rows))
 
     def step(self, prototypes: Floats, directions: Floats, bounds: Floats) -> Change:
         """Assign again those whose label can have changed.
@@ -178,8 +198,20 @@ class Shard:
         return Chances(labels, confidences, room.reshape(-1, k)[:n], None)
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
+        columns = standing(prototypes)
+        changes = [self._assign(columns, directions, images[some]) for some in slices(len(images), BLOCK)]
+        if len(changes) == 1:
+            return changes[0]
+        nothing = Change(np.empty(0, np.int64), np.empty((0, prototypes.shape[1])), np.empty(0, np.int64), 0)
+        parts = [nothing, *changes]
+        classes, sums, counts = (
+            np.concatenate([vars(c)[name] for c in parts]) for name in ("classes", "sums", "counts")
+        )
+        return Change(classes, sums, counts, sum(c.moved for c in changes))
+
+    def _assign(self, columns: Floats, directions: Floats, images: Ints) -> Change:
         before = self.labels[images]
-        rows, columns = single(self.rows[images]), standing(prototypes)
+        rows = single(self.rows[images])
         parts = cached(slice(0, len(images)), len(columns))
         room = room_for(parts, len(columns))
         for part in parts:

@@ -278,7 +278,7 @@ def outcomes(material: Material, last: Pass, temperature: float) -> Iterator[Cha
     """What the last pass says of every image, block by block."""
     (n, k), similarity = material.shape, last.similarity
     if similarity is None:
-        return material.crew.ask("chances", last.prototypes, temperature, kept_of(n, k))
+        return material.crew.chances(last.prototypes, temperature, kept_of(n, k))
     return across(lambda rows: chances_of(similarity(rows), temperature, kept_of(n, k)), parts_of(n, k))
 
 

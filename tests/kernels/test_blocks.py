@@ -207,13 +207,15 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
     def outcome(block: int, threads: int) -> list[bytes]:
         for module in (blocks, transduction):
             monkeypatch.setattr(module, "BLOCK", block)
-        monkeypatch.setattr("annotate.engines.local.BLOCK", block)
+        for name, value in (("BLOCK", block), ("LARGEST", 2 * block)):
+            monkeypatch.setattr(f"annotate.engines.local.{name}", value)
+        monkeypatch.setattr(prototypes, "BLOCK", block)
         monkeypatch.setattr(blocks, "cores", lambda: threads)
         some = spread(len(x), 500)
         if method == "dynamic":
             crew = Local(halves)
             *_, last = refine_dynamic(crew, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
-            made = Chances.joined(len(x), crew.ask("chances", last.prototypes, 0.01, 16))
+            made = Chances.joined(len(x), crew.chances(last.prototypes, 0.01, 16))
             assert made.classes is not None
             return [
                 last.prototypes.tobytes(),
