@@ -43,11 +43,8 @@ def names_by_given(labels: Ints, said: Ints, expected: float, classes: int) -> t
         votes.setdefault(label, Counter())[true] += 1
     for label, of in votes.items():
         names[label] = name_of(label, of)
-    without = [
-        name_of(label, votes[label] - Counter([true]))
-        for label, true in zip(labels.tolist(), said.tolist(), strict=True)
-    ]
-    return names, np.array(without)
+    without = {(label, true): name_of(label, of - Counter([true])) for label, of in votes.items() for true in of}
+    return names, np.array([without[pair] for pair in zip(labels.tolist(), said.tolist(), strict=True)])
 
 
 def name_of(label: int, votes: Counter[int]) -> int:
