@@ -20,11 +20,13 @@ from annotate.kernels.blocks import (
     even,
     one_thread_per_product,
     products,
+    quickest_height,
     room_for,
     similarities,
     single,
     slices,
     spread,
+    standing,
 )
 from annotate.kernels.chances import Chances
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
@@ -41,10 +43,15 @@ def _one_thread_products() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("k", [2, 5, 7, 300])
-def test_a_row_has_the_same_products_whoever_stands_beside_it(k: int) -> None:
+@pytest.mark.parametrize("k", [2, 5, 7, 30, 100, 300])
+@pytest.mark.parametrize("lie", [np.ascontiguousarray, standing])
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_row_has_the_same_products_whoever_stands_beside_it(
+    k: int, lie: Callable[[Floats], Floats], quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "small_are_quick", lambda: quick)
     rng = np.random.default_rng(k)
-    rows, columns = (rng.normal(size=(n, 512)).astype(np.float32) for n in (700, k))
+    rows, columns = rng.normal(size=(700, 512)).astype(np.float32), lie(rng.normal(size=(k, 512)).astype(np.float32))
     whole = products(rows, columns)
     np.testing.assert_allclose(whole, rows.astype(np.float64) @ columns.T.astype(np.float64), atol=1e-4)
     for part in (slice(0, 1), slice(255, 257), slice(13, 600)):
@@ -54,9 +61,19 @@ def test_a_row_has_the_same_products_whoever_stands_beside_it(k: int) -> None:
     np.testing.assert_array_equal(similarities(rows, columns), whole)
 
 
-def test_products_may_share_one_room() -> None:
+def test_small_products_are_made_only_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "small_are_quick", lambda: True)
+    heights = {k: quickest_height(k, 512) for k in (3, 10, 50, 100, 122, 123, 1000)}
+    assert heights == {3: 256, 10: 128, 50: 32, 100: 16, 122: 16, 123: 256, 1000: 256}
+    monkeypatch.setattr(blocks, "small_are_quick", lambda: False)
+    assert quickest_height(50, 512) == 256
+
+
+@pytest.mark.parametrize("lie", [np.ascontiguousarray, standing])
+def test_products_may_share_one_room(lie: Callable[[Floats], Floats], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "small_are_quick", lambda: True)
     rng = np.random.default_rng(0)
-    rows, columns = (rng.normal(size=(n, 48)).astype(np.float32) for n in (700, 30))
+    rows, columns = rng.normal(size=(700, 512)).astype(np.float32), lie(rng.normal(size=(30, 512)).astype(np.float32))
     parts = slices(700, 512)
     room = room_for(parts, 30)
     for part in parts:
