@@ -4,16 +4,17 @@
     python -m benchmarks.dynamic --script FOLDER
 
 The plain loop is the method as one writes it first: float32, one matrix product per pass, a boolean mask per class. It
-starts with arrays in memory and ends with labels; the command starts as a process with a workspace on disk, and ends
-with labels, probabilities, confidences and history published. `--script` is the same loop as a script of its own: it
-starts Python, reads the arrays that lie in FOLDER and saves labels and confidences there, by numpy and nothing else.
-All three run in turn, `--repeats` times; the least of each counts.
+starts with arrays in memory and ends with labels; the command starts as a process with a workspace on disk that has no
+labels yet, and ends with labels, probabilities, confidences and history published. `--script` is the same loop as a
+script of its own: it starts Python, reads the arrays that lie in FOLDER and saves labels and confidences there, by
+numpy and nothing else. All three run in turn, `--repeats` times; the least of each counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ def compared(n: int, k: int, repeats: int) -> list[str]:
         np.save(Path(folder) / "texts.npy", texts)
         python = [sys.executable, "-m"]
         commands = {
-            "ours": [*python, "annotate", "refine", "--method", "dynamic", "--force", "-w", str(place)],
+            "ours": [*python, "annotate", "refine", "--method", "dynamic", "-w", str(place)],
             "script": [*python, "benchmarks.dynamic", "--script", folder],
         }
         # Installed code is compiled; a checkout may be where nothing compiled is kept.
@@ -79,6 +80,7 @@ def compared(n: int, k: int, repeats: int) -> list[str]:
             start = time.perf_counter()
             labels = plain(x, texts).argmax(axis=1)
             taken["loop"].append(time.perf_counter() - start)
+            shutil.rmtree(place / "refine")
             for name, command in commands.items():
                 start = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True, env=compiled)
