@@ -161,7 +161,7 @@ class Shard:
 
         bounds  (K, bins) of `shift_bounds`
         """
-        self.margins -= bounds.take(self.labels * np.int32(bounds.shape[1]) + self.bins)
+        self.margins -= bounds.take(self.labels * bounds.shape[1] + self.bins)
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:

@@ -28,14 +28,21 @@ def signs_of(
     method: str,
     history: Sequence[Iteration],
     last: Pass,
+    labels: Ints,
     alignments: Mapping[str, Floats],
     recall: float,
 ) -> list[Note]:
-    """All that a user should know of a refinement before trusting it."""
+    """All that a user should know of a refinement before trusting it.
+
+    last    the pass as it was found
+    labels  (N,) in the end, some of them given or renamed by given ones
+    """
+    borne = last.counts + np.bincount(labels, minlength=len(last.counts))
     return [
         *signs_of_odds(images, texts),
         *signs_of_scarcity(last.counts, method),
         *signs_of_blur(alignments),
+        *(signs_of_absence(borne, texts.class_names) if method == "transductive" else []),
         *signs_of_collapse(history, last.counts, texts.class_names, method),
         *signs_of_haste(recall),
     ]
@@ -150,9 +157,7 @@ def signs_of_collapse(
     notes: list[Note] = []
     n, largest = int(counts.sum()), class_names[int(counts.argmax())]
     fewest = min(row["active_classes"] for row in history)
-    if method == "transductive":
-        notes += absent_classes(counts, class_names)
-    elif fewest < start["active_classes"]:
+    if method != "transductive" and fewest < start["active_classes"]:
         notes.append(
             {
                 "message": f"collapse: {start['active_classes']} classes had images at the start, "
@@ -179,7 +184,7 @@ def signs_of_collapse(
     return notes
 
 
-def absent_classes(counts: Ints, class_names: Sequence[str]) -> list[Note]:
+def signs_of_absence(counts: Ints, class_names: Sequence[str]) -> list[Note]:
     """Names that no image was found for: transduction takes their few zero-shot images for strays."""
     absent = [f"'{printable(class_names[k])}'" for k in np.flatnonzero(counts == 0).tolist()]
     if not absent:

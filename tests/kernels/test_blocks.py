@@ -43,9 +43,8 @@ def _one_thread_products() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("k", [2, 5, 7, 30, 100, 300])
-@pytest.mark.parametrize("lie", [np.ascontiguousarray, standing])
-@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("k", [1, 2, 5, 7, 30, 100, 300])
+@pytest.mark.parametrize(("lie", "quick"), [(np.ascontiguousarray, False), (standing, False), (standing, True)])
 def test_a_row_has_the_same_products_whoever_stands_beside_it(
     k: int, lie: Callable[[Floats], Floats], quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +66,39 @@ def test_small_products_are_made_only_where_they_are_quick(monkeypatch: pytest.M
     assert heights == {3: 256, 10: 128, 50: 32, 100: 16, 122: 16, 123: 256, 1000: 256}
     monkeypatch.setattr(blocks, "small_are_quick", lambda: False)
     assert quickest_height(50, 512) == 256
+
+
+@pytest.mark.parametrize(
+    ("folder", "library", "quick"),
+    [
+        ("numpy.libs", {"architecture": "SkylakeX"}, True),
+        ("numpy.libs", {"architecture": "Haswell"}, False),
+        ("numpy.libs", {}, False),  # MKL has no kernels of such names
+        ("scipy.libs", {"architecture": "SkylakeX"}, False),
+    ],
+)
+def test_the_library_of_numpy_says_whether_small_products_are_quick(
+    folder: str, library: dict[str, str], quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = [{"filepath": "/lib/libgomp.so"}, {"filepath": f"/packages/{folder}/blas.so", **library}]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: loaded)
+    assert blocks.small_are_quick.__wrapped__() is quick
+
+
+def test_products_are_as_high_as_is_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def height(k: int, d: int) -> int:
+        asked.append((k, d))
+        return 100  # no part of a tile
+
+    monkeypatch.setattr(blocks, "quickest_height", height)
+    rows, columns = np.ones((300, 48), np.float32), np.ones((30, 48), np.float32)
+    products(rows, columns)
+    assert not asked
+    with pytest.raises(ValueError, match="reshape"):
+        products(rows, standing(columns))
+    assert asked == [(30, 48)]
 
 
 @pytest.mark.parametrize("lie", [np.ascontiguousarray, standing])

@@ -279,6 +279,17 @@ def test_given_labels_name_what_the_words_call_otherwise(
     np.testing.assert_array_equal(annotate.refine(given="known.csv", temperature=0.05).labels, made.labels)
 
 
+def test_a_name_that_only_given_labels_bring_is_not_told_to_have_no_image(plant: Plant, blobs: Blobs) -> None:
+    x, t, truth = blobs(n=900, k=20, d=48, spread=0.1)
+    strange = np.random.default_rng(1).normal(size=48)
+    plant(x, np.stack([strange / np.linalg.norm(strange), *t[1:], t[0]]).astype(np.float32))  # class 20's are class 0's
+    assert any("no image looks like 'class 0'" in note["message"] for note in annotate.refine().notes)
+    write_known(np.concatenate([np.flatnonzero(truth == k)[:3] for k in range(20)]), truth)
+    made = annotate.refine(given="known.csv")
+    assert (made.labels == truth).mean() > 0.98
+    assert not any("no image looks like" in note["message"] for note in made.notes)
+
+
 def test_given_labels_rename_nothing_where_classes_are_known_to_be_balanced(plant: Plant, blobs: Blobs) -> None:
     x, t, truth = blobs(n=900, k=20, d=48, spread=0.1)
     plant(x, t[[1, 0, *range(2, 20)]])
