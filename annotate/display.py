@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from annotate.errors import AnnotateError, printable
+from annotate.errors import AnnotateError, columns_of, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -197,23 +197,14 @@ def show_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1, 
         console(stderr=stderr).print(rich_table(titles, rows, texts=texts))
         return
     lines = [titles, *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = []
         for place, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            room = " " * (width - width_of(cell))
+            room = " " * (width - columns_of(cell))
             cells.append(cell + room if place < texts else room + cell)
         put("   ".join(cells).rstrip(), stderr=stderr)
     put("", stderr=stderr)
-
-
-def width_of(text: str) -> int:
-    """Columns that a terminal gives a text."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def rich_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1) -> Table:

@@ -89,6 +89,16 @@ def storage_error(error: OSError) -> StorageError | None:
     return StorageError(f"{printable(place)}: {reason}" if place else reason, hint=hint)
 
 
+def columns_of(text: str) -> int:
+    """How wide a terminal shows it: East Asian characters and emoji take two columns, combining marks none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    wide = sum(east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(combining(c) > 0 or c in "\u200d\ufe0f" for c in text)
+
+
 def printable(path: object) -> str:
     """A path on one line of a terminal, whatever characters it holds."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -21,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from annotate.kernels.prototypes import Pass
+from annotate.kernels.transduction import moved_words
 from annotate.kernels.vectors import Floats, Ints, unit
 
 MORE = 2  # given images by which another name must be ahead of a class's own
@@ -72,7 +73,7 @@ def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
     np.add.at(sums, names, last.counts[:, None] * last.prototypes.astype(np.float64))
     prototypes = np.where(counts[:, None] > 0, unit(sums), last.prototypes)
     lost = changed & (counts == 0)
-    prototypes[lost] = unit(texts - known.shares @ texts + known.centre)[lost]
+    prototypes[lost] = moved_words(texts, known.shares, known.centre)[lost]
 
     def similarity(rows: slice) -> Floats:
         here, old = before(rows).copy(), known.labels[rows]

@@ -199,13 +199,10 @@ class Shard:
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
         columns = standing(prototypes)
-        changes = [self._assign(columns, directions, images[some]) for some in slices(len(images), BLOCK)]
-        if len(changes) == 1:
-            return changes[0]
-        nothing = Change(np.empty(0, np.int64), np.empty((0, prototypes.shape[1])), np.empty(0, np.int64), 0)
-        parts = [nothing, *changes]
+        some = slices(len(images), BLOCK) or [slice(0, 0)]
+        changes = [self._assign(columns, directions, images[part]) for part in some]
         classes, sums, counts = (
-            np.concatenate([vars(c)[name] for c in parts]) for name in ("classes", "sums", "counts")
+            np.concatenate(rows) for rows in zip(*((c.classes, c.sums, c.counts) for c in changes), strict=True)
         )
         return Change(classes, sums, counts, sum(c.moved for c in changes))
 

@@ -460,6 +460,10 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
 
 def class_means(totals: Totals, texts: Floats, centre: Wide) -> Floats:
     """Unit mean of the images by their shares, (K, D); its words, moved among them, for one that has none."""
-    counts = totals.counts
-    moved = texts - counts @ texts / counts.sum() + centre
-    return np.where(counts[:, None] >= 1, unit(totals.sums), unit(moved))
+    words = moved_words(texts, totals.counts, centre)
+    return np.where(totals.counts[:, None] >= 1, unit(totals.sums), words)
+
+
+def moved_words(texts: Floats, sizes: Wide, centre: Wide) -> Floats:
+    """The words moved among the images: their mean, weighted by the classes' sizes, to the images' own, (K, D)."""
+    return unit(texts - sizes @ texts / sizes.sum() + centre)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotate.errors import first_few, printable
+from annotate.errors import columns_of, first_few, printable
 
 WIDTH = 80
 NAME = 24  # columns for a class name
@@ -238,12 +237,6 @@ def more(count: int, where: str) -> list[str]:
 def wrapped(sentence: str, *, indent: int) -> list[str]:
     first, *rest = textwrap.wrap(sentence, WIDTH - indent, break_on_hyphens=False, break_long_words=False)
     return [f"  {first}", *(" " * indent + line for line in rest)]
-
-
-def columns_of(text: str) -> int:
-    """How wide a terminal shows it: East Asian characters and emoji take two columns, combining marks none."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 or c in "\u200d\ufe0f" for c in text)
 
 
 def shortened(name: str, width: int) -> str:

@@ -119,9 +119,6 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
             "meta_cluster_alignment": alignment(last.prototypes, clusters.meta_centroids, temperature=scale),
         }
     groups = unfit_of(material, outcome.labels)
-    signs = signs_of(
-        material.images, texts, settings.method, history, found, outcome.labels, alignments, material.recall
-    )
     return Refinement(
         labels=outcome.labels,
         unfit=None if groups is None else numbered(groups, n),
@@ -133,7 +130,9 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         method=settings.method,
         temperature=temperature,
         notes=[
-            *signs,
+            *signs_of(
+                material.images, texts, settings.method, history, found, outcome.labels, alignments, material.recall
+            ),
             *signs_of_renaming(found, last, texts.class_names),
             *signs_of_strangers(groups or [], texts.class_names, material.image_paths),
         ],

@@ -236,8 +236,7 @@ def test_given_labels_are_borne_and_mend_confidence(plant: Plant, blobs: Blobs, 
     plant(x, t)
     rng = np.random.default_rng(0)
     known = rng.permutation(2000)[:40]
-    paths = Workspace().read(Embeddings).image_paths
-    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},class {truth[i]}\n" for i in known))
+    write_known(known, truth)
 
     def error(made: Refinement) -> float:
         others = np.setdiff1d(np.arange(2000), known)
@@ -353,10 +352,9 @@ def test_given_labels_stand_first_where_sixteen_are_kept(
 def test_a_few_given_labels_leave_confidence_nearly_as_it_is(plant: Plant, blobs: Blobs, count: int) -> None:
     x, t, truth = blobs(n=1000, k=6, d=48, spread=0.2, blur=0.2, seed=2)
     plant(x, t)
-    paths = Workspace().read(Embeddings).image_paths
     before = annotate.refine(method="dynamic").confidences
     rows = np.random.default_rng(3).permutation(1000)[:count]
-    Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},class {truth[i]}\n" for i in rows))
+    write_known(rows, truth)
     after = np.delete(annotate.refine(method="dynamic", given="known.csv").confidences, rows)
     assert abs(after.mean() - np.delete(before, rows).mean()) < 0.12
 

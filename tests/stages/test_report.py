@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from annotate.config import Config
-from annotate.errors import InputError, StaleArtifact
+from annotate.errors import InputError, StaleArtifact, columns_of
 from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
 from annotate.records import Embeddings, ImageFacts, Iteration, Note, Record, Refinement, Reported, SkippedFile, Texts
 from annotate.reports import figures
-from annotate.reports.plaintext import columns_of, text_report
+from annotate.reports.plaintext import text_report
 from annotate.reports.summary import summarize
 from annotate.reports.truth import Truth
 from annotate.stages.report import report
