@@ -25,10 +25,9 @@ from annotate.kernels.calibration import coverage, reliability
 from annotate.kernels.confidence import corrected
 from annotate.kernels.naming import names_by_given
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
-from annotate.kernels.prototypes import Pass
-from annotate.kernels.transduction import NEIGHBOURS, transduce
+from annotate.kernels.transduction import NEIGHBOURS, JointPass, transduce
 from annotate.kernels.vectors import Ints
-from annotate.stages.refine import ITERATIONS
+from annotate.methods.transductive import TRANSDUCTIVE
 from benchmarks.cases import Case, further, published, read
 
 WEIGHTS = {"published": 2.0, "further": 1.5, "files": 0.3}
@@ -106,10 +105,10 @@ class Known:
         return Given(100 * apart, 100 * together, 100 * brier, 100 * accuracy)
 
 
-def transduced(case: Case) -> tuple[Any, Pass, Pass]:
+def transduced(case: Case) -> tuple[Any, JointPass, JointPass]:
     """The graph of a case, and the first and the last pass of `transduce` with all images as its sample."""
     graph = neighbour_graph(*nearest_neighbours(case.images, NEIGHBOURS))
-    n, iterations = len(case.images), ITERATIONS["transductive"]
+    n, iterations = len(case.images), TRANSDUCTIVE.iterations
     scale = case.logit_scale
     first, *_, last = transduce(case.images, case.texts, graph, np.arange(n), logit_scale=scale, iterations=iterations)
     return graph, first, last
@@ -117,12 +116,12 @@ def transduced(case: Case) -> tuple[Any, Pass, Pass]:
 
 def known(group: str, case: Case) -> Known:
     graph, first, last = transduced(case)
-    labels = last.labels(case.images)
+    labels = last.labels
     scale = np.float32(case.logit_scale)
     around = confidence.agreement(graph, labels)
-    situation = confidence.Circumstances.of(first, last, case.texts, logit_scale=case.logit_scale)
-    shown = confidence.shows(scale * last.sample, labels, around, situation)
-    named = confidence.names(scale * first.sample, situation)
+    situation = confidence.CaseEvidence.of(first, last, case.texts, logit_scale=case.logit_scale)
+    shown = confidence.evidence_for_labels(scale * last.sample, labels, around, situation)
+    named = confidence.named_by_words(scale * first.sample, situation)
     how_many = np.tile(confidence.between(labels, named, situation), (len(labels), 1))
     seen = np.concatenate([confidence.within(shown), how_many], axis=1)
     source = "pets" if "breeds" in case.name else case.name.split()[0].strip(",")

@@ -29,7 +29,7 @@ from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.calibration import reliability
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.vectors import Floats
-from annotate.stages.refine import ITERATIONS
+from annotate.methods.transductive import TRANSDUCTIVE
 from benchmarks.cases import Case, further, published, read
 from benchmarks.peers import stata, transclip, zlap
 from benchmarks.tables import show
@@ -147,9 +147,9 @@ def sensitivity(groups: dict[str, list[Case]]) -> str:
                 neighbour_graph(nearest[near], cosines[near]),
                 np.arange(len(case.images)),
                 logit_scale=case.logit_scale,
-                iterations=ITERATIONS["transductive"],
+                iterations=TRANSDUCTIVE.iterations,
             )
-            kinds[case.name].append(100 * float((last.labels(case.images) == case.truth).mean()))
+            kinds[case.name].append(100 * float((last.labels == case.truth).mean()))
         return mean(mean(values) for values in kinds.values())
 
     shipped = {group: accuracy(cases) for group, cases in groups.items()}

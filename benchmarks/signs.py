@@ -60,7 +60,7 @@ def outcome(case: Case) -> Outcome:
     """What refinement does with a case, and which groups it tells. A truth of -1 is an image that no name is for."""
     graph, first, last = transduced(case)
     n = len(case.images)
-    before, labels = first.labels(case.images), last.labels(case.images)
+    before, labels = first.labels, last.labels
     groups = [
         Group(len(g.rows), int((case.truth[g.rows] < 0).sum()), int((case.truth[g.rows] == labels[g.rows]).sum()))
         for g in unfit_groups(case.images, case.texts, labels, graph, logit_scale=case.logit_scale)

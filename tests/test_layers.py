@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "yamlfile": {"errors"},
     "metadata": {"errors", "records", "kernels"},
     "kernels": {"kernels"},
+    "methods": {"methods", "kernels", "records", "errors", "progress", "config", "arrays"},
     "engines": {
         "engines", "kernels", "errors", "embedding", "encoders", "progress", "records", "workspace", "digests",
     },
@@ -40,8 +41,9 @@ MAY_IMPORT = {
     "encoders": {"encoders", "errors", "digests", "locks"},
     "demo": {"workspace", "errors"},
     "stages": {
-        "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
-        "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
+        "stages", "methods", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config",
+        "progress", "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources",
+        "embedding",
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
     "display": {"records", "errors", "progress", "workspace"},

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from annotate.engines.local import Local
-from annotate.kernels.prototypes import Crew
+from annotate.kernels.prototypes import Workers
 from annotate.kernels.vectors import Rows
 
 
 @contextmanager
-def crew_of(rows: Rows, file: Path, engine: str, address: str | None) -> Iterator[Crew]:
+def open_workers(rows: Rows, file: Path, engine: str, address: str | None) -> Iterator[Workers]:
     """Who holds the images.
 
     rows     (N, D) in memory or mapped
@@ -25,5 +25,5 @@ def crew_of(rows: Rows, file: Path, engine: str, address: str | None) -> Iterato
         return
     from annotate.engines.ray import cluster
 
-    with cluster(file, len(rows), address) as crew:
-        yield crew
+    with cluster(file, len(rows), address) as workers:
+        yield workers

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, across, even, slices
 from annotate.kernels.chances import Chances
-from annotate.kernels.prototypes import Shard
+from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
 LARGEST = 8 * BLOCK  # images of a shard: every shard costs each pass something
@@ -24,7 +24,7 @@ class Local:
 
     def __init__(self, rows: npt.NDArray[np.floating]) -> None:
         self.rows = rows
-        self.shards = [Shard(rows[part]) for part in even(len(rows), LARGEST)]
+        self.shards = [LabelledRows(rows[part]) for part in even(len(rows), LARGEST)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every shard; the answers in the order of the shards."""
@@ -33,4 +33,4 @@ class Local:
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Iterator[Chances]:
         """In blocks smaller than shards, to be written while others are made."""
         blocks = slices(len(self.rows), BLOCK)
-        return across(lambda rows: Shard(self.rows[rows]).chances(prototypes, temperature, kept), blocks)
+        return across(lambda rows: LabelledRows(self.rows[rows]).chances(prototypes, temperature, kept), blocks)

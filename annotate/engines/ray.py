@@ -20,7 +20,7 @@ import numpy as np
 from annotate.errors import ComponentMissing, InputError, StorageError, printable
 from annotate.kernels.blocks import BLOCK, one_thread_per_product, slices
 from annotate.kernels.chances import Chances
-from annotate.kernels.prototypes import Shard
+from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
 AHEAD = 2  # answers that a worker may have waiting
@@ -36,13 +36,13 @@ class Worker:
         if len(rows) != n:
             raise ValueError(f"{len(rows)} rows in {file}, {n} expected")
         blocks = slices(n, BLOCK)
-        self.shards = {number: Shard(rows[blocks[number]]) for number in numbers}
+        self.shards = {number: LabelledRows(rows[blocks[number]]) for number in numbers}
 
     def ask(self, number: int, task: str, args: tuple[Any, ...]) -> Any:
         return getattr(self.shards[number], task)(*args)
 
 
-class RayCrew:
+class RayWorkers:
     """All shards of the images, on the workers of a cluster.
 
     ray      the module, connected
@@ -56,16 +56,16 @@ class RayCrew:
         count = min(self.shards, max(1, int(ray.cluster_resources().get("CPU", 1))))
         remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Worker)
         path = str(file.resolve())
-        self.workers = [remote.remote(path, n, [*range(w, self.shards, count)]) for w in range(count)]
+        self.actors = [remote.remote(path, n, [*range(w, self.shards, count)]) for w in range(count)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every shard; the answers in the order of the shards."""
         shared = self.ray.put(args)
         waiting: deque[Any] = deque()
         for number in range(self.shards):
-            worker = self.workers[number % len(self.workers)]
+            worker = self.actors[number % len(self.actors)]
             waiting.append(worker.ask.remote(number, task, shared))
-            if len(waiting) > AHEAD * len(self.workers):
+            if len(waiting) > AHEAD * len(self.actors):
                 yield self._answer(waiting.popleft())
         while waiting:
             yield self._answer(waiting.popleft())
@@ -84,14 +84,14 @@ class RayCrew:
 
 
 @contextmanager
-def cluster(file: Path, n: int, address: str | None) -> Iterator[RayCrew]:
+def cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
     """All shards of the images, on a cluster, for as long as they are needed."""
     with connected(address) as ray:
-        crew = RayCrew(ray, file, n)
+        workers = RayWorkers(ray, file, n)
         try:
-            yield crew
+            yield workers
         finally:
-            for worker in crew.workers:
+            for worker in workers.actors:
                 ray.kill(worker)
 
 

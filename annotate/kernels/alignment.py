@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.blocks import products
-from annotate.kernels.prototypes import Crew, Pass, assigned
+from annotate.kernels.prototypes import Pass, Workers, assigned
 from annotate.kernels.vectors import Floats, unit
 from annotate.kernels.zeroshot import probabilities
 
@@ -34,21 +34,21 @@ class Groups:
 
 
 def refine_soft(
-    crew: Crew, texts: Floats, sample: Floats, levels: Sequence[Groups], *, iterations: int, temperature: float
+    workers: Workers, texts: Floats, sample: Floats, levels: Sequence[Groups], *, iterations: int, temperature: float
 ) -> Iterator[Pass]:
     """Yield the zero-shot pass, then one pass per iteration; the last is the outcome.
 
-    crew    has the images, (N, D)
-    sample  (S, D) some of them
-    levels  meta-clusters, then micro-clusters; images themselves where there is but one cluster
+    workers  have the images, (N, D)
+    sample   (S, D) some of them
+    levels   meta-clusters, then micro-clusters; images themselves where there is but one cluster
     """
-    last = assigned(crew, texts, sample, 1.0)
+    last = assigned(workers, texts, sample, 1.0)
     yield last
     for _ in range(iterations):
         prototypes = np.where(last.counts[:, None] > 0, last.prototypes, texts)
         for level in levels:
             prototypes = align(prototypes, level, temperature=temperature)
-        last = assigned(crew, prototypes, sample, None)
+        last = assigned(workers, prototypes, sample, None)
         yield last
 
 

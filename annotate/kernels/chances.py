@@ -20,7 +20,7 @@ FOLDED = 64  # columns; fewer than twice as many are not folded to find the larg
 WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
 
 
-class Room(Protocol):
+class RoomForRows(Protocol):
     """Room for n rows, which come block by block."""
 
     def append(self, rows: npt.NDArray[Any]) -> None: ...
@@ -30,7 +30,7 @@ class Room(Protocol):
         ...
 
 
-class Held:
+class InMemory:
     """Rows in memory."""
 
     def __init__(self, n: int) -> None:
@@ -65,18 +65,18 @@ class Chances:
     classes: npt.NDArray[np.int32] | None
 
     @staticmethod
-    def joined(n: int, parts: Iterable[Chances], room: Callable[[str], Room] | None = None) -> Chances:
+    def joined(n: int, parts: Iterable[Chances], room: Callable[[str], RoomForRows] | None = None) -> Chances:
         """Blocks of n images in all, in order, as one; each block is let go when it has been copied.
 
         room  for the n rows of a field, by its name; memory unless given
         """
-        rooms: dict[str, Room] = {}
+        rooms: dict[str, RoomForRows] = {}
         for part in parts:
             for name, rows in vars(part).items():
                 if rows is None:
                     continue
                 if name not in rooms:
-                    rooms[name] = room(name) if room else Held(n)
+                    rooms[name] = room(name) if room else InMemory(n)
                 rooms[name].append(rows)
         if not rooms:
             raise ValueError(f"0 of {n} images")
@@ -84,7 +84,7 @@ class Chances:
         return Chances(whole["labels"], whole["confidences"], whole["probabilities"], whole.get("classes"))
 
 
-def kept_of(n: int, k: int) -> int | None:
+def number_kept(n: int, k: int) -> int | None:
     """How many probabilities of each image are kept; None for all."""
     return KEPT if n * k > WHOLE and k > KEPT else None
 

@@ -34,8 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.calibration import log_odds
-from annotate.kernels.prototypes import Pass
-from annotate.kernels.transduction import classes_in_use
+from annotate.kernels.transduction import JointPass, classes_in_use
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import assign, mean_confidence, probabilities
 
@@ -55,7 +54,7 @@ OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.4  # of log-odds(right) = a + b log-odds(c)
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class CaseEvidence:
     """What is the same for all images of a case.
 
     kept        A, share of labels that are zero-shot's own
@@ -70,15 +69,12 @@ class Circumstances:
     in_use: float
 
     @staticmethod
-    def of(first: Pass, last: Pass, texts: Floats, *, logit_scale: float) -> Circumstances:
+    def of(first: JointPass, last: JointPass, texts: Floats, *, logit_scale: float) -> CaseEvidence:
         """From the zero-shot pass and the last one of `transduce`; texts (K, D)."""
-        known = last.known
-        if known is None:
-            raise ValueError("a pass of another method")
-        mean_words = logit_scale * (texts.astype(np.float64) @ known.centre)
-        return Circumstances(
-            kept=known.kept,
-            centre=((1 - 1 / classes_in_use(known.shares)) * mean_words).astype(np.float32),
+        mean_words = logit_scale * (texts.astype(np.float64) @ last.centre)
+        return CaseEvidence(
+            kept=last.kept,
+            centre=((1 - 1 / classes_in_use(last.shares)) * mean_words).astype(np.float32),
             zero_shot=float(log_odds(mean_confidence(first.sample, 1 / logit_scale), LEAST)),
             in_use=float(log_odds(mean_confidence(first.sample[:, last.counts > 0], 1 / logit_scale), LEAST)),
         )
@@ -97,17 +93,17 @@ def confidences(which: Wide, how_many: Wide, classes: int) -> Wide:
 
 
 def within(shown: Wide) -> Wide:
-    """f - f̄, (N, 2): what tells one label from another; shown of `shows`, of all images."""
+    """f - f̄, (N, 2): what tells one label from another; shown of `evidence_for_labels`, of all images."""
     centred: Wide = shown - shown.mean(axis=0)
     return centred
 
 
-def between(labels: Ints, named: Ints, case: Circumstances) -> Wide:
-    """g, (3,): what tells how many labels are right; labels (N,), named (N,) of `names`."""
+def between(labels: Ints, named: Ints, case: CaseEvidence) -> Wide:
+    """g, (3,): what tells how many labels are right; labels (N,), named (N,) of `named_by_words`."""
     return np.array([case.zero_shot, case.in_use, votes(labels, named, len(case.centre))])
 
 
-def shows(z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:
+def evidence_for_labels(z: Floats, labels: Ints, around: Wide, case: CaseEvidence) -> Wide:
     """f, (n, 2): what speaks for each label of a block of images.
 
     z       (n, K) logits of z, up to a constant of the row
@@ -119,7 +115,7 @@ def shows(z: Floats, labels: Ints, around: Wide, case: Circumstances) -> Wide:
     return np.stack([case.kept**3 * flat, (1 - case.kept) * around], axis=1)
 
 
-def names(words: Floats, case: Circumstances) -> Ints:
+def named_by_words(words: Floats, case: CaseEvidence) -> Ints:
     """What the words alone name each image, (n,), hubs taken out; words (n, K) s x_i·t_k, the words' logits."""
     return assign(words - case.centre)
 

@@ -20,8 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from annotate.kernels.prototypes import Pass
-from annotate.kernels.transduction import moved_words
+from annotate.kernels.transduction import JointPass, moved_words
 from annotate.kernels.vectors import Floats, Ints, unit
 
 MORE = 2  # given images by which another name must be ahead of a class's own
@@ -43,27 +42,27 @@ def names_by_given(labels: Ints, said: Ints, expected: float, classes: int) -> t
     for label, true in zip(labels.tolist(), said.tolist(), strict=True):
         votes.setdefault(label, Counter())[true] += 1
     for label, of in votes.items():
-        names[label] = name_of(label, of)
-    without = {(label, true): name_of(label, of - Counter([true])) for label, of in votes.items() for true in of}
+        names[label] = most_given_name(label, of)
+    without = {
+        (label, true): most_given_name(label, of - Counter([true])) for label, of in votes.items() for true in of
+    }
     return names, np.array([without[pair] for pair in zip(labels.tolist(), said.tolist(), strict=True)])
 
 
-def name_of(label: int, votes: Counter[int]) -> int:
+def most_given_name(label: int, votes: Counter[int]) -> int:
     """The name of one class, by its given images; its own where others are equal."""
     others = sorted(((count, name) for name, count in votes.items() if name != label), reverse=True)
     ahead = others and others[0][0] >= votes[label] + MORE and (len(others) == 1 or others[0][0] > others[1][0])
     return others[0][1] if ahead else label
 
 
-def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
+def renamed(last: JointPass, names: Ints, texts: Floats) -> JointPass:
     """A pass of transduction in which classes bear other names.
 
     An image's similarity to its old class and to its new one change places. The prototype of a name is the mean of the
     classes that bear it now; a name that lost its images has its words, moved among the images, as in transduction.
     """
-    known, before = last.known, last.similarity
-    if known is None or before is None:
-        raise ValueError("a pass of another method")
+    before = last.similarity
     k = len(names)
     changed = names != np.arange(k)
     if not changed.any():
@@ -73,15 +72,20 @@ def renamed(last: Pass, names: Ints, texts: Floats) -> Pass:
     np.add.at(sums, names, last.counts[:, None] * last.prototypes.astype(np.float64))
     prototypes = np.where(counts[:, None] > 0, unit(sums), last.prototypes)
     lost = changed & (counts == 0)
-    prototypes[lost] = moved_words(texts, known.shares, known.centre)[lost]
+    prototypes[lost] = moved_words(texts, last.shares, last.centre)[lost]
 
     def similarity(rows: slice) -> Floats:
-        here, old = before(rows).copy(), known.labels[rows]
+        here, old = before(rows).copy(), last.labels[rows]
         images = np.flatnonzero(changed[old])
         there, new, most = old[images], names[old[images]], here[images].max(axis=1)
         here[images, there] = here[images, new]
         here[images, new] = np.nextafter(most, np.float32(np.inf))  # a third class may be as near
         return here
 
-    told = replace(known, labels=names[known.labels])
-    return replace(last, prototypes=prototypes.astype(np.float32), counts=counts, similarity=similarity, known=told)
+    return replace(
+        last,
+        prototypes=prototypes.astype(np.float32),
+        counts=counts,
+        similarity=similarity,
+        labels=names[last.labels],
+    )

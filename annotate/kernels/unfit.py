@@ -28,7 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.blocks import products, single
-from annotate.kernels.transduction import anchors, image_metric
+from annotate.kernels.joint_images import image_metric
+from annotate.kernels.transduction import anchors
 from annotate.kernels.vectors import Floats, Ints, Rows, group_sums
 from annotate.kernels.zeroshot import probabilities
 

@@ -11,24 +11,25 @@ import numpy as np
 
 from annotate.config import Config, EngineSettings, RefineSettings
 from annotate.digests import content_digest
-from annotate.engines import crew_of
+from annotate.engines import open_workers
 from annotate.errors import ConfigError, StaleArtifact, first_few, printable
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
 from annotate.kernels.vectors import Ints
+from annotate.methods import METHODS
+from annotate.methods.material import Course, Material
+from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
 from annotate.stages import cache, run_stage
 from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
-from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import Plan, Workspace
 
 VERSION = 7
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
-ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
 
@@ -54,14 +55,14 @@ def refine(
         images = workspace.read(EmbeddingRows)
         resolved = config.resolve(len(images.embeddings))
         settings, engine = resolved.refine, resolved.engine
-        method = settings.method
-        iterations = settings.iterations or ITERATIONS[method]
+        method = METHODS[settings.method]
+        iterations = settings.iterations or method.iterations
         check_settings(settings, engine)
         if others:
-            check_method(method, engine.name)
+            check_method(method.name, engine.name)
         texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
         check_dimensions(images, texts)
-        knobs: dict[str, object] = {"method": method, "temperature": settings.temperature}
+        knobs: dict[str, object] = {"method": method.name, "temperature": settings.temperature}
         inputs = {
             **workspace.digests("embed", "embeddings.npy"),
             **workspace.digests("text", "text_embeddings.npy"),
@@ -76,16 +77,11 @@ def refine(
         if given:
             labels_given = read_given(workspace, texts, given, progress)
             inputs |= {"given labels": content_digest(labels_given.tolist())}
-        clusters = None
-        if method != "direct":
+        if method.iterations:
             knobs["iterations"] = iterations
-        if method == "dynamic":
-            knobs |= {"text_weight_start": settings.text_weight_start, "text_weight_end": settings.text_weight_end}
-        if method == "transductive":
-            knobs["class_sizes"] = settings.class_sizes
-        if method == "soft":
-            knobs["cluster_weights"] = settings.cluster_weights
-            clusters = own_clusters(workspace, config, progress)
+        knobs |= {name: getattr(settings, name) for name in method.settings}
+        clusters = own_clusters(workspace, config, progress) if "clusters" in method.needs else None
+        if clusters:
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
         plan = Plan("refine", VERSION, knobs, inputs)
 
@@ -97,13 +93,17 @@ def refine(
         def make(place: Path) -> Refinement:
             file = workspace.folder("embed") / "embeddings.npy"
             x, t = joint(workspace, texts, others) if others else (images, texts)
-            with one_thread_per_product(), crew_of(x.embeddings, file, engine.name, engine.address) as crew:
-                graph, found = own_graph(workspace, x, key, progress) if method == "transductive" else (None, 1.0)
-                material = Material(crew, x, t, clusters, graph, found, image_paths, labels_given)
-                made = label(material, settings, iterations, progress, place)
+            with one_thread_per_product(), open_workers(x.embeddings, file, engine.name, engine.address) as workers:
+                material = Material(workers, x, t, image_paths, labels_given)
+                needed: dict[str, Any] = {}
+                if clusters:
+                    needed["clusters"] = clusters
+                if "neighbours" in method.needs:
+                    needed["neighbours"] = own_graph(workspace, x, key, progress)
+                made = method.label(material, Course(settings, iterations, place, progress), **needed)
             return of_first(made, images.embeddings.shape[1]) if others else made
 
-        packages = ["scipy", "faiss-cpu"] if method == "transductive" else []  # by which neighbours are found
+        packages = ["scipy", "faiss-cpu"] if "neighbours" in method.needs else []  # by which neighbours are found
         record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress, packages=packages)
         for note in record.notes:
             progress.note(note)
@@ -117,9 +117,9 @@ def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
             f"refine: class_sizes: 'balanced' needs the method transductive, not '{settings.method}'",
             hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
         )
-    if engine.name != "local" and settings.method == "transductive":
+    if engine.name not in METHODS[settings.method].engines:
         raise ConfigError(
-            f"engine: the method transductive runs in one process, not on '{engine.name}'",
+            f"engine: the method {settings.method} runs in one process, not on '{engine.name}'",
             hint="add --method dynamic, or --set engine.name=local",
         )
 
@@ -161,11 +161,11 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
     return workspace.read(Clusters)
 
 
-def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: Progress) -> tuple[Any, float]:
-    """The graph of the workspace's embeddings and its recall; neighbours that took a while to find are kept."""
+def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: Progress) -> Neighbours:
+    """The nearest images of each image of the workspace; neighbours that took a while to find are kept."""
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
-        return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0
+        return Neighbours(neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0)
     kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
     stored = cache.read(kept)
     shapes = {"nearest": (n, NEIGHBOURS), "cosines": (n, NEIGHBOURS), "recall": ()}
@@ -178,7 +178,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
         for older in kept.parent.glob("neighbours-*"):
             if older != kept:
                 older.unlink()
-    return neighbour_graph(stored["nearest"], stored["cosines"]), float(stored["recall"])
+    return Neighbours(neighbour_graph(stored["nearest"], stored["cosines"]), float(stored["recall"]))
 
 
 def check_dimensions(images: EmbeddingRows, texts: Texts) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from annotate.engines.local import Local
-from annotate.kernels import blocks, prototypes, transduction
+from annotate.kernels import blocks, joint_images, labelled_rows, prototypes, transduction
 from annotate.kernels.blocks import (
     across,
     cached,
@@ -254,20 +254,19 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
     halves = x.astype(np.float16)
 
     def outcome(block: int, threads: int) -> list[bytes]:
-        for module in (blocks, transduction):
+        for module in (blocks, joint_images, labelled_rows, transduction):
             monkeypatch.setattr(module, "BLOCK", block)
         for name, value in (("BLOCK", block), ("LARGEST", 2 * block)):
             monkeypatch.setattr(f"annotate.engines.local.{name}", value)
-        monkeypatch.setattr(prototypes, "BLOCK", block)
         monkeypatch.setattr(blocks, "cores", lambda: threads)
         some = spread(len(x), 500)
         if method == "dynamic":
-            crew = Local(halves)
-            *_, last = refine_dynamic(crew, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
-            made = Chances.joined(len(x), crew.chances(last.prototypes, 0.01, 16))
+            workers = Local(halves)
+            *_, nearest = refine_dynamic(workers, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
+            made = Chances.joined(len(x), workers.chances(nearest.prototypes, 0.01, 16))
             assert made.classes is not None
             return [
-                last.prototypes.tobytes(),
+                nearest.prototypes.tobytes(),
                 made.labels.tobytes(),
                 made.probabilities.tobytes(),
                 made.classes.tobytes(),
@@ -275,7 +274,7 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
         graph = neighbour_graph(*nearest_neighbours(x, 5))
         kept, balanced = (16 if method == "kept 16" else None), method == "balanced"
         *_, last = transduce(halves, t, graph, some, logit_scale=40.0, iterations=5, kept=kept, balanced=balanced)
-        return [last.prototypes.tobytes(), last.sample.tobytes(), last.labels(halves).tobytes()]
+        return [last.prototypes.tobytes(), last.sample.tobytes(), last.labels.tobytes()]
 
     expected = outcome(16_384, 1)
     for block, threads in ((256, 3), (1024, 2), (16_384, 2)):
@@ -286,13 +285,13 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images `dynamic` looks at again, each time that it does."""
     looked: list[int] = []
-    look = prototypes.Shard._look
+    look = labelled_rows.LabelledRows._look
 
-    def counted(self: prototypes.Shard, p: Floats, u: Floats, images: np.ndarray) -> prototypes.Change:
+    def counted(self: labelled_rows.LabelledRows, p: Floats, u: Floats, images: np.ndarray) -> labelled_rows.Change:
         looked.append(len(images))
         return look(self, p, u, images)
 
-    monkeypatch.setattr(prototypes.Shard, "_look", counted)
+    monkeypatch.setattr(labelled_rows.LabelledRows, "_look", counted)
     return looked
 
 
@@ -310,7 +309,7 @@ def test_images_at_rest_would_have_kept_their_labels(
 
     short = passes()
     assert sum(looked) < 7 * len(x)
-    monkeypatch.setattr(prototypes, "ROUNDING", np.inf)
+    monkeypatch.setattr(labelled_rows, "ROUNDING", np.inf)
     whole = passes()
     assert sum(looked) == 10 * len(x)
     for one, other in zip(short, whole, strict=True):

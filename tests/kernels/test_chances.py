@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate.kernels.chances import KEPT, WHOLE, Chances, chances_of, kept_of, largest
+from annotate.kernels.chances import KEPT, WHOLE, Chances, chances_of, largest, number_kept
 
 RNG = np.random.default_rng(0)
 
@@ -37,9 +37,9 @@ def test_what_is_kept_is_part_of_the_whole() -> None:
 
 
 def test_parts_are_dropped_only_where_all_would_be_too_many() -> None:
-    assert kept_of(WHOLE // 100, 100) is None
-    assert kept_of(WHOLE // 100 + 1, 100) == KEPT
-    assert kept_of(WHOLE, KEPT) is None
+    assert number_kept(WHOLE // 100, 100) is None
+    assert number_kept(WHOLE // 100 + 1, 100) == KEPT
+    assert number_kept(WHOLE, KEPT) is None
 
 
 @pytest.mark.parametrize("kept", [None, KEPT])

@@ -10,16 +10,16 @@ from scipy.special import logsumexp
 from annotate.kernels.confidence import (
     ABOVE_CHANCE,
     COEFFICIENTS,
-    Circumstances,
+    CaseEvidence,
     agreement,
     at_confidence,
     between,
     certainty,
     confidences,
     corrected,
+    evidence_for_labels,
     levelled,
-    names,
-    shows,
+    named_by_words,
     votes,
     within,
 )
@@ -64,19 +64,19 @@ def test_votes_by_brute_force() -> None:
     assert votes(labels, named, 7) == pytest.approx(np.mean(odds))
 
 
-def case(kept: float, **others: float) -> Circumstances:
-    return Circumstances(kept, np.zeros(7, np.float32), **{"zero_shot": 1.0, "in_use": 1.0, **others})
+def case(kept: float, **others: float) -> CaseEvidence:
+    return CaseEvidence(kept, np.zeros(7, np.float32), **{"zero_shot": 1.0, "in_use": 1.0, **others})
 
 
-def sure(around: np.ndarray, circumstances: Circumstances, named: np.ndarray = LABELS) -> np.ndarray:
-    shown = shows(LOGITS, LABELS, around, circumstances)
+def sure(around: np.ndarray, circumstances: CaseEvidence, named: np.ndarray = LABELS) -> np.ndarray:
+    shown = evidence_for_labels(LOGITS, LABELS, around, circumstances)
     return confidences(within(shown), between(LABELS, named, circumstances), 7)
 
 
 def test_a_word_that_suits_every_image_names_none() -> None:
     suits = 30 * (np.arange(7) == 3).astype(np.float32)
-    hub = Circumstances(0.8, suits, zero_shot=1.0, in_use=1.0)
-    np.testing.assert_array_equal(names(LOGITS + suits, hub), LABELS)
+    hub = CaseEvidence(0.8, suits, zero_shot=1.0, in_use=1.0)
+    np.testing.assert_array_equal(named_by_words(LOGITS + suits, hub), LABELS)
 
 
 def test_more_evidence_is_more_confidence_within_its_bounds() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotate.kernels.naming import HALF, MORE, names_by_given, renamed
-from annotate.kernels.prototypes import Known, Pass
+from annotate.kernels.transduction import JointPass
 from annotate.kernels.vectors import unit
 
 RNG = np.random.default_rng(0)
@@ -53,13 +53,13 @@ def test_corrections_alone_rename_nothing() -> None:
     assert names_by_given(*many, agree / HALF, 6)[0].tolist() == [3, 4, 5, 3, 4, 5]
 
 
-def last_pass(labels: np.ndarray, classes: int) -> Pass:
+def last_pass(labels: np.ndarray, classes: int) -> JointPass:
     logits = RNG.normal(size=(len(labels), classes)).astype(np.float32)
     logits[np.arange(len(labels)), labels] = 5 + RNG.uniform(size=len(labels))
     counts = np.bincount(labels, minlength=classes)
     prototypes = unit(RNG.normal(size=(classes, 8)))
-    known = Known(labels, counts / len(labels), RNG.normal(size=8), 0.9)
-    return Pass(prototypes, logits, counts, 0, 1.0, lambda rows: logits[rows], known)
+    shares, centre = counts / len(labels), RNG.normal(size=8)
+    return JointPass(prototypes, logits, counts, 0, 1.0, lambda rows: logits[rows], labels, shares, centre, 0.9)
 
 
 def test_images_bear_the_new_name_as_surely_as_the_old_one() -> None:
@@ -67,12 +67,11 @@ def test_images_bear_the_new_name_as_surely_as_the_old_one() -> None:
     last, texts = last_pass(labels, 5), unit(RNG.normal(size=(5, 8)))
     names = np.array([0, 4, 0, 3, 4])
     told = renamed(last, names, texts)
-    assert told.similarity is not None and last.similarity is not None and told.known is not None
     for rows in (slice(0, 50), slice(7, 23)):
         before, after = last.similarity(rows), told.similarity(rows)
         np.testing.assert_array_equal(after.argmax(axis=1), names[labels[rows]])
         np.testing.assert_allclose(np.sort(after, axis=1), np.sort(before, axis=1), rtol=1e-6)
-    np.testing.assert_array_equal(told.known.labels, names[labels])
+    np.testing.assert_array_equal(told.labels, names[labels])
     np.testing.assert_array_equal(told.counts, np.bincount(names[labels], minlength=5))
 
 
@@ -80,7 +79,6 @@ def test_a_class_that_is_as_near_does_not_keep_the_images() -> None:
     last = last_pass(np.zeros(20, np.int64), 3)
     equal = replace(last, similarity=lambda rows: np.ones((rows.stop - rows.start, 3), np.float32))
     told = renamed(equal, np.array([1, 1, 2]), unit(RNG.normal(size=(3, 8))))
-    assert told.similarity is not None
     np.testing.assert_array_equal(told.similarity(slice(0, 20)).argmax(axis=1), 1)
 
 
@@ -91,8 +89,7 @@ def test_prototypes_follow_the_images() -> None:
     both = last.counts[0] * last.prototypes[0] + last.counts[2] * last.prototypes[2]
     np.testing.assert_allclose(told[0], unit(both), atol=1e-6)
     np.testing.assert_allclose(told[[3, 4]], last.prototypes[[3, 1]], atol=1e-6)
-    assert last.known is not None
-    moved = texts - last.known.shares @ texts + last.known.centre
+    moved = texts - last.shares @ texts + last.centre
     np.testing.assert_allclose(told[[1, 2]], unit(moved[[1, 2]]), atol=1e-6)
 
 

@@ -7,18 +7,17 @@ import numpy.typing as npt
 import pytest
 from scipy.sparse import csr_array
 
-from annotate.kernels import transduction
+from annotate.kernels import joint_images, transduction
 from annotate.kernels.chances import Chances
+from annotate.kernels.joint_images import Images, image_metric
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
-from annotate.kernels.prototypes import Pass
 from annotate.kernels.transduction import (
     ANCHOR,
     ClassFit,
-    Images,
+    JointPass,
     abundance,
     anchors,
     class_size,
-    image_metric,
     transduce,
     word_bias,
     word_weight,
@@ -44,7 +43,7 @@ def planted(
     return unit(images), unit(texts), labels
 
 
-def outcome(images: Floats, texts: Floats, iterations: int = 15) -> list[Pass]:
+def outcome(images: Floats, texts: Floats, iterations: int = 15) -> list[JointPass]:
     graph = neighbour_graph(*nearest_neighbours(images, 5))
     return list(transduce(images, texts, graph, np.arange(len(images)), logit_scale=30.0, iterations=iterations))
 
@@ -111,9 +110,9 @@ def test_the_weight_of_the_words_is_the_likeliest() -> None:
 def test_shares_of_next_to_nothing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts, _ = planted([40, 40, 40], wrong=0.4, spread=0.4)
     flushed = outcome(images, texts)[-1]
-    monkeypatch.setattr(transduction, "NOTHING", 0)
+    monkeypatch.setattr(joint_images, "NOTHING", 0)
     whole = outcome(images, texts)[-1]
-    np.testing.assert_array_equal(flushed.labels(images), whole.labels(images))
+    np.testing.assert_array_equal(flushed.labels, whole.labels)
     np.testing.assert_allclose(flushed.sample, whole.sample, atol=1e-5)
 
 
@@ -140,14 +139,14 @@ def test_words_decide_where_images_form_no_classes() -> None:
     rng = np.random.default_rng(8)
     images, texts = unit(rng.normal(size=(300, 24))), unit(rng.normal(size=(30, 24)))
     passes = outcome(images, texts)
-    assert (passes[-1].labels(images) == passes[0].labels(images)).mean() > 0.97
+    assert (passes[-1].labels == passes[0].labels).mean() > 0.97
     assert passes[-1].text_weight == pytest.approx(1, abs=0.15)
 
 
 def test_images_mend_wrong_words() -> None:
     images, texts, labels = planted([60] * 5, wrong=1.6, spread=0.7, d=64)
     passes = outcome(images, texts)
-    before, after = (float((p.labels(images) == labels).mean()) for p in (passes[0], passes[-1]))
+    before, after = (float((p.labels == labels).mean()) for p in (passes[0], passes[-1]))
     assert before < 0.9
     assert after > 0.98
 
@@ -155,7 +154,7 @@ def test_images_mend_wrong_words() -> None:
 def test_right_words_stay_right_where_classes_are_uneven_or_absent() -> None:
     images, texts, labels = planted([150, 20, 8, 0, 0, 0], wrong=0.5, spread=1.0, seed=3)
     passes = outcome(images, texts)
-    before, after = (float((p.labels(images) == labels).mean()) for p in (passes[0], passes[-1]))
+    before, after = (float((p.labels == labels).mean()) for p in (passes[0], passes[-1]))
     assert after >= before - 0.01
     assert after > 0.95
 
@@ -168,15 +167,15 @@ def test_knowing_that_classes_are_balanced_mends_more() -> None:
         [*transduce(images, texts, graph, everyone, logit_scale=30.0, iterations=15, balanced=balanced)][-1]
         for balanced in (False, True)
     )
-    assert (even.labels(images) == labels).mean() > max(0.95, (free.labels(images) == labels).mean())
-    np.testing.assert_allclose(np.bincount(even.labels(images), minlength=5) / len(labels), 0.2, atol=0.02)
+    assert (even.labels == labels).mean() > max(0.95, (free.labels == labels).mean())
+    np.testing.assert_allclose(np.bincount(even.labels, minlength=5) / len(labels), 0.2, atol=0.02)
 
 
 def test_names_that_no_image_bears_let_go_of_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
     scenes = [planted([60] * 3 + [0] * 27, wrong=0.9, spread=1.0, d=64, seed=seed) for seed in range(4)]
 
     def accuracy() -> float:
-        return float(np.mean([(outcome(x, t)[-1].labels(x) == labels).mean() for x, t, labels in scenes]))
+        return float(np.mean([(outcome(x, t)[-1].labels == labels).mean() for x, t, labels in scenes]))
 
     held = accuracy()
     assert held > np.mean([((x @ t.T).argmax(axis=1) == labels).mean() for x, t, labels in scenes]) + 0.2
@@ -198,7 +197,7 @@ def test_the_order_of_the_images_does_not_matter() -> None:
     images, texts, _ = planted([40, 30, 20], wrong=0.8)
     order = np.random.default_rng(0).permutation(len(images))
     straight, shuffled = outcome(images, texts)[-1], outcome(images[order], texts)[-1]
-    np.testing.assert_array_equal(straight.labels(images)[order], shuffled.labels(images[order]))
+    np.testing.assert_array_equal(straight.labels[order], shuffled.labels)
     np.testing.assert_allclose(straight.sample[order], shuffled.sample, atol=1e-4)
 
 
@@ -227,7 +226,7 @@ def test_a_word_that_lies_near_every_image_takes_none_from_others(monkeypatch: p
         scenes.append((images, texts, labels))
 
     def accuracy() -> float:
-        return float(np.mean([(outcome(x, t)[-1].labels(x) == labels).mean() for x, t, labels in scenes]))
+        return float(np.mean([(outcome(x, t)[-1].labels == labels).mean() for x, t, labels in scenes]))
 
     held, by_words = accuracy(), np.mean([((x @ t.T).argmax(axis=1) == labels).mean() for x, t, labels in scenes])
     assert by_words < 0.7

@@ -27,7 +27,7 @@ def scene(sizes: list[int], named: int, seed: int = 0) -> tuple[Floats, Floats, 
 def found(images: Floats, texts: Floats) -> list[Unfit]:
     graph = neighbour_graph(*nearest_neighbours(images, 5))
     *_, last = transduce(images, texts, graph, np.arange(len(images)), logit_scale=SCALE, iterations=15)
-    return unfit_groups(images, texts, last.labels(images), graph, logit_scale=SCALE)
+    return unfit_groups(images, texts, last.labels, graph, logit_scale=SCALE)
 
 
 @pytest.mark.parametrize("seed", range(4))

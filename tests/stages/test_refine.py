@@ -13,12 +13,12 @@ from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import unit
+from annotate.methods.material import with_known_classes
+from annotate.methods.signs import signs_of_collapse
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
 from annotate.reports.summary import warnings_of
 from annotate.stages import refine as stage
-from annotate.stages.labelling import as_given
-from annotate.stages.signs import signs_of_collapse
 from annotate.workspace import Workspace
 
 Plant = Callable[..., Workspace]
@@ -156,7 +156,7 @@ def row(active: int, share: float) -> dict[str, object]:
 )
 def test_the_signs_of_collapse(rows: list[dict[str, object]], said: list[str]) -> None:
     counts = np.array([93, 5, 2])
-    notes = signs_of_collapse(rows, counts, ["a", "b", "c"], "dynamic")  # type: ignore[arg-type]
+    notes = signs_of_collapse(rows, counts, ["a", "b", "c"], remedy="another method")  # type: ignore[arg-type]
     assert len(notes) == len(said)
     for note, start in zip(notes, said, strict=True):
         assert note["message"].startswith(start)
@@ -203,9 +203,9 @@ def messages(record: Refinement) -> str:
 def test_words_of_another_world_are_told(plant: Plant, blobs: Blobs, method: str) -> None:
     x, t, _ = blobs(n=300, k=8, d=64)
     plant(x, unit(np.random.default_rng(1).normal(size=t.shape)))
-    assert "words and images are at odds" in messages(annotate.refine(method=method))
+    assert "the class names may not describe these images" in messages(annotate.refine(method=method))
     plant(x, t)
-    assert "at odds" not in messages(annotate.refine(method=method, force=True))
+    assert "may not describe" not in messages(annotate.refine(method=method, force=True))
 
 
 @pytest.mark.parametrize("method", ["dynamic", "transductive"])
@@ -324,7 +324,7 @@ def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> 
             for rows in vars(part).values():
                 if rows is not None:
                     rows.flags.writeable = False
-        return Chances.joined(30, as_given(parts, given))
+        return Chances.joined(30, with_known_classes(parts, given))
 
     whole, cut = blocks(), blocks(10, 17)
     np.testing.assert_array_equal(whole.labels[[0, 9, 10, 29]], [3, 4, 5, 6])
@@ -389,7 +389,8 @@ def test_confidence_is_the_same_bytes_for_any_block_and_threads(
     monkeypatch.setattr("annotate.kernels.chances.WHOLE", whole)  # below N K: only the largest are kept
 
     def outcome(block: int, threads: int) -> list[bytes]:
-        for module in ("kernels.blocks", "kernels.transduction", "kernels.neighbours", "stages.labelling"):
+        kernels = ("kernels.blocks", "kernels.transduction", "kernels.joint_images", "kernels.neighbours")
+        for module in (*kernels, "methods.transductive"):
             monkeypatch.setattr(f"annotate.{module}.BLOCK", block)
         monkeypatch.setattr("annotate.kernels.blocks.cores", lambda: threads)
         made = annotate.refine(method="transductive", force=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from annotate.errors import first_few, printable
 from annotate.kernels.alignment import mean_entropy
-from annotate.kernels.prototypes import Pass
 from annotate.kernels.reach import STRANGERS, reach
 from annotate.kernels.transduction import FEW, class_size
 from annotate.kernels.unfit import Unfit
@@ -22,57 +21,28 @@ NEARLY_ALL = 0.9  # of the images in one class
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
-def signs_of(
-    images: EmbeddingRows,
-    texts: Texts,
-    method: str,
-    history: Sequence[Iteration],
-    last: Pass,
-    labels: Ints,
-    alignments: Mapping[str, Floats],
-    recall: float,
-) -> list[Note]:
-    """All that a user should know of a refinement before trusting it.
-
-    last    the pass as it was found
-    labels  (N,) in the end, some of them given or renamed by given ones
-    """
-    borne = last.counts + np.bincount(labels, minlength=len(last.counts))
-    return [
-        *signs_of_odds(images, texts),
-        *signs_of_scarcity(last.counts, method),
-        *signs_of_blur(alignments),
-        *(signs_of_absence(borne, texts.class_names) if method == "transductive" else []),
-        *signs_of_collapse(history, last.counts, texts.class_names, method),
-        *signs_of_haste(recall),
-    ]
-
-
-def signs_of_odds(images: EmbeddingRows, texts: Texts) -> list[Note]:
+def signs_of_mismatch(images: EmbeddingRows, texts: Texts) -> list[Note]:
     """Words that do not match the images: of another model, or of something else altogether."""
     x, t = images.embeddings, texts.text_embeddings
     if len(x) < JUDGEABLE or len(t) < 3:
         return []
-    ratio, deviations = reach(x, t)
+    _, deviations = reach(x, t)
     if deviations >= STRANGERS:
         return []
     return [
         {
-            "message": f"words and images are at odds: the images differ {ratio:.1f} times as much along the words as "
-            "along directions taken at random",
-            "hint": "see that the names are of what the images show, and that one model embedded both",
+            "message": "the class names may not describe these images",
+            "hint": "check the spelling, or try other names: `annotate refine --classes ...`; "
+            "imported texts must be of the model that embedded the images",
         }
     ]
 
 
-def signs_of_scarcity(counts: Ints, method: str) -> list[Note]:
+def signs_of_few_images(counts: Ints, hint: str) -> list[Note]:
     """Classes of so few images that these can teach little."""
     images = class_size(counts / counts.sum(), int(counts.sum()))
-    if images >= FEW or method == "direct":
+    if images >= FEW:
         return []
-    hint = "add images, or ask for fewer classes"
-    if method != "transductive":
-        hint = "try --method transductive, which lets the words decide where images are few"
     return [{"message": f"{images:.1f} images a class are too few to learn from", "hint": hint}]
 
 
@@ -97,11 +67,12 @@ def signs_of_strangers(
     ]
 
 
-def signs_of_renaming(found: Pass, named: Pass, class_names: Sequence[str]) -> list[Note]:
-    """Classes whose given images say that they are called otherwise, before and after they were renamed."""
-    if found.known is None or named.known is None or found is named:
-        return []
-    pairs, counts = np.unique(np.stack([found.known.labels, named.known.labels]), axis=1, return_counts=True)
+def signs_of_renaming(before: Ints, after: Ints, class_names: Sequence[str]) -> list[Note]:
+    """Classes whose given images say that they are called otherwise.
+
+    before, after  (N,) labels, by the old names and by the new ones
+    """
+    pairs, counts = np.unique(np.stack([before, after]), axis=1, return_counts=True)
     moved = [
         (count, f"{count:,} from '{printable(class_names[old])}' to '{printable(class_names[new])}'")
         for old, new, count in zip(*pairs.tolist(), counts.tolist(), strict=True)
@@ -118,51 +89,43 @@ def signs_of_renaming(found: Pass, named: Pass, class_names: Sequence[str]) -> l
     ]
 
 
-def signs_of_haste(recall: float) -> list[Note]:
+def signs_of_approximation(recall: float) -> list[Note]:
     """Neighbours that were looked for in a part of the images."""
     if recall >= 1:
         return []
     return [{"message": f"{100 * recall:.0f} % of the nearest neighbours were found (a sample's)", "hint": ""}]
 
 
-def signs_of_blur(alignments: Mapping[str, Floats]) -> list[Note]:
+def signs_of_blur(level: str, shares: Floats | None) -> list[Note]:
     """An alignment whose rows are all nearly uniform: every class answers for every cluster alike."""
-    notes: list[Note] = []
-    for name, shares in alignments.items():
-        blur = mean_entropy(shares)
-        if blur > BLURRED:
-            level = name.split("_")[0]
-            notes.append(
-                {
-                    "message": f"the alignment of {level}-clusters is blurred: {100 * blur:.0f} % of chance's entropy",
-                    "hint": "lower the temperature (--temperature 0.01), or run `annotate refine --method dynamic`",
-                }
-            )
-    return notes
-
-
-REMEDIES = {
-    "dynamic": "run `annotate refine --method direct`, or keep more of the words: --text-weight-end 0.9",
-    "soft": "run `annotate refine --method dynamic`, or --method direct",
-    "transductive": "run `annotate refine --method direct`, or ask for other classes",
-    "direct": "reword the classes, or give prompts: --prompts FILE.yaml",
-}
+    blur = 0.0 if shares is None else mean_entropy(shares)
+    if blur <= BLURRED:
+        return []
+    return [
+        {
+            "message": f"the alignment of {level} is blurred: {100 * blur:.0f} % of chance's entropy",
+            "hint": "lower the temperature (--temperature 0.01), or run `annotate refine --method dynamic`",
+        }
+    ]
 
 
 def signs_of_collapse(
-    history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], method: str
+    history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], *, remedy: str, emptied: bool = True
 ) -> list[Note]:
-    """Signs of collapse: classes that went empty on the way, or one that holds nearly all."""
+    """Signs of collapse: classes that went empty on the way, or one that holds nearly all.
+
+    emptied  whether a class that goes empty is a sign; in transduction it is how absent names are found
+    """
     start, end = history[0], history[-1]
     notes: list[Note] = []
     n, largest = int(counts.sum()), class_names[int(counts.argmax())]
     fewest = min(row["active_classes"] for row in history)
-    if method != "transductive" and fewest < start["active_classes"]:
+    if emptied and fewest < start["active_classes"]:
         notes.append(
             {
                 "message": f"collapse: {start['active_classes']} classes had images at the start, "
                 f"{fewest} during refinement, {end['active_classes']} at the end",
-                "hint": REMEDIES[method],
+                "hint": remedy,
             }
         )
     if end["largest_share"] >= NEARLY_ALL and n > len(class_names):
@@ -171,7 +134,7 @@ def signs_of_collapse(
             notes.append(
                 {
                     "message": f"collapse: {share}, {100 * start['largest_share']:.0f} % before refinement",
-                    "hint": REMEDIES[method],
+                    "hint": remedy,
                 }
             )
         else:

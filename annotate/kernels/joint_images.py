@@ -1,0 +1,166 @@
+"""The images as transduction sees them: in a metric of equal interest, block by block, with what classes have of them.
+
+N images, K classes, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, tiled
+from annotate.kernels.chances import Chances, chances_with
+from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, on_grid
+from annotate.kernels.zeroshot import probabilities
+
+NOTHING = 1e-12  # a share below counts as none: no sum sees it, and the products of such, denormal, are slow
+
+Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Images seen from their centre, in directions of equal interest.
+
+    centre   (D,) mean of the images
+    map      (D, D) symmetric; x = (embedding - centre) @ map
+    typical  tr(S²) / tr(S) for the covariance S of x: the variance along a direction, weighted by itself
+    """
+
+    centre: Wide
+    map: Wide
+    typical: float
+
+    def seen(self, embeddings: Rows) -> Floats:
+        """x, (n, D) float32."""
+        return products(single(embeddings) - self.centre.astype(np.float32), self.map.astype(np.float32))
+
+
+def image_metric(embeddings: Rows) -> Metric:
+    """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
+    n, d = embeddings.shape
+    total, moments = np.zeros(d), np.zeros((d, d))
+
+    def of(chunk: slice) -> tuple[Wide, Wide]:
+        wide = embeddings[chunk].astype(np.float64)
+        return wide.sum(axis=0), wide.T @ wide
+
+    for first, second in across(of, slices(n, CHUNK)):
+        total += first
+        moments += second
+    centre = total / n
+    moments = moments / n - np.outer(centre, centre)
+    trace, squares = float(np.trace(moments)), float((moments**2).sum())
+    spread = squares - trace**2 / d
+    shrinkage = min(1.0, ((1 - 2 / d) * squares + trace**2) / ((n + 1 - 2 / d) * spread)) if spread > 0 else 1.0
+    shrunk = (1 - shrinkage) * moments + shrinkage * trace / d * np.eye(d)
+    values, axes = np.linalg.eigh(shrunk)
+    values = np.maximum(values, 1e-12 * max(float(values[-1]), 1e-12))
+    straight = (axes * values**-0.25) @ axes.T
+    seen = straight @ moments @ straight
+    length = float(np.trace(seen))
+    if length <= 0:  # all images are one
+        return Metric(centre, np.eye(d), 1.0)
+    return Metric(centre, straight * np.sqrt(trace / length), trace / length**2 * float((seen**2).sum()))
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What classes have of the images, by their shares z.
+
+    counts  n_k = Σ_i z_ik, (K,)
+    sums    Σ_i z_ik e_i, (K, D), of the embeddings as they are
+    """
+
+    counts: Wide
+    sums: Wide
+
+
+class Images:
+    """The images as transduction sees them: nothing of the size of all of them is made but their lengths.
+
+    embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
+    graph       (N, N) sparse, of `neighbour_graph`
+    """
+
+    def __init__(self, embeddings: Rows, graph: Any, sample: Ints) -> None:
+        self.embeddings, self.graph, self.sample = embeddings, graph, sample
+        self.metric = image_metric(embeddings)
+        self.blocks = slices(len(embeddings), BLOCK)
+        self.lengths = np.concatenate([*across(self._lengths, slices(len(embeddings), CHUNK))])  # (N,) |x_i|²
+
+    def _lengths(self, rows: slice) -> Floats:
+        x = self.metric.seen(self.embeddings[rows])
+        squares: Floats = np.einsum("nd,nd->n", x, x)
+        return squares
+
+    def place(
+        self, similarity: Callable[[slice], Floats], k: int, temperature: float, kept: int | None
+    ) -> tuple[Chances, Totals, Floats]:
+        """softmax(similarity / temperature) of all images, what classes have by it, and the sample's similarities."""
+
+        def of(block: slice) -> tuple[list[Chances], Wide, Wide, list[Floats]]:
+            chances, sampled = [], []
+            counts, sums = 0.0, 0.0
+            for rows in cached(block, k):
+                here = similarity(rows)
+                first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
+                sampled.append(here[self.sample[first:last] - rows.start])
+                shares = probabilities(here, temperature)
+                shares[shares < NOTHING] = 0
+                chances.append(chances_with(here, shares, kept))
+                counts = counts + on_grid(shares).sum(axis=0)
+                sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
+            return chances, np.asarray(counts), np.asarray(sums), sampled
+
+        parts: list[Chances] = []
+        sampled: list[Floats] = []
+        counts, sums = np.zeros(k), np.zeros((k, self.embeddings.shape[1]))
+        for block_chances, block_counts, block_sums, block_sampled in across(of, self.blocks):
+            parts += block_chances
+            sampled += block_sampled
+            counts += block_counts
+            sums += block_sums
+        return Chances.joined(len(self.embeddings), parts), Totals(counts, sums), np.concatenate(sampled)
+
+    def around(self, shares: Any, rows: slice) -> Floats:
+        """The neighbours' mean probabilities, (n, K); shares as of `as_matrix`."""
+        mean = self.graph[rows] @ shares
+        return np.asarray(mean if isinstance(mean, np.ndarray) else mean.toarray(), np.float32)
+
+    def purity(self, chances: Chances, shares: Any, k: int) -> float:
+        """p: how far an image's neighbours share its classes, from 0 to 1."""
+
+        def of(block: slice) -> tuple[float, float]:
+            agreed, own = 0.0, 0.0
+            for rows in cached(block, k):
+                theirs, mine = self.around(shares, rows), chances.probabilities[rows]
+                if chances.classes is not None:
+                    theirs = np.take_along_axis(theirs, chances.classes[rows], axis=1)
+                agreed += float(on_grid(np.einsum("nk,nk->n", mine, theirs)).sum())
+                own += float(on_grid(np.einsum("nk,nk->n", mine, mine)).sum())
+            return agreed, own
+
+        agreed, own = np.sum([*across(of, self.blocks)], axis=0)
+        return min(1.0, float(agreed / own))
+
+
+def tile_sums(shares: Floats, rows: Floats) -> Floats:
+    """Σ_i z_ik e_i of each tile of images, (tiles, K, D)."""
+    sums: Floats = np.matmul(tiled(shares).transpose(0, 2, 1), tiled(rows))
+    return sums
+
+
+def as_matrix(chances: Chances, k: int) -> Any:
+    """z (N, K): the array, or a sparse one where only the largest of each row were kept."""
+    if chances.classes is None:
+        return chances.probabilities
+    from scipy.sparse import csr_array
+
+    n, kept = chances.classes.shape
+    rows = np.arange(0, n * kept + 1, kept)
+    return csr_array((chances.probabilities.ravel(), chances.classes.ravel(), rows), shape=(n, k))

@@ -1,0 +1,236 @@
+"""What every method works on, and how its outcome becomes a record.
+
+N images, K classes, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from annotate.arrays import RowsFile
+from annotate.config import RefineSettings
+from annotate.kernels.blocks import products, single, spread
+from annotate.kernels.calibration import likeliest_temperature, matching_temperature
+from annotate.kernels.chances import Chances, InMemory, RoomForRows, number_kept
+from annotate.kernels.prototypes import Workers
+from annotate.kernels.vectors import Floats, Ints
+from annotate.kernels.zeroshot import mean_confidence
+from annotate.progress import Progress
+from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifacts_of
+
+SAMPLE = 2048  # images on which mean confidences are taken, where there are more
+# Fields of `Chances` that go into files block by block: they are the large ones.
+FILES = {
+    field: str(artifacts_of(Refinement)[name].file)
+    for field, name in (("probabilities", "probabilities"), ("classes", "top_classes"))
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a method works on.
+
+    workers      hold the embeddings
+    images       the same, with the model that made them
+    texts        the classes
+    image_paths  N, read when asked for
+    known        (N,) class that somebody gave an image, -1 where nobody did; empty where none was given
+    """
+
+    workers: Workers
+    images: EmbeddingRows
+    texts: Texts
+    image_paths: Callable[[], Sequence[str]] = tuple
+    known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and K."""
+        return len(self.images.embeddings), len(self.texts.prompts)
+
+    @property
+    def temperature(self) -> float:
+        """The model's own."""
+        return 1 / self.images.model["logit_scale"]
+
+    @property
+    def kept(self) -> int | None:
+        """How many probabilities of each image are kept; None for all."""
+        return number_kept(*self.shape)
+
+    @property
+    def sample(self) -> Floats:
+        """(S, D) some of the images, evenly spread."""
+        x = self.images.embeddings
+        return single(x[spread(len(x), SAMPLE)])
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a method is to run, and who watches.
+
+    settings    of `refine`
+    iterations  passes after the zero-shot one
+    folder      empty, for the files that are written block by block
+    """
+
+    settings: RefineSettings
+    iterations: int
+    folder: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to label all images.
+
+    name        as in the setting `method`
+    label       the record of a material and a course, and of what the method needs beside them
+    iterations  passes unless the user says otherwise; 0 where there is but one
+    settings    those of `refine` that reach it, beside method, temperature and iterations
+    needs       what `label` is given by name: "clusters", or "neighbours"
+    engines     where it can run
+    """
+
+    name: str
+    label: Callable[..., Refinement]
+    iterations: int = 0
+    settings: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ("local", "ray")
+
+
+class PassCounts(Protocol):
+    """What every pass over all images tells, whatever the method."""
+
+    @property
+    def sample(self) -> Floats: ...
+    @property
+    def counts(self) -> Ints: ...
+    @property
+    def moved(self) -> int: ...
+    @property
+    def text_weight(self) -> float | None: ...
+
+
+P = TypeVar("P", bound=PassCounts)
+
+
+def watched(passes: Iterable[P], material: Material, course: Course) -> tuple[P, P, list[Iteration]]:
+    """Run all passes; the first, the last, and a row of history for each."""
+    temperature = course.settings.temperature or material.temperature
+    n, rows = len(material.images.embeddings), list[Iteration]()
+    first: P | None = None
+    with course.progress.iterations() as show:
+        for last in passes:
+            first = first or last
+            rows.append(
+                {
+                    "iteration": len(rows),
+                    "mean_confidence": mean_confidence(last.sample, temperature),
+                    "active_classes": int((last.counts > 0).sum()),
+                    "largest_share": float(last.counts.max() / n),
+                    "text_weight": last.text_weight,
+                    "moved": last.moved,
+                    "moved_percent": 100 * last.moved / n,
+                }
+            )
+            show(rows[-1])
+    assert first is not None
+    return first, last, rows
+
+
+def fitted_temperature(material: Material, prototypes: Floats, before: float) -> float:
+    """The temperature at which confidence is right on the images whose class somebody gave.
+
+    prototypes  (K, D) unit rows
+    before      the temperature without given classes, toward which few of them are drawn
+    """
+    rows = np.flatnonzero(material.known >= 0)
+    if not len(rows):
+        return before
+    similarity = products(single(material.images.embeddings[rows]), prototypes)
+    return likeliest_temperature(similarity, material.known[rows], before)
+
+
+def as_sure_as_zero_shot(material: Material, zero_shot: Floats, sample: Floats) -> float:
+    """The temperature at which images are as sure of their labels, on average, as in the zero-shot pass.
+
+    Zero-shot's own is the model's: its probabilities are nearly calibrated as they are.
+
+    zero_shot, sample  (S, K) similarities of the same images in the first pass and in the last
+    """
+    return matching_temperature(sample, mean_confidence(zero_shot, material.temperature))
+
+
+def nearest_prototypes(material: Material, prototypes: Floats, temperature: float) -> Iterator[Chances]:
+    """softmax(x · P / temperature) of all images, in blocks."""
+    return material.workers.chances(prototypes, temperature, material.kept)
+
+
+def refinement(
+    material: Material,
+    course: Course,
+    blocks: Iterable[Chances],
+    *,
+    prototypes: Floats,
+    temperature: float,
+    history: list[Iteration],
+    **further: Any,
+) -> Refinement:
+    """The record of an outcome; `further` are fields that one method alone fills.
+
+    blocks  what it says of all images, in order; the large fields go into files as they come
+    """
+    n = len(material.images.embeddings)
+    with ExitStack() as files:
+
+        def room(field: str) -> RoomForRows:
+            if field not in FILES:
+                return InMemory(n)
+            return files.enter_context(RowsFile(course.folder / FILES[field], n))
+
+        outcome = Chances.joined(n, with_known_classes(blocks, material.known), room)
+    return Refinement(
+        labels=outcome.labels,
+        probabilities=outcome.probabilities,
+        top_classes=outcome.classes,
+        confidences=outcome.confidences,
+        class_prototypes=prototypes,
+        history=history,
+        method=course.settings.method,
+        temperature=temperature,
+        notes=list[Note](),
+        **further,
+    )
+
+
+def with_known_classes(blocks: Iterable[Chances], known: Ints) -> Iterator[Chances]:
+    """Images whose class somebody gave bear it, for certain."""
+    start = 0
+    for block in blocks:
+        said = known[start : start + len(block.labels)]
+        start += len(block.labels)
+        yield certain(block, said) if (said >= 0).any() else block
+
+
+def certain(block: Chances, known: Ints) -> Chances:
+    """A block in which these images, -1 for none, are what was said; blocks of other processes are read-only."""
+    rows = np.flatnonzero(known >= 0)
+    said, column = known[rows], known[rows]
+    labels, confidences, probabilities = block.labels.copy(), block.confidences.copy(), block.probabilities.copy()
+    classes = None if block.classes is None else block.classes.copy()
+    if classes is not None:  # what was said goes first, what stood there takes its place, or the last one
+        there = classes[rows] == said[:, None]
+        place = np.where(there.any(axis=1), there.argmax(axis=1), -1)
+        classes[rows, place] = classes[rows, 0]
+        classes[rows, 0], column = said, np.zeros_like(said)
+    labels[rows], confidences[rows], probabilities[rows] = said, 1, 0
+    probabilities[rows, column] = 1
+    return Chances(labels, confidences, probabilities, classes)
