@@ -13,6 +13,7 @@ from annotate.arrays import write_header
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Seen, Shard
 from annotate.embedding.survey import SKIPPED, TO_DO
+from annotate.opening import opened
 from annotate.records import Ints, SkippedFile
 from annotate.workspace import json_line, path_line
 
@@ -51,9 +52,9 @@ class Assembly:
         if (numbers >= 0).any():
             self.ran_on |= set(known.ran_on.split(" and ")) - {""}
         with (
-            open(self.folder / "embeddings.npy", "wb") as rows,
-            open(self.folder / "image_paths.txt", "wb") as paths,
-            open(self.folder / "images.json", "wb") as images,
+            opened(self.folder / "embeddings.npy", "wb") as rows,
+            opened(self.folder / "image_paths.txt", "wb") as paths,
+            opened(self.folder / "images.json", "wb") as images,
         ):
             self._header(rows)
             images.write(b"[")
