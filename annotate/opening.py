@@ -110,9 +110,7 @@ def what_the_disk_can() -> Iterator[None]:
     except OSError as error:
         if error.errno not in LACKING:
             raise
-        disk_lacks(
-            "times", "this disk does not keep times or permissions of files; their bytes are right"
-        )
+        disk_lacks("times", "this disk does not keep times or permissions of files; their bytes are right")
 
 
 def sync(path: Path) -> None:

@@ -100,7 +100,7 @@ def fits(kind: Any) -> Callable[[Any], bool]:
 
 
 @cache
-def kinds_of(record: type[Record]) -> dict[str, Any]:
+def kinds_of(record: Any) -> dict[str, Any]:
     """Field name to its type."""
     return typing.get_type_hints(record)
 
