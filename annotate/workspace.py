@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -437,11 +438,20 @@ def read_file(path: Path, most: int) -> bytes:
 
     raises  ValueError where it is no file, or larger than `most` bytes
     """
-    with open(os.open(path, os.O_RDONLY | NO_WAITING), "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        handle = os.open(path, os.O_RDONLY | NO_WAITING)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path.name}: a link in a circle") from error
+        raise
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_size > most:
             raise ValueError(f"{path.name}: no file, or too large")
-        return file.read()
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 def load_field(folder: Path, record: type[Record], field: str) -> Any:

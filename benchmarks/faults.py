@@ -81,7 +81,12 @@ def main() -> None:
         folder = Path(os.path.realpath(name))
         if "FAULTS_LIBRARY" not in os.environ:
             library = built(folder)
-            environment = {**os.environ, "LD_PRELOAD": str(library), "FAULTS_LIBRARY": str(library)}
+            environment = {
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "LD_PRELOAD": str(library),
+                "FAULTS_LIBRARY": str(library),
+            }
             again = [sys.executable, "-m", "benchmarks.faults", *sys.argv[1:]]
             sys.exit(subprocess.run(again, env=environment, check=False).returncode)
         load_all()
@@ -181,8 +186,10 @@ class Scene:
             return
         found = content_of(self.place)
         for name in sorted(found.keys() | self.expected.keys()):
-            if found.get(name) != self.expected.get(name):
-                yield f"after the next run {name} {'differs' if name in found and name in self.expected else 'is left' if name in found else 'is missing'}"
+            if name not in self.expected:
+                yield f"after the next run {name} is left"
+            elif found.get(name) != self.expected[name]:
+                yield f"after the next run {name} {'differs' if name in found else 'is missing'}"
 
 
 def forked(

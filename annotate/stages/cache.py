@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from annotate.opening import own_folder, replacing_file
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -26,7 +25,12 @@ def read(path: Path) -> Arrays:
 
 def write(path: Path, arrays: Arrays) -> None:
     """Replace a cache in one step; where the disk is full there is none."""
-    with suppress(OSError):
-        own_folder(path.parent)
-        with replacing_file(path) as file:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(part, path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from annotate.stages.report import VERSION as REPORT_VERSION
 from annotate.stages.text import VERSION as TEXT_VERSION
 from annotate.stages.text import plan_for as plan_for_text
 from annotate.stages.text import wording
-from annotate.workspace import STAGES, Plan, State, Workspace
+from annotate.workspace import MANIFEST, STAGES, Plan, State, Workspace
 
 VERSIONS = {
     "embed": EMBED_VERSION,
@@ -63,6 +63,8 @@ def state_of(workspace: Workspace, stage: str, config: Config) -> State:
         plan = expected_plan(workspace, stage, manifest, config)
     except AnnotateError as error:
         return State("damaged" if error.exit_code == 3 else "stale", str(error))
+    except (KeyError, TypeError, ValueError, AttributeError):  # settings are whatever the manifest says they are
+        return State("damaged", f"{MANIFEST}: its settings are not those of annotate")
     state = workspace.state(plan)
     if stage == "organize" and state.fresh:
         output = Path(manifest["facts"]["output"])
