@@ -99,8 +99,7 @@ def fits(kind: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kind)
 
 
-@cache
-def kinds_of(record: Any) -> dict[str, Any]:
+def kinds_of(record: type[Record]) -> dict[str, Any]:
     """Field name to its type."""
     return typing.get_type_hints(record)
 

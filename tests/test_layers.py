@@ -40,7 +40,7 @@ MAY_IMPORT = {
     },
     "reports": {"reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress"},
     "encoders": {"encoders", "errors", "digests", "locks", "opening"},
-    "demo": {"workspace", "errors"},
+    "demo": {"workspace", "errors", "opening"},
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
         "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",

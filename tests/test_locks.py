@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate import opening
+from annotate import locks, opening
 from annotate.datasets import claimed
 from annotate.errors import WorkspaceBusy
 from annotate.locks import Taken, locked
@@ -45,12 +45,25 @@ def test_of_many_that_claim_a_folder_in_a_tight_loop_one_has_it_at_a_time(tmp_pa
     assert list(tmp_path.iterdir()) == [], "no lock is left beside the dataset"
 
 
-def test_a_lock_file_that_was_taken_away_while_somebody_waited_counts_no_more(tmp_path: Path) -> None:
-    place = tmp_path / "lock"
-    with locked(place, keep=False):
-        place.unlink()
-        with locked(place, keep=False), pytest.raises(Taken), locked(place, keep=False):
-            pass
+@pytest.mark.parametrize("meanwhile", ["taken away", "made anew"])
+def test_a_lock_file_that_was_taken_away_while_somebody_waited_counts_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    place, tries = tmp_path / "lock", []
+
+    def lock_file(handle: int) -> bool:
+        tries.append(handle)
+        if len(tries) == 1:  # its holder ends just before we lock it
+            place.unlink()
+            if meanwhile == "made anew":
+                place.touch()
+        return real(handle)
+
+    real = locks.lock_file
+    monkeypatch.setattr(locks, "lock_file", lock_file)
+    with locked(place, keep=False), pytest.raises(Taken), locked(place, keep=False):
+        pass
+    assert len(tries) == 2, "the second try locks the file that lies there"
 
 
 def in_a_thread(act: object) -> list[BaseException]:

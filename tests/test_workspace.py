@@ -317,7 +317,7 @@ def test_a_forged_manifest_is_damage_and_never_a_traceback(place: Workspace, sta
     path = place.root / stage / "manifest.json"
     whole = path.read_text()
     manifest = json.loads(whole)
-    places = [(key,) for key in manifest if key != "sha256"]
+    places: list[tuple[str, ...]] = [(key,) for key in manifest if key != "sha256"]
     places += [(key, inner) for key in ("config", "facts", "inputs", "files") for inner in manifest[key]]
     places += [("facts", "model", inner) for inner in manifest["facts"].get("model", [])]
     for *above, last in places:

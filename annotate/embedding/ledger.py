@@ -28,8 +28,10 @@ from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
 from annotate.opening import not_ours, own_folder, replacing_file, sync_handle
 from annotate.records import ImageFacts, Rows, SkippedFile, fits
+from annotate.workspace import read_file
 
 REMEMBERED = 8  # shards that are kept in memory after they were read
+MOST_OF_A_FILE = 1 << 30  # bytes; a shard of 4,096 dimensions has 17 million
 SHARD = 1024  # images; whole batches of any power of two
 
 
@@ -202,7 +204,7 @@ class FolderStore:
             sync_handle(file.fileno())
 
     def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        return read_file(self.folder / name, MOST_OF_A_FILE)
 
     def names(self) -> set[str]:
         for folder in (self.folder.parent, self.folder):

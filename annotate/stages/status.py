@@ -12,8 +12,8 @@ from annotate.datasets import stale
 from annotate.embedding.known import Known
 from annotate.embedding.survey import survey
 from annotate.engines.embedding import key_of, last_run
-from annotate.errors import AnnotateError, InputError, printable
-from annotate.records import IMPORTED, Embeddings
+from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
+from annotate.records import IMPORTED, Embeddings, Organized
 from annotate.sources import listing
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
@@ -67,7 +67,10 @@ def state_of(workspace: Workspace, stage: str, config: Config) -> State:
         return State("damaged", f"{MANIFEST}: its settings are not those of annotate")
     state = workspace.state(plan)
     if stage == "organize" and state.fresh:
-        output = Path(manifest["facts"]["output"])
+        try:
+            output = Path(workspace.read(Organized).output)
+        except DamagedArtifact as error:
+            return State("damaged", str(error))
         why = stale(plan, output)
         if why:
             name, _, reason = why.partition(": ")
