@@ -147,3 +147,25 @@ def test_what_was_there_is_emptied_when_it_is_ours(tmp_path: Path) -> None:
         with opened(tmp_path / "x", "wb") as file:
             file.write(content)
     assert (tmp_path / "x").read_bytes() == b"short"
+
+
+@pytest.mark.parametrize("role", ["new", "old"])
+def test_a_link_beside_a_dataset_is_not_followed(tmp_path: Path, role: str) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "photo.jpg").write_bytes(SECRET)
+    (tmp_path / f".out.annotate-{role}").symlink_to(tmp_path / "theirs")
+    with claimed(tmp_path / "out"):
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+    assert (tmp_path / "theirs" / "photo.jpg").read_bytes() == SECRET
+
+
+def test_a_stage_that_is_found_fresh_behind_a_link_keeps_its_time(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "manifest.json").write_bytes(SECRET)
+    os.utime(theirs / "manifest.json", ns=(0, 0))
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "embed").symlink_to(theirs)
+    Workspace(tmp_path / "ws").touch("embed")
+    assert (theirs / "manifest.json").stat().st_mtime_ns == 0
