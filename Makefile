@@ -59,8 +59,9 @@ bench-embed: setup
 # What takes longest and breaks most: kills at every instant, much more than fits in memory.
 torture: setup
 	$(BIN)/python -m benchmarks.interrupted
+	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.flat
-	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py
+	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py tests/test_faults.py
 
 # The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
 # (benchmarks/cases.py).

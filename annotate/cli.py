@@ -15,7 +15,7 @@ import typer
 
 import annotate
 from annotate import display
-from annotate.errors import AnnotateError, InputError, printable, storage_error
+from annotate.errors import AnnotateError, InputError, machine_error, printable
 
 app = typer.Typer(
     name="annotate",
@@ -671,13 +671,11 @@ def main() -> NoReturn:
     except BrokenPipeError:
         silence_stdout()
         sys.exit(0)
-    except OSError as error:
-        known = storage_error(error)
-        if known is None:
-            raise
-        display.fail(known)
-        sys.exit(known.exit_code)
     except Exception as error:
+        known = machine_error(error)
+        if known is not None:
+            display.fail(known)
+            sys.exit(known.exit_code)
         if not hasattr(error, "format_message"):  # a usage error of Typer's parser brings its own words
             raise
         context = getattr(error, "ctx", None)

@@ -18,7 +18,7 @@ from annotate import sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, WorkspaceBusy, printable
 from annotate.images import Unreadable
-from annotate.locks import lock_file
+from annotate.locks import Taken, locked
 from annotate.records import Embeddings
 from annotate.workspace import MANIFEST, Plan, as_json, remove, swap, write_bytes
 
@@ -31,18 +31,16 @@ def claimed(output: Path) -> Iterator[None]:
     """
     place = Path(os.path.abspath(output))
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = hidden(place, "lock")
-    with open(lock, "ab") as file:
-        if not lock_file(file.fileno()):
-            raise WorkspaceBusy(f"{printable(output)} is being written by another run", hint="wait until it ends")
-        try:
-            if hidden(place, "old").exists() and not place.exists():
-                hidden(place, "old").rename(place)
-            remove(hidden(place, "old"))
-            remove(hidden(place, "new"))
+    previous, new = hidden(place, "old"), hidden(place, "new")
+    try:
+        with locked(hidden(place, "lock"), keep=False):
+            if previous.is_dir() and not previous.is_symlink() and not os.path.lexists(place):
+                previous.rename(place)
+            remove(previous)
+            remove(new)
             yield
-        finally:
-            lock.unlink(missing_ok=True)
+    except Taken:
+        raise WorkspaceBusy(f"{printable(output)} is being written by another run", hint="wait until it ends") from None
 
 
 @contextlib.contextmanager

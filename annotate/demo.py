@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from annotate.errors import InputError, printable
+from annotate.opening import replacing_file
 from annotate.workspace import write_bytes
 
 ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
@@ -36,7 +37,10 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     for number, (ink, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         name = f"digit-{number:04d}.png"
         if not (images / name).exists():
-            Image.fromarray((ink * 255 / FULL).round().astype("uint8")).save(images / name)
+            picture = io.BytesIO()
+            Image.fromarray((ink * 255 / FULL).round().astype("uint8")).save(picture, "PNG")
+            with replacing_file(images / name) as file:  # whole or not there, and never through a link
+                file.write(picture.getvalue())
         rows.append((name, str(digit)))
     content = io.StringIO()
     csv.writer(content, lineterminator="\n").writerows(rows)

@@ -7,8 +7,11 @@ A letter means the same length everywhere within a record, and row i is image i 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
@@ -60,6 +63,45 @@ class Record:
 def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
     """Field name to declaration."""
     return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+
+
+@cache
+def fits(kind: Any) -> Callable[[Any], bool]:
+    """Whether what JSON said is of some type: a class, a list, a dict, a TypedDict, or one of several."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return lambda value: True
+    if typing.is_typeddict(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        keys = {key: fits(hint) for key, hint in hints.items()}
+        needed = {key for key, hint in hints.items() if typing.get_origin(hint) is not NotRequired}
+        anything = fits(Any)
+        return lambda value: (
+            isinstance(value, dict)
+            and needed <= value.keys()
+            and all(keys.get(key, anything)(entry) for key, entry in value.items())
+        )
+    if origin is NotRequired:
+        return fits(inner[0])
+    if origin in (types.UnionType, typing.Union):
+        some = [fits(one) for one in inner]
+        return lambda value: any(one(value) for one in some)
+    if origin in (list, Sequence):
+        each = fits(inner[0])
+        return lambda value: isinstance(value, list) and all(each(entry) for entry in value)
+    if origin in (dict, Mapping):
+        each = fits(inner[1])
+        return lambda value: isinstance(value, dict) and all(each(entry) for entry in value.values())
+    if kind is float:
+        return lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+    return lambda value: isinstance(value, kind)
+
+
+def kinds_of(record: type[Record]) -> dict[str, Any]:
+    """Field name to its type."""
+    return typing.get_type_hints(record)
 
 
 def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
@@ -256,3 +298,6 @@ class Reported(Record):
     stage: ClassVar[str] = "report"
     summary: dict[str, Any] = artifact("report.json")
     figures: list[str] = artifact()
+
+
+AnyRecord = EmbeddingRows | Embeddings | Texts | Clusters | Refinement | Organized | Reported

@@ -97,7 +97,10 @@ def load(
     """
     # OpenMP's threads wait for each other by spinning: beside another busy program that is 20 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from annotate.encoders import openai
+    with outside_a_deleted_folder():
+        import torch  # noqa: F401
+
+        from annotate.encoders import openai
 
     shipped = TINY if source.name == "tiny" and not source.local else None  # where it lies on this very machine
     path = shipped or source.path or WeightStore().fetch(source.name, progress)
@@ -106,6 +109,24 @@ def load(
     return openai.OpenAIClip(
         model, name=source.name, digest=source.digest, device=where, precision=choose_precision(precision, where)
     )
+
+
+@contextmanager
+def outside_a_deleted_folder() -> Iterator[None]:
+    """Where the working folder was deleted, be in another one meanwhile: Intel's MKL looks for itself from there, and
+    ends the program where that fails."""
+    try:
+        os.getcwd()
+        yield
+        return
+    except FileNotFoundError:
+        here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(os.path.abspath(os.sep))
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def load_sessions(

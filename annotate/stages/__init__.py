@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from annotate.opening import news_of_the_disk
 from annotate.progress import Progress
 from annotate.records import Record
 from annotate.workspace import Plan, State, Workspace
@@ -52,7 +53,13 @@ def run_stage(
             record = make(made)
             plan = settle(record) if settle else plan
             workspace.publish(plan, record, ran_on={**this_machine(packages), **(ran_on or {})}, made=made)
+        tell_news_of_the_disk(progress)
         return record
+
+
+def tell_news_of_the_disk(progress: Progress) -> None:
+    for news in news_of_the_disk():
+        progress.note({"message": news, "hint": ""})
 
 
 def reason(state: State) -> str:

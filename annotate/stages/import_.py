@@ -227,12 +227,14 @@ def first_duplicate(paths: Sequence[str]) -> str | None:
 
 
 def facts_of(path: str) -> ImageFacts | None:
-    """What is known of a file without decoding it; None where it is not on this machine."""
-    try:
-        status = os.stat(path)
-        return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(Path(path))}
-    except (OSError, ValueError):
+    """What is known of a file without decoding it; None where it is not on this machine.
+
+    raises  OSError where it is, and this machine fails to read it
+    """
+    if not os.path.isfile(path):
         return None
+    status = os.stat(path)
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(Path(path))}
 
 
 def imported_texts(path: Path, classes: Sequence[str], d: int, progress: Progress) -> Texts:

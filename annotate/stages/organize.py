@@ -28,9 +28,10 @@ from annotate.folders import distinct, folder_names, safe_file_name
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.opening import copy_file, set_time
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.stages import this_machine, versions
+from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
@@ -92,7 +93,7 @@ def organize(
             why = stale(plan, output)
             if not why and not force:
                 progress.fresh("organize")
-                os.utime(output / MANIFEST)
+                set_time(output / MANIFEST)
             else:
                 check_replaceable(output, images)
                 check_unchanged(images)
@@ -105,6 +106,7 @@ def organize(
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
                 workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
+        tell_news_of_the_disk(progress)
         return outcome
 
 
@@ -286,11 +288,11 @@ def write_copy(original: str, content: bytes, target: Path) -> None:
     target.write_bytes(content)
     status = sources.status(original)
     if status:
-        os.utime(target, ns=(status.modified_ns, status.modified_ns))
+        set_time(target, status.modified_ns)
 
 
 def copy(original: str, target: Path) -> None:
-    shutil.copy2(original, target)
+    copy_file(original, target)
 
 
 def hardlink(original: str, target: Path) -> None:
@@ -337,7 +339,7 @@ def second_name(first: Path, second: Path, original: str) -> None:
     try:
         os.link(first, second)
     except OSError:
-        shutil.copy2(first, second)
+        copy_file(first, second)
 
 
 def write_papers(

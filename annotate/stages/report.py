@@ -22,7 +22,7 @@ from annotate.reports.summary import summarize
 from annotate.reports.truth import NONE, UNKNOWN, Truth, implied_truth, read_truth
 from annotate.stages import run_stage
 from annotate.stages.refine import read_labelled
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Plan, Workspace, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,4 +158,4 @@ def draw_figures(
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8; file names that are not text show their bytes as escapes."""
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))

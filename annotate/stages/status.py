@@ -12,8 +12,8 @@ from annotate.datasets import stale
 from annotate.embedding.known import Known
 from annotate.embedding.survey import survey
 from annotate.engines.embedding import key_of, last_run
-from annotate.errors import AnnotateError, InputError, printable
-from annotate.records import IMPORTED, Embeddings
+from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
+from annotate.records import IMPORTED, Embeddings, Organized
 from annotate.sources import listing
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
@@ -26,7 +26,7 @@ from annotate.stages.report import VERSION as REPORT_VERSION
 from annotate.stages.text import VERSION as TEXT_VERSION
 from annotate.stages.text import plan_for as plan_for_text
 from annotate.stages.text import wording
-from annotate.workspace import STAGES, Plan, State, Workspace
+from annotate.workspace import MANIFEST, STAGES, Plan, State, Workspace
 
 VERSIONS = {
     "embed": EMBED_VERSION,
@@ -63,9 +63,14 @@ def state_of(workspace: Workspace, stage: str, config: Config) -> State:
         plan = expected_plan(workspace, stage, manifest, config)
     except AnnotateError as error:
         return State("damaged" if error.exit_code == 3 else "stale", str(error))
+    except (KeyError, TypeError, ValueError, AttributeError):  # settings are whatever the manifest says they are
+        return State("damaged", f"{MANIFEST}: its settings are not those of annotate")
     state = workspace.state(plan)
     if stage == "organize" and state.fresh:
-        output = Path(manifest["facts"]["output"])
+        try:
+            output = Path(workspace.read(Organized).output)
+        except DamagedArtifact as error:
+            return State("damaged", str(error))
         why = stale(plan, output)
         if why:
             name, _, reason = why.partition(": ")
