@@ -21,9 +21,9 @@ import numpy as np
 
 from annotate import sources
 from annotate.config import Config, OrganizeSettings
-from annotate.datasets import check_replaceable, claimed, replacing, seal, stale
+from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
 from annotate.digests import file_digest
-from annotate.errors import InputError, StaleArtifact, StorageError, printable
+from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
 from annotate.folders import distinct, folder_names, safe_file_name
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
@@ -34,7 +34,7 @@ from annotate.stages import this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
-VERSION = 2
+VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
@@ -85,8 +85,12 @@ def organize(
                 **workspace.digests("refine"),
             },
         )
+        missing = missing_note(texts, layout)
+        if missing:
+            progress.note(missing)
+        digests = Digests()
         if dry_run:
-            check_replaceable(output, images)
+            check_replaceable(output, images, digests, progress)
             return outcome
         with claimed(output):
             why = stale(plan, output)
@@ -94,12 +98,12 @@ def organize(
                 progress.fresh("organize")
                 os.utime(output / MANIFEST)
             else:
-                check_replaceable(output, images)
+                check_replaceable(output, images, digests, progress)
                 check_unchanged(images)
                 check_room(images, output, settings)
                 progress.started("organize", why or "forced")
                 provenance = provenance_of(workspace, images, texts, labels, settings)
-                with replacing(output, images) as new:
+                with replacing(output, images, digests) as new:
                     made = write_images(images, layout, settings, new, progress)
                     write_papers(new, images, texts, labels, layout, provenance)
                     seal(new, plan, made)
@@ -209,7 +213,7 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     splits = split(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
-    return Layout(folders, chosen, places, splits)
+    return Layout(folders, chosen, places, splits, settings.splits)
 
 
 def name_of_copy(path: str) -> str:
@@ -218,38 +222,72 @@ def name_of_copy(path: str) -> str:
     return (name or "image") if sources.is_local(path) else safe_file_name(name)
 
 
+def missing_note(texts: Texts, layout: Layout) -> Note | None:
+    """What to know where a class has images, but none in some split."""
+    missing = layout.missing_in_splits(texts.class_names)
+    if not missing:
+        return None
+    lacks = "; ".join(
+        f"{name} has none of {first_few([printable(class_name) for class_name in names])}"
+        for name, names in missing.items()
+    )
+    return {
+        "message": f"some classes have too few different images to be in every split: {lacks}",
+        "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
+        "take those of class_to_idx in metadata.json, or find more images of these classes",
+    }
+
+
 def write_images(
     images: Embeddings, layout: Layout, settings: OrganizeSettings, new: Path, progress: Progress
-) -> dict[str, str]:
-    """Put every image in its class and in its split; returns path in the output to original path.
+) -> dict[str, Copy]:
+    """Put every image in its class and in its split; returns path in the output to what lies there.
 
     Within the output, a split's file is a second name of the class's file where the disk allows it.
     """
     link = PLACERS[settings.link]
-    made: dict[str, str] = {}
-    for folder in layout.folders:
-        (new / folder).mkdir(exist_ok=True)
-    for folder in layout.class_folders:
-        for name in SPLITS:
-            (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
+    made: dict[str, Copy] = {}
+    parts = layout.splits.tolist()
+    in_splits = [
+        None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        for target, part in zip(layout.places, parts, strict=True)
+    ]
+    # A folder without images would be a class that loaders look for in vain.
+    for folder in sorted({path.rpartition("/")[0] for path in [*layout.places, *in_splits] if path}):
+        (new / folder).mkdir(parents=True, exist_ok=True)
     with progress.steps("organizing", len(layout.places), "images") as advance:
-        parts, fetched = layout.splits.tolist(), contents(images.image_paths, images.images)
-        for (original, content), target, part in zip(fetched, layout.places, parts, strict=True):
-            in_split = None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        fetched = contents(images.image_paths, images.images)
+        for (original, content), fact, target, in_split in zip(
+            fetched, images.images, layout.places, in_splits, strict=True
+        ):
             try:
                 if content is None:
                     link(original, new / target)
                 else:
                     write_copy(original, content, new / target)
+                copy = Copy(original, digest_of(original, new / target, fact))
                 if in_split:
                     second_name(new / target, new / in_split, original)
             except FileNotFoundError:
                 if os.path.exists(original):
                     raise
                 raise InputError(f"{printable(original)} is gone", hint=GONE) from None
-            made |= {name: original for name in (target, in_split) if name}
+            made |= {name: copy for name in (target, in_split) if name}
             advance(1)
     return made
+
+
+def digest_of(original: str, target: Path, fact: ImageFacts | None) -> str:
+    """The sha256 of a copy, which is read for it; of a link that of the image when it was embedded.
+
+    raises  StaleArtifact where the copy is not of the bytes that were embedded
+    """
+    if fact and (target.is_symlink() or is_the_original(target, original)):
+        return fact["digest"]
+    digest = file_digest(target)
+    if fact and digest != fact["digest"]:
+        raise edited(original)
+    return digest
 
 
 def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterator[tuple[str, bytes | None]]:
