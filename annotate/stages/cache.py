@@ -31,7 +31,8 @@ def read(path: Path) -> Arrays:
                 return {}
             file.seek(0)
             with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
+                return arrays if all(isinstance(array, np.ndarray) for array in arrays.values()) else {}
     # A forged cache has the right digest and may claim anything.
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, AttributeError, zipfile.BadZipFile):
         return {}
