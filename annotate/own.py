@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from annotate.records import SkippedFile
@@ -39,25 +39,6 @@ def to_search(
         return [], {"path": str(folder), "reason": DATASET}
     rest = [entry for entry in entries if entry.name != SPLITS]
     return rest, {"path": str(folder / SPLITS), "reason": SECOND_NAMES} if len(rest) < len(entries) else None
-
-
-def to_read(names: Collection[str], beginning: Callable[[str], bytes]) -> tuple[set[str], list[str]]:
-    """Which names of an archive may be somebody's photos, and the folders in it that are passed over.
-
-    A dataset that is all there is in the archive was meant: its images are taken, once.
-
-    names      of all its files
-    beginning  the first bytes of one of them
-    """
-    made = {}
-    for name in names:
-        folder, _, file = f"/{name}".rpartition("/")
-        if file == MANIFEST:
-            stage = stage_of(beginning(name))
-            if stage in ("organize", "report"):
-                made[f"{folder}/".removeprefix("/")] = stage
-    over = sorted(f"{folder}{SPLITS}/" if all(name.startswith(folder) for name in names) else folder for folder in made)
-    return {name for name in names if not name.startswith(tuple(over))}, over
 
 
 def made_by(folder: Path) -> str:

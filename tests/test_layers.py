@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "demo": {"workspace", "errors"},
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
-        "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
+        "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding", "own",
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
     "display": {"records", "errors", "progress", "workspace"},

@@ -28,6 +28,7 @@ from annotate.folders import distinct, folder_names, safe_file_name
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.stages import this_machine, versions
@@ -68,6 +69,7 @@ def organize(
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace)
+        check_holds_no_image(output, images)
         check_linkable(images, settings)
         if settings.unknown == "apart" and labels.unfit is None:
             progress.note(NOT_SEARCHED)
@@ -128,6 +130,9 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(
             f"{shown} and the workspace {printable(workspace.root)} lie in each other", hint="use separate folders"
         )
+    around = next((folder for folder in place.parents if made_by(folder)), None)
+    if around:
+        raise InputError(f"{shown} lies in {printable(around)}, which annotate made", hint="use separate folders")
     if images is None or not sources.is_local(str(images)):
         return
     source = Path(os.path.realpath(images))
@@ -135,6 +140,17 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(f"{shown} lies in the folder of images", hint="write the dataset to a folder beside it")
     if place in source.parents:
         raise InputError(f"{shown} holds the folder of images", hint="write the dataset to a folder beside it")
+
+
+def check_holds_no_image(output: Path, images: Embeddings) -> None:
+    """Refuse an output that holds an image of this run, by whatever list it came: it would be replaced with it."""
+    tops = {f"{place(output)}{os.sep}" for place in (os.path.abspath, os.path.realpath)}
+    inside = next((path for path in images.image_paths if path.startswith(tuple(tops))), None)
+    if inside:
+        raise InputError(
+            f"{printable(output)} holds an image that is to be organized: {printable(inside)}",
+            hint="write the dataset to another folder",
+        )
 
 
 def check_unchanged(images: Embeddings) -> None:
@@ -183,8 +199,8 @@ def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> 
     free = shutil.disk_usage(nearest_folder(output)).free
     if need > free:
         raise StorageError(
-            f"{printable(output)}: copies need {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            hint="use --link hardlink or --link symlink, or another disk",
+            f"{printable(output)}: copies need {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free",
+            hint="use --link auto, hardlink or symlink, or another disk",
         )
 
 

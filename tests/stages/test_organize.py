@@ -235,6 +235,26 @@ def test_an_output_inside_the_images_or_around_them_is_refused(labelled: Path, o
     assert files(labelled) == before
 
 
+def test_an_output_in_another_dataset_is_refused(labelled: Path) -> None:
+    annotate.organize("out")
+    for inside in ("out/red/deeper", "out/splits"):
+        with pytest.raises(InputError, match="which annotate made"):
+            annotate.organize(inside)
+    assert annotate.check()["dataset"] == ""
+
+
+@pytest.mark.parametrize("link", ["copy", "symlink"])
+def test_an_output_that_holds_images_of_the_run_is_refused(labelled: Path, checkpoint: Path, link: str) -> None:
+    annotate.organize("out")
+    copies = sorted(Path("out").glob("[rgb]*/*.png"))
+    Path("list.txt").write_text("".join(f"{copy}\n" for copy in copies))
+    annotate.embed("list.txt", model=str(checkpoint))
+    annotate.refine()
+    with pytest.raises(InputError, match="holds an image that is to be organized"):
+        annotate.organize("out", link=link)
+    assert all(copy.exists() for copy in copies)
+
+
 def test_a_dry_run_touches_nothing(labelled: Path) -> None:
     made = annotate.organize("out", dry_run=True)
     assert sum(made.folders.values()) == 12
