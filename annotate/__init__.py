@@ -353,7 +353,7 @@ def status(*, workspace: StrPath | None = None, config: StrPath | None = None) -
 
 
 def check(*, workspace: StrPath | None = None) -> dict[str, str]:
-    """Read every byte of every stage: what is wrong with each, or an empty text."""
+    """Read every byte of every stage, of the last dataset and of caches: what is wrong with each, or an empty text."""
     from annotate.stages.status import check as damages
     from annotate.workspace import Workspace
 

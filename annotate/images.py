@@ -11,7 +11,7 @@ import io
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate import own
 from annotate.errors import InputError, printable
 from annotate.records import SkippedFile
 
@@ -62,7 +63,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
     """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
 
     Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
-    be read are folders that are closed and images in formats that Pillow does not know.
+    be read are folders that are closed and images in formats that Pillow does not know. Datasets and reports that
+    annotate made are passed over, and named among those.
 
     leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
@@ -88,12 +90,14 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
+            entries: Sequence[os.DirEntry[str]] = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             if here == top:
                 raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
             unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
             continue
+        entries, of_annotate = own.to_search(here, entries, asked=here == top)
+        unreadable += [of_annotate] if of_annotate else []
         for entry in entries:
             if entry.name.startswith("."):
                 continue

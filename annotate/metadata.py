@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from annotate.errors import printable
+from annotate.errors import first_few, printable
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
 from annotate.kernels.vectors import Ints
@@ -23,16 +23,18 @@ NO_SPLIT = -1
 class Layout:
     """Where every image goes, relative to the output folder.
 
-    folders    K, one per class; one more where images that fit none of the names go apart
-    chosen     (N,) folder of each image
-    places     N, folder and file name
-    splits     (N,) 0 train, 1 val, 2 test, -1 for images in no split
+    folders      K, one per class; one more where images that fit none of the names go apart
+    chosen       (N,) folder of each image
+    places       N, folder and file name
+    splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
+    percentages  of each class in train, val and test
     """
 
     folders: list[str]
     chosen: Ints
     places: list[str]
     splits: Ints
+    percentages: Sequence[int]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -41,9 +43,22 @@ class Layout:
         return dict(zip(self.folders, counts, strict=True))
 
     @property
-    def class_folders(self) -> list[str]:
-        """Those whose images are split."""
-        return self.folders[:-1] if (self.splits == NO_SPLIT).any() else self.folders
+    def in_loaders(self) -> dict[str, int]:
+        """The class folders with images, by the numbers that loaders give them: in the order of their names."""
+        split = np.unique(self.chosen[self.splits != NO_SPLIT]).tolist()
+        return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
+
+    def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
+        """Of each split that is not left out, the classes with images that have none there."""
+        rows = self.splits != NO_SPLIT
+        table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
+        np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)
+        lacking = (table == 0) & table.any(axis=0)
+        return {
+            name: [class_names[k] for k in np.flatnonzero(lacking[s]).tolist()]
+            for s, name in enumerate(SPLITS)
+            if self.percentages[s] and lacking[s].any()
+        }
 
     @property
     def split_counts(self) -> dict[str, int]:
@@ -63,7 +78,9 @@ def describe(
     return {
         "method": labels.method,
         "class_names": names,
-        "class_folders": dict(zip(names, layout.class_folders, strict=True)),
+        "class_folders": dict(zip(names, layout.folders, strict=False)),
+        "class_to_idx": layout.in_loaders,
+        "missing_in_splits": layout.missing_in_splits(names),
         "num_images": len(images.image_paths),
         "class_distribution": dict(zip(names, counts[: len(names)], strict=True)),
         "splits": layout.split_counts,
@@ -88,7 +105,7 @@ def statistics(confidences: np.ndarray) -> dict[str, float]:
 
 def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
     """One entry per image: where it was, where it is, its class, and its cosines to the likeliest prototypes."""
-    names = texts.class_names
+    names, in_loaders = texts.class_names, layout.in_loaders
     for block in slices(len(images.embeddings), BLOCK):
         similarity = products(single(images.embeddings[block]), labels.class_prototypes)
         best, _ = labels.likeliest(block, TOP_SIMILARITIES)
@@ -101,6 +118,7 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
                 "split": None if layout.splits[i] == NO_SPLIT else SPLITS[layout.splits[i]],
                 "class_index": label,
                 "class_name": names[label],
+                "loader_index": None if layout.splits[i] == NO_SPLIT else in_loaders[layout.folders[layout.chosen[i]]],
                 "confidence": round(float(labels.confidences[i]), 6),
                 "similarities": {names[k]: round(cosine, 6) for k, cosine in zip(classes, cosines, strict=True)},
                 "sha256": fact["digest"] if fact else None,
@@ -131,5 +149,10 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         "metadata.json says the same of each image, with its original path and its similarity to the classes.",
         *([f"Images in {UNKNOWN_FOLDER}/ fit none of the names; they are in no split."] if apart else []),
         "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
+        "Point a loader at splits/train, splits/val and splits/test, not at this folder: splits/ is not a class.",
+        *(
+            f"splits/{split} has no image of {first_few([printable(name) for name in names])}."
+            for split, names in metadata["missing_in_splits"].items()
+        ),
     ]
     return "\n".join(lines) + "\n"

@@ -28,6 +28,7 @@ import numpy as np
 from annotate.arrays import RowsFile, load_array
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
+from annotate.folders import is_litter
 from annotate.lines import Lines
 from annotate.locks import Taken, locked
 from annotate.opening import NO_WAITING, opened, sync, sync_handle
@@ -35,6 +36,7 @@ from annotate.records import AnyRecord, Artifact, Record, artifacts_of, fits, ki
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 MANIFEST = "manifest.json"
+CACHE = ".cache"  # arrays that cost only time when they are lost
 LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
 LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on disk and is read line by line
 MOST_OF_A_MANIFEST = 1 << 26  # bytes; no stage writes a hundredth of that
@@ -47,6 +49,11 @@ REPAIR = {
     "refine": "annotate refine --force",
     "organize": "annotate organize OUTPUT --force",
     "report": "annotate report --force",
+}
+# What to do about each row of `check`.
+REMEDY = {stage: f"run `{command}`" for stage, command in REPAIR.items()} | {
+    "dataset": "move what is left of the dataset away, then run `annotate organize OUTPUT`",
+    "cache": f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed",
 }
 MAKE = {stage: command.removesuffix(" --force") for stage, command in REPAIR.items()}
 
@@ -272,6 +279,9 @@ class Workspace:
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
+        if not (self.root / CACHE).is_symlink():
+            for part in (self.root / CACHE).glob("*.part"):
+                part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
@@ -330,7 +340,11 @@ class Workspace:
         except DamagedArtifact:  # about to be repaired, where nothing else lies there
             listed = names_of_files(stage)
         present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-        strangers = sorted(name for name in present - listed if not name.startswith(tuple(f"{one}/" for one in listed)))
+        strangers = sorted(
+            name
+            for name in present - listed
+            if not is_litter(name) and not name.startswith(tuple(f"{one}/" for one in listed))
+        )
         if strangers:
             raise InputError(
                 f"{printable(folder)} holds what annotate did not write: {printable(strangers[0])}",

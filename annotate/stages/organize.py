@@ -21,21 +21,22 @@ import numpy as np
 
 from annotate import sources
 from annotate.config import Config, OrganizeSettings
-from annotate.datasets import check_replaceable, claimed, replacing, seal, stale
+from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
 from annotate.digests import file_digest
-from annotate.errors import InputError, StaleArtifact, StorageError, printable
+from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
 from annotate.folders import distinct, folder_names, safe_file_name
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.opening import copy_file, set_time
+from annotate.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
-VERSION = 2
+VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
@@ -69,6 +70,7 @@ def organize(
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace)
+        check_holds_no_image(output, images)
         check_linkable(images, settings)
         if settings.unknown == "apart" and labels.unfit is None:
             progress.note(NOT_SEARCHED)
@@ -86,8 +88,12 @@ def organize(
                 **workspace.digests("refine"),
             },
         )
+        missing = missing_note(texts, layout)
+        if missing:
+            progress.note(missing)
+        digests = Digests()
         if dry_run:
-            check_replaceable(output, images)
+            check_replaceable(output, images, digests, progress)
             return outcome
         with claimed(output):
             why = stale(plan, output)
@@ -95,12 +101,12 @@ def organize(
                 progress.fresh("organize")
                 set_time(output / MANIFEST)
             else:
-                check_replaceable(output, images)
+                check_replaceable(output, images, digests, progress)
                 check_unchanged(images)
                 check_room(images, output, settings)
                 progress.started("organize", why or "forced")
                 provenance = provenance_of(workspace, images, texts, labels, settings)
-                with replacing(output, images) as new:
+                with replacing(output, images, digests) as new:
                     made = write_images(images, layout, settings, new, progress)
                     write_papers(new, images, texts, labels, layout, provenance)
                     seal(new, plan, made)
@@ -126,6 +132,9 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(
             f"{shown} and the workspace {printable(workspace.root)} lie in each other", hint="use separate folders"
         )
+    around = next((folder for folder in place.parents if made_by(folder)), None)
+    if around:
+        raise InputError(f"{shown} lies in {printable(around)}, which annotate made", hint="use separate folders")
     if images is None or not sources.is_local(str(images)):
         return
     source = Path(os.path.realpath(images))
@@ -133,6 +142,17 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(f"{shown} lies in the folder of images", hint="write the dataset to a folder beside it")
     if place in source.parents:
         raise InputError(f"{shown} holds the folder of images", hint="write the dataset to a folder beside it")
+
+
+def check_holds_no_image(output: Path, images: Embeddings) -> None:
+    """Refuse an output that holds an image of this run, by whatever list it came: it would be replaced with it."""
+    tops = {f"{place(output)}{os.sep}" for place in (os.path.abspath, os.path.realpath)}
+    inside = next((path for path in images.image_paths if path.startswith(tuple(tops))), None)
+    if inside:
+        raise InputError(
+            f"{printable(output)} holds an image that is to be organized: {printable(inside)}",
+            hint="write the dataset to another folder",
+        )
 
 
 def check_unchanged(images: Embeddings) -> None:
@@ -181,8 +201,8 @@ def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> 
     free = shutil.disk_usage(nearest_folder(output)).free
     if need > free:
         raise StorageError(
-            f"{printable(output)}: copies need {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            hint="use --link hardlink or --link symlink, or another disk",
+            f"{printable(output)}: copies need {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free",
+            hint="use --link auto, hardlink or symlink, or another disk",
         )
 
 
@@ -211,7 +231,7 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     splits = split(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
-    return Layout(folders, chosen, places, splits)
+    return Layout(folders, chosen, places, splits, settings.splits)
 
 
 def name_of_copy(path: str) -> str:
@@ -220,38 +240,72 @@ def name_of_copy(path: str) -> str:
     return (name or "image") if sources.is_local(path) else safe_file_name(name)
 
 
+def missing_note(texts: Texts, layout: Layout) -> Note | None:
+    """What to know where a class has images, but none in some split."""
+    missing = layout.missing_in_splits(texts.class_names)
+    if not missing:
+        return None
+    lacks = "; ".join(
+        f"{name} has none of {first_few([printable(class_name) for class_name in names])}"
+        for name, names in missing.items()
+    )
+    return {
+        "message": f"some classes have too few different images to be in every split: {lacks}",
+        "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
+        "take those of class_to_idx in metadata.json, or find more images of these classes",
+    }
+
+
 def write_images(
     images: Embeddings, layout: Layout, settings: OrganizeSettings, new: Path, progress: Progress
-) -> dict[str, str]:
-    """Put every image in its class and in its split; returns path in the output to original path.
+) -> dict[str, Copy]:
+    """Put every image in its class and in its split; returns path in the output to what lies there.
 
     Within the output, a split's file is a second name of the class's file where the disk allows it.
     """
     link = PLACERS[settings.link]
-    made: dict[str, str] = {}
-    for folder in layout.folders:
-        (new / folder).mkdir(exist_ok=True)
-    for folder in layout.class_folders:
-        for name in SPLITS:
-            (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
+    made: dict[str, Copy] = {}
+    parts = layout.splits.tolist()
+    in_splits = [
+        None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        for target, part in zip(layout.places, parts, strict=True)
+    ]
+    # A folder without images would be a class that loaders look for in vain.
+    for folder in sorted({path.rpartition("/")[0] for path in [*layout.places, *in_splits] if path}):
+        (new / folder).mkdir(parents=True, exist_ok=True)
     with progress.steps("organizing", len(layout.places), "images") as advance:
-        parts, fetched = layout.splits.tolist(), contents(images.image_paths, images.images)
-        for (original, content), target, part in zip(fetched, layout.places, parts, strict=True):
-            in_split = None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        fetched = contents(images.image_paths, images.images)
+        for (original, content), fact, target, in_split in zip(
+            fetched, images.images, layout.places, in_splits, strict=True
+        ):
             try:
                 if content is None:
                     link(original, new / target)
                 else:
                     write_copy(original, content, new / target)
+                copy = Copy(original, digest_of(original, new / target, fact))
                 if in_split:
                     second_name(new / target, new / in_split, original)
             except FileNotFoundError:
                 if os.path.exists(original):
                     raise
                 raise InputError(f"{printable(original)} is gone", hint=GONE) from None
-            made |= {name: original for name in (target, in_split) if name}
+            made |= {name: copy for name in (target, in_split) if name}
             advance(1)
     return made
+
+
+def digest_of(original: str, target: Path, fact: ImageFacts | None) -> str:
+    """The sha256 of a copy, which is read for it; of a link that of the image when it was embedded.
+
+    raises  StaleArtifact where the copy is not of the bytes that were embedded
+    """
+    if fact and (target.is_symlink() or is_the_original(target, original)):
+        return fact["digest"]
+    digest = file_digest(target)
+    if fact and digest != fact["digest"]:
+        raise edited(original)
+    return digest
 
 
 def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterator[tuple[str, bytes | None]]:

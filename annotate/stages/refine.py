@@ -24,7 +24,7 @@ from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
 from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import CACHE, Plan, Workspace
 
 VERSION = 7
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
@@ -166,7 +166,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
         return neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0
-    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
+    kept = workspace.root / CACHE / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
     stored = cache.read(kept)
     shapes = {"nearest": (n, NEIGHBOURS), "cosines": (n, NEIGHBOURS), "recall": ()}
     if {name: rows.shape for name, rows in stored.items()} != shapes:

@@ -8,13 +8,15 @@ from typing import Any
 
 from annotate import encoders
 from annotate.config import Config
-from annotate.datasets import stale
+from annotate.datasets import GONE, stale
+from annotate.datasets import damage as damage_of_dataset
 from annotate.embedding.known import Known
 from annotate.embedding.survey import survey
 from annotate.engines.embedding import key_of, last_run
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
 from annotate.records import IMPORTED, Embeddings, Organized
 from annotate.sources import listing
+from annotate.stages import cache
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
 from annotate.stages.embed import plan_for
@@ -26,7 +28,7 @@ from annotate.stages.report import VERSION as REPORT_VERSION
 from annotate.stages.text import VERSION as TEXT_VERSION
 from annotate.stages.text import plan_for as plan_for_text
 from annotate.stages.text import wording
-from annotate.workspace import MANIFEST, STAGES, Plan, State, Workspace
+from annotate.workspace import CACHE, MANIFEST, STAGES, Plan, State, Workspace
 
 VERSIONS = {
     "embed": EMBED_VERSION,
@@ -127,5 +129,24 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
 
 
 def check(workspace: Workspace) -> dict[str, str]:
-    """Read every byte of every stage: what is wrong with each, or nothing."""
-    return {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}
+    """Read every byte of every stage, of the last dataset and of what is kept to save time: what is wrong, or nothing.
+
+    returns  a row per stage that has run, then "dataset" and "cache" where there are such
+    """
+    found = {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}
+    output = place_of_dataset(workspace)
+    if output:
+        problem = damage_of_dataset(output)
+        found["dataset"] = problem and f"{printable(output)}{' ' if problem == GONE else '/'}{problem}"
+    if (workspace.root / CACHE).is_dir():
+        found["cache"] = cache.damage(workspace.root / CACHE)
+    return found
+
+
+def place_of_dataset(workspace: Workspace) -> Path | None:
+    """Where the last dataset went; None where there is none, or nobody can tell."""
+    try:
+        manifest = workspace.manifest("organize")
+        return Path(manifest["facts"]["output"]) if manifest else None
+    except (AnnotateError, KeyError, TypeError):
+        return None

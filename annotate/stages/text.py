@@ -20,7 +20,7 @@ from annotate.progress import Progress, Silent
 from annotate.prompts import SETS, automatic, prompts_for
 from annotate.records import IMPORTED, Model, Texts
 from annotate.stages import cache, run_stage
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import CACHE, Plan, Workspace
 
 VERSION = 1
 PACKAGES = ("torch", "openai-clip")  # that decide the bytes
@@ -114,7 +114,7 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
 
 def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], progress: Progress) -> Floats:
     """The classes' embeddings (K, D), encoding those that the cache does not hold."""
-    kept = workspace.root / ".cache" / f"text-{model['digest'][:16]}.npz"
+    kept = workspace.root / CACHE / f"text-{model['digest'][:16]}.npz"
     known = read_cache(kept)
     keys = {name: content_digest(list(wording)) for name, wording in prompts.items()}
     new = [name for name, key in keys.items() if key not in known]
