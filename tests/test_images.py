@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from annotate.images import Unreadable, decode, find_images, own_pixel_budget, read_image, square, thumbnail
+from annotate.images import Unreadable, find_images, own_pixel_budget, picture_of, read_image, square, thumbnail
 
 
 def read(path: Path, resolution: int = 16, budget: float = 100.0) -> np.ndarray:
@@ -207,10 +207,10 @@ def test_the_crop_follows_pillows(width: int, height: int) -> None:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_has_pillows_pixels(tmp_path: Path, mode: str, progressive: bool) -> None:
     gradient(90, 70).convert(mode).save(tmp_path / "x.jpg", progressive=progressive)
-    pixels, size, _ = decode((tmp_path / "x.jpg").read_bytes(), side=64, max_megapixels=1)
-    assert size == (90, 70)
+    with picture_of((tmp_path / "x.jpg").read_bytes(), side=64, max_megapixels=1) as whole:
+        assert whole.size == (90, 70)
     with Image.open(tmp_path / "x.jpg") as image:
-        np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
+        np.testing.assert_array_equal(whole.pixels, np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -223,7 +223,8 @@ def test_a_reduced_decode_does_not_shift_the_crop(tmp_path: Path, orientation: i
     Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "x.jpg", quality=97, subsampling=0, exif=exif)
     with Image.open(tmp_path / "x.jpg") as image:
         expected = crop(ImageOps.exif_transpose(image), 96)
-    assert decode((tmp_path / "x.jpg").read_bytes(), side=96, max_megapixels=1)[0].shape[:2] < (331, 441)
+    with picture_of((tmp_path / "x.jpg").read_bytes(), side=96, max_megapixels=1) as whole:
+        assert whole.pixels.shape[:2] < (331, 441)
     assert np.abs(read(tmp_path / "x.jpg", resolution=96).astype(int) - expected).mean() < 1.5
 
 

@@ -24,9 +24,13 @@ MAY_IMPORT = {
     "locks": set(),
     "embedding": {
         "arrays", "embedding", "sources", "images", "encoders", "records", "workspace", "progress", "errors", "digests",
+        "allowance",
     },
     "config": {"errors", "yamlfile"},
-    "images": {"errors", "records"},
+    "allowance": set(),
+    "greys": set(),
+    "mending": set(),
+    "images": {"errors", "records", "allowance", "greys", "mending"},
     "sources": {"errors", "records", "images", "lines"},
     "workspace": {"errors", "records", "arrays", "digests", "lines", "locks"},
     "datasets": {"locks", "errors", "records", "digests", "workspace", "sources", "images"},
@@ -36,7 +40,9 @@ MAY_IMPORT = {
     "engines": {
         "engines", "kernels", "errors", "embedding", "encoders", "progress", "records", "workspace", "digests",
     },
-    "reports": {"reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress"},
+    "reports": {
+        "reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress", "allowance",
+    },
     "encoders": {"encoders", "errors", "digests", "locks"},
     "demo": {"workspace", "errors"},
     "stages": {
