@@ -218,14 +218,18 @@ def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[
             if better is None:
                 raise refusal(error, content) from None
             try:
-                whole = decode(better, side, max_megapixels, taken)
+                whole = decode(better, side, max_megapixels, taken, copied=len(better))
             except Exception:
                 raise refusal(error, content) from None
         yield whole
 
 
-def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.ExitStack) -> Whole:
-    """raises  whatever the decoders raise, Unreadable where it would cost too much"""
+def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.ExitStack, *, copied: int = 0) -> Whole:
+    """What it takes of all images' memory is given back when `taken` is closed.
+
+    copied  bytes of the file that are held a second time
+    raises  whatever the decoders raise, Unreadable where it would cost too much
+    """
     from PIL import Image
 
     seconds = SECONDS * share(max_megapixels)
@@ -233,21 +237,26 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
         check_megapixels(true_size(image), max_megapixels)
         if image.format in JPEGS:
             check_scans(content, image.size, seconds)
-        taken.enter_context(PIXELS.of(memory_for(image, content, max_megapixels)))
-        orientation = exif_orientation(image)
-        pixels = jpeg_pixels(content, side) if image.format in JPEGS and image.mode in ("RGB", "L") else None
+        need = copied + memory_for(image, content)
+        check_memory(len(content) + need, max_megapixels)
+        taken.enter_context(PIXELS.of(need))
+        is_jpeg, is_tiff = image.format in JPEGS, image.format == "TIFF"
+        # Asked for its orientation, a PNG is decoded, and that it is broken would be lost.
+        orientation = exif_orientation(image) if is_jpeg or is_tiff else 1
+        pixels = jpeg_pixels(content, side) if is_jpeg and image.mode in ("RGB", "L") else None
         if pixels is not None:
             return Whole(pixels, image.size, orientation, orientation)
         size = image.size
-        if image.format == "TIFF":
+        if is_tiff:
             set_byte_order(image)
         image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
         image.load()
         if image.format == "PNG":
             scale_key_colour(image, depth=content[PNG_DEPTH])
-        if image.format not in JPEGS:  # a JPEG may come smaller, others may come turned
+        if not is_jpeg:  # which alone comes smaller; a TIFF comes turned
             size = image.size
-        return Whole(rgb_on_white(image), size, orientation, exif_orientation(image))
+        turn = exif_orientation(image)
+        return Whole(rgb_on_white(image), size, orientation if is_tiff else turn, turn)
 
 
 def refusal(error: Exception, content: bytes) -> Unreadable:
@@ -300,11 +309,14 @@ def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
         raise Unreadable(f"a JPEG of more than {most:,} scans: decoding it takes too long")
 
 
-def memory_for(image: Image.Image, content: bytes, max_megapixels: float) -> int:
-    """Bytes that its pixels take at the peak, besides the file.
+def check_memory(need: int, max_megapixels: float) -> None:
+    most = MEMORY * share(max_megapixels)
+    if need > most:
+        raise Unreadable(f"decoding it takes {need / 1e9:.1f} GB of memory, an image may take {most / 1e9:.1f} GB")
 
-    raises  Unreadable where that is more than an image may take
-    """
+
+def memory_for(image: Image.Image, content: bytes) -> int:
+    """Bytes that its pixels take at the peak, besides the file."""
     width, height = true_size(image)
     kept = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     while_decoding = WHILE_DECODING.get(image.format or "", kept)
@@ -312,13 +324,7 @@ def memory_for(image: Image.Image, content: bytes, max_megapixels: float) -> int
         while_decoding += COEFFICIENT * len(image.getbands())
     if image.format == "TIFF":  # a strip may be the whole picture, and turning it makes another
         while_decoding += kept * (2 if exif_orientation(image) > 1 else 1)
-    need = width * height * max(while_decoding, kept + 3) + min(width * height, STRIP) * STRIP_BYTES
-    most = MEMORY * share(max_megapixels)
-    if len(content) + need > most:
-        raise Unreadable(
-            f"decoding it takes {(len(content) + need) / 1e9:.1f} GB of memory, an image may take {most / 1e9:.1f} GB"
-        )
-    return need
+    return width * height * max(while_decoding, kept + 3) + min(width * height, STRIP) * STRIP_BYTES
 
 
 def true_size(image: Image.Image) -> tuple[int, int]:

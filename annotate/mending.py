@@ -30,15 +30,17 @@ def mended(content: bytes) -> bytes | None:
 
 def without_side_chunks(content: bytes) -> bytes | None:
     """A PNG without texts, profiles and further frames, which do no harm to the picture however damaged they are."""
-    kept, end = [PNG], len(PNG)
+    kept, end = [memoryview(PNG)], len(PNG)
     for start, end in itertools.islice(chunks(content), MOST_CHUNKS):
-        kind, chunk = content[start + 4 : start + 8], content[start:end]
+        kind, chunk = content[start + 4 : start + 8], memoryview(content)[start:end]
+        if not kind.isalpha():
+            return None
         if is_critical(kind) or (kind in NEEDED_SIDES and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")):
             kept.append(chunk)
         if kind == b"IEND":
             break
     if is_critical(content[end + 4 : end + 8]):
-        kept.append(content[end:])  # what is there of the last chunk of a file that is cut
+        kept.append(memoryview(content)[end:])  # what is there of the last chunk of a file that is cut
     slim = b"".join(kept)
     return slim if len(slim) < len(content) else None
 
@@ -75,6 +77,8 @@ def with_end_mark(content: bytes) -> bytes | None:
         if comes_in_scans(content):  # each goes over the whole picture: its last row says nothing
             return None
     try:
+        if simplejpeg.decode_jpeg_header(ended)[2] not in ("Gray", "YCbCr", "RGB"):  # in inks grey is many things
+            return None
         last = simplejpeg.decode_jpeg(ended, "GRAY", strict=False)[-1]
     except ValueError:
         return None

@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
         "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
+        "allowance",
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
     "display": {"records", "errors", "progress", "workspace"},
