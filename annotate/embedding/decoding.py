@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Shard
 from annotate.encoders import cores, one_thread
@@ -95,19 +96,20 @@ class Decoding:
                 found = self.known.found_at(path, status.size, status.modified_ns)
                 if found:
                     return found
-            content = sources.fetch(path)
-            skipped["digest"] = hashlib.sha256(content).hexdigest()
-            facts: ImageFacts = {
-                "size": len(content),
-                "modified_ns": status.modified_ns if status else 0,
-                "digest": skipped["digest"],
-            }
-            alike = self.known.like(facts["digest"])
-            if alike:
-                return Found({**alike.facts, **facts}, alike.row)
-            image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
-            facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
-            return Crop(facts, image.pixels)
+            with FILES.of(status.size if status else UNKNOWN_FILE):
+                content = sources.fetch(path)
+                skipped["digest"] = hashlib.sha256(content).hexdigest()
+                facts: ImageFacts = {
+                    "size": len(content),
+                    "modified_ns": status.modified_ns if status else 0,
+                    "digest": skipped["digest"],
+                }
+                alike = self.known.like(facts["digest"])
+                if alike:
+                    return Found({**alike.facts, **facts}, alike.row)
+                image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
+                facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
+                return Crop(facts, image.pixels)
         except OSError as error:
             skipped["reason"] = error.strerror or "cannot be read"
         except Unreadable as reason:

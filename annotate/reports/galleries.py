@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.images import Unreadable, own_pixel_budget, thumbnail
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
@@ -93,8 +94,8 @@ def make_galleries(
         choices.append(mistakes(refinement, truth))
     of_class = class_choices(refinement, texts.class_names, per_class) if per_class else []
     rows = np.unique(np.concatenate([choice.rows for choice in (*choices, *of_class)]))
-    sources = read_thumbnails(images.image_paths, rows, max_megapixels, progress)
-    tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, sources), strict=True))
+    pictures = read_thumbnails(images, rows, max_megapixels, progress)
+    tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, pictures), strict=True))
     least, *others = [laid_out(choice, tiles) for choice in (*choices, *of_class)]
     counts = np.bincount(refinement.labels, minlength=len(texts.class_names))
     return Galleries(
@@ -103,7 +104,7 @@ def make_galleries(
         classes=others,
         empty=[name for name, count in zip(texts.class_names, counts, strict=True) if not count],
         left_out=int((counts > 0).sum()) - len(of_class) if per_class else 0,
-        pictures=not sources or any(source for source, _ in sources.values()),
+        pictures=not pictures or any(source for source, _ in pictures.values()),
     )
 
 
@@ -145,14 +146,14 @@ def make_tiles(
     texts: Texts,
     refinement: Refinement,
     truth: Truth | None,
-    sources: Mapping[int, tuple[str | None, bool]],
+    pictures: Mapping[int, tuple[str | None, bool]],
 ) -> Iterator[Tile]:
     names = texts.class_names
     seconds, probabilities = runners_up(refinement, rows)
     for i, second, p in zip(rows.tolist(), seconds.tolist(), probabilities.tolist(), strict=True):
         label = int(refinement.labels[i])
         true = int(truth.labels[i]) if truth else UNKNOWN
-        source, tiny = sources[i]
+        source, tiny = pictures[i]
         yield Tile(
             path=images.image_paths[i],
             source=source,
@@ -167,22 +168,25 @@ def make_tiles(
 
 
 def read_thumbnails(
-    paths: Sequence[str], rows: Ints, max_megapixels: float, progress: Progress
+    images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress
 ) -> dict[int, tuple[str | None, bool]]:
     """Row to the thumbnail's data: address, None where it cannot be read, and whether it is tiny."""
 
     def read(row: int) -> tuple[str | None, bool]:
+        fact = images.images[row]
         try:
-            picture = thumbnail(sources.fetch(paths[row], tries=1), side=SIDE, max_megapixels=max_megapixels)
+            with FILES.of(fact["size"] if fact else UNKNOWN_FILE):
+                content = sources.fetch(images.image_paths[row], tries=1)
+                picture = thumbnail(content, side=SIDE, max_megapixels=max_megapixels)
         except Unreadable:
             return None, False
         tiny = max(picture.size) <= TINY
-        content = io.BytesIO()
+        small = io.BytesIO()
         if tiny:
-            picture.save(content, "PNG", optimize=True)
+            picture.save(small, "PNG", optimize=True)
         else:
-            picture.save(content, "JPEG", quality=QUALITY)
-        return data_address(content.getvalue(), "png" if tiny else "jpeg"), tiny
+            picture.save(small, "JPEG", quality=QUALITY)
+        return data_address(small.getvalue(), "png" if tiny else "jpeg"), tiny
 
     with (
         progress.steps("thumbnails", len(rows), "images") as advance,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import io
 import os
 import re
 import struct
@@ -21,6 +22,7 @@ from annotate.sources import tar
 from annotate.sources.names import byte_order, is_image, is_other_image, not_read
 
 MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
+PIECE = 1 << 20  # bytes unpacked at once
 SUFFIXES = (".zip", ".tar")
 COMPRESSED = re.compile(r"\.(?:tgz|tbz2?|txz|tzst|7z|rar|(?:tar\.)(?:gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 BORDER = re.compile(r"\.(?:zip|tar)/", re.IGNORECASE)  # between an archive and what it holds
@@ -187,12 +189,24 @@ def content_of(file: BinaryIO, member: Member) -> bytes:
     if member.deflated:
         try:
             # A byte more than was declared tells a member that unpacks to more, without unpacking it all.
-            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.size + 1)
+            content = inflated(content, member.size + 1)
         except zlib.error:
             raise broken from None
     if len(content) != member.size or (member.crc is not None and zlib.crc32(content) != member.crc):
         raise broken
     return content
+
+
+def inflated(packed: bytes, most: int) -> bytes:
+    """At most so many bytes of what was packed, piece by piece: at once, zlib takes twice their memory."""
+    unpacker, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
+    for start in range(0, len(packed), PIECE):
+        waiting, more = packed[start : start + PIECE], True
+        while more and unpacked.tell() < most:
+            limit = min(PIECE, most - unpacked.tell())
+            more = unpacked.write(unpacker.decompress(waiting, limit)) == limit
+            waiting = unpacker.unconsumed_tail
+    return unpacked.getvalue()
 
 
 _indices: dict[str, tuple[tuple[int, ...], Index]] = {}

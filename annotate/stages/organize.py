@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.config import Config, OrganizeSettings
 from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
 from annotate.digests import file_digest
@@ -41,6 +42,7 @@ GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 FETCHERS = 8  # threads; one waits for a server while another writes
+FETCHED = FILES.total  # bytes fetched ahead of what is written
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
@@ -323,15 +325,19 @@ def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterat
             raise edited(path)
         return content
 
-    waiting: deque[tuple[str, Future[bytes] | None]] = deque()
+    waiting: deque[tuple[str, Future[bytes] | None, int]] = deque()
+    held = 0
     with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
         try:
             for path, fact in zip(paths, facts, strict=True):
-                waiting.append((path, None if sources.is_local(path) else pool.submit(fetch, path, fact)))
-                if len(waiting) > 2 * FETCHERS:
-                    first, future = waiting.popleft()
+                size = 0 if sources.is_local(path) else fact["size"] if fact else UNKNOWN_FILE
+                while waiting and (len(waiting) > 2 * FETCHERS or held + size > FETCHED):
+                    first, future, freed = waiting.popleft()
                     yield first, future.result() if future else None
-            for first, future in waiting:
+                    held -= freed
+                held += size
+                waiting.append((path, None if sources.is_local(path) else pool.submit(fetch, path, fact), size))
+            for first, future, _ in waiting:
                 yield first, future.result() if future else None
         finally:
             pool.shutdown(cancel_futures=True)
