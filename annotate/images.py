@@ -13,8 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.errors import InputError, printable
+from annotate.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.formats import is_image as is_image
 from annotate.records import SkippedFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
-# Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
-OTHER_FORMATS = frozenset(
-    ".jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
-)
-HEIC = frozenset({".heic", ".heif"})
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 ORIENTATION_TAG = 0x0112
 JPEGS = ("JPEG", "MPO")  # MPO: what phones write, a JPEG with further pictures behind it
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
@@ -58,11 +53,12 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str], list[SkippedFile]]:
-    """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
+def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+    """The images below a folder, recursively, and what could not be read.
 
-    Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
-    be read are folders that are closed and images in formats that Pillow does not know.
+    A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
+    and folders are passed over, and the bins and previews of systems. Links are followed, each real folder is entered
+    once.
 
     leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
@@ -74,7 +70,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
     # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
     top = Path(os.path.abspath(folder))
     found: list[str] = []
-    unreadable: list[SkippedFile] = []
+    closed: list[SkippedFile] = []
+    sieve = Sieve()
     entered: set[tuple[int, int]] = set()
     if leave_out and leave_out.exists():
         status = leave_out.stat()
@@ -92,45 +89,16 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
         except OSError as error:
             if here == top:
                 raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
-            unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
+            closed.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
             continue
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if is_folder(entry):
-                (linked if entry.is_symlink() else real).append(Path(entry.path))
-            elif is_image(entry.name):
+                if sieve.enters(entry.path.removeprefix(f"{top}/")):
+                    (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
-            elif is_other_image(entry.name):
-                unreadable.append({"path": entry.path, "reason": not_read(entry.name)})
     found.sort(key=os.fsencode)
-    return found, unreadable
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is one of the images that are read here."""
-    return suffix(name) in EXTENSIONS or (suffix(name) in HEIC and reads_heic())
-
-
-def is_other_image(name: str) -> bool:
-    """Whether it is an image of a format that is not read."""
-    return suffix(name) in OTHER_FORMATS | HEIC and not is_image(name)
-
-
-def not_read(name: str) -> str:
-    """The reason for leaving such an image out."""
-    extra = "pip install 'annotate-images[heic]', or " if suffix(name) in HEIC else ""
-    return f"{suffix(name)} is not read: {extra}convert it to JPEG"
-
-
-def suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-@lru_cache
-def reads_heic() -> bool:
-    """Whether the extra is installed that decodes the photos of iPhones."""
-    return find_spec("pi_heif") is not None
+    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -178,6 +146,8 @@ def decode(content: bytes, *, side: int, max_megapixels: float) -> tuple[Pixels,
     from PIL import Image, UnidentifiedImageError
 
     formats = readable_formats()
+    if not is_tga(content):  # Pillow takes many a broken file for one
+        formats = [name for name in formats if name != "TGA"]
     try:
         with Image.open(io.BytesIO(content), formats=formats) as image:
             size = image.size

@@ -85,6 +85,7 @@ def embed(
         if merge and not work.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
             work = prepare(workspace, images, config, anew=True)
+        tell(work.images, progress)
         if force:
             forget(work)
         ran_on: dict[str, Any] = {}
@@ -152,10 +153,17 @@ def embed_slice(
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
     work = prepare(workspace, images, config)
+    tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
     compute(work, mine, progress)
     return mine.images
+
+
+def tell(images: Listing, progress: Progress) -> None:
+    """What the search for the images passed over."""
+    for message in images.notes:
+        progress.note({"message": message, "hint": ""})
 
 
 def prepare(
