@@ -143,11 +143,15 @@ def first_bytes(path: str) -> bytes:
 
     raises  OSError where it cannot be read
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | NO_WAITING), "rb", buffering=0) as file:
-        return file.read(HEAD) or b"" if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return b""
+    with open(path, "rb", buffering=0, opener=without_waiting) as file:
+        return file.read(HEAD) or b""
 
 
-NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # for whoever writes a pipe
+def without_waiting(path: str, flags: int) -> int:
+    """Open a file; should it be a pipe by now, without waiting for whoever writes it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @dataclass

@@ -53,6 +53,10 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
+class Unavailable(Unreadable):
+    """This machine could not read or decode it just now. That is no fact about the file: the next run tries again."""
+
+
 def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     """The images below a folder, recursively, and what could not be read.
 
@@ -165,9 +169,17 @@ def decode(content: bytes, *, side: int, max_megapixels: float) -> tuple[Pixels,
     except Image.DecompressionBombError:
         raise Unreadable("too many pixels to decode safely") from None
     except MemoryError:
-        raise Unreadable("not enough memory to decode it") from None
+        raise Unavailable("not enough memory to decode it") from None
     except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
+        if is_of_the_machine(error):
+            raise Unavailable(f"cannot be decoded now: {' '.join(str(error).split())}") from None
         raise Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether a decoder failed for lack of files, memory or a library, rather than for what the file holds."""
+    lacks = isinstance(error, OSError) and error.errno is not None
+    return lacks or isinstance(error, ImportError) or "out of memory" in str(error)
 
 
 def jpeg_pixels(content: bytes, side: int) -> Pixels | None:

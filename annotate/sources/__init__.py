@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
-from annotate.formats import Found, is_image
-from annotate.images import Unreadable, find_images
+from annotate.formats import Found, is_image, without_waiting
+from annotate.images import Unavailable, Unreadable, find_images
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url
@@ -118,7 +118,8 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
     """The whole content. Threads may call it at once.
 
     tries   of an address that does not answer
-    raises  Unreadable with the reason, ComponentMissing where the address needs an extra
+    raises  Unreadable with the reason; Unavailable where that is the machine's or the network's, and none of the
+            image; ComponentMissing where the address needs an extra
     """
     if is_url(location):
         return remote.fetch(location, tries)
@@ -126,12 +127,21 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         inside = archives.split(location)
         if inside:
             return archives.read(*inside)
-        found = status(location)  # opening a pipe would wait for whoever writes it
+        found = status(location)
         if found and found.size > archives.MOST:
             raise Unreadable(f"{found.size / archives.MOST:.1f} GiB: no image is that large")
-        return Path(location).read_bytes()
+        with open(location, "rb", opener=without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1)
+        if len(content) != size:
+            raise Unavailable("it changed while it was read")
+        return content
     except OSError as error:
-        raise Unreadable(error.strerror or "cannot be read") from error
+        raise Unavailable(reason_of(error)) from error
+
+
+def reason_of(error: OSError) -> str:
+    return error.strerror or "cannot be read"
 
 
 def is_local(location: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.formats import HEAD, Found, Sieve, byte_order, is_image
-from annotate.images import Unreadable
+from annotate.images import Unavailable, Unreadable
 
 URL = re.compile(r"[A-Za-z][\w+.\-]+(?:::[\w+.\-]+)*://")
 SPELLED_OUT = re.compile(r"[!-~]+")  # an address to send as it is: a signed one must not be quoted anew
@@ -21,6 +21,8 @@ PAUSE = 0.5  # seconds before the second try, twice as many before each further 
 EXTRA = "run `pip install 'annotate-images[remote]'`"
 OURS = ("http", "https", "s3", "s3a")  # protocols of that extra
 LOOKS = 100  # files of an extension below an address that are opened: each is a request
+GONE = ("404 Not Found", "410 Gone", "No such file or directory")  # said of the image itself, and remembered
+BUSY = (408, 425, 429)  # answers to those who come too late, too early or too often
 NO_RIGHTS = ("NoCredentialsError", "PartialCredentialsError")  # of botocore, which is not imported here
 CHECK = "check the address, and the credentials in the environment"
 
@@ -32,7 +34,8 @@ def is_url(location: str) -> bool:
 def fetch(url: str, tries: int = TRIES) -> bytes:
     """What lies at an address. Timeouts, broken connections and failing servers get another try; refusals do not.
 
-    raises  Unreadable with the reason, ComponentMissing where the protocol needs a package
+    raises  Unreadable with the reason; Unavailable where another run may have more luck; ComponentMissing where the
+            protocol needs a package
     """
     try:
         files, path = opened(url)
@@ -48,8 +51,9 @@ def fetch(url: str, tries: int = TRIES) -> bytes:
         except Exception as error:  # every protocol's package raises what it likes; one image must not end the run
             reason, final = verdict(error, url)
             if final:
-                raise Unreadable(reason) from error
-    raise Unreadable(f"{reason} after {tries} tries" if tries > 1 else reason)
+                lasting = reason in GONE or isinstance(error, ValueError | IsADirectoryError)
+                raise (Unreadable if lasting else Unavailable)(reason) from error
+    raise Unavailable(f"{reason} after {tries} tries" if tries > 1 else reason)
 
 
 def find(top: str) -> Found:
@@ -153,10 +157,10 @@ def verdict(error: Exception, url: str) -> tuple[str, bool]:
     """What went wrong, and whether another try would be for nothing."""
     code = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError):
-        return ("404 Not Found" if url.lower().startswith("http") else "No such file or directory"), True
+        return (GONE[0] if url.lower().startswith("http") else GONE[-1]), True
     if isinstance(code, int) and code >= 400:
         known = code in HTTPStatus._value2member_map_
-        return f"{code} {HTTPStatus(code).phrase if known else one_line(error)}", code < 500
+        return f"{code} {HTTPStatus(code).phrase if known else one_line(error)}", code < 500 and code not in BUSY
     if isinstance(error, TimeoutError):
         return "timed out", False
     lasting = isinstance(error, PermissionError | IsADirectoryError | ValueError | MemoryError)
