@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -512,18 +513,24 @@ class Site:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Answers,), told))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Site]:
+        thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.over.set()
+            self.server.shutdown()
+            thread.join()
+            self.server.server_close()
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(remote, "PAUSE", 0.01)
-    site = Site()
-    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    site.over.set()
-    site.server.shutdown()
-    thread.join()
-    site.server.server_close()
+    with Site().running() as site:
+        yield site
 
 
 def test_an_address_is_read(site: Site) -> None:
