@@ -207,7 +207,8 @@ class Sieve:
 
         first_bytes  reads them; may raise OSError
         """
-        if HIDDEN.search(name) or ("/" in name and not self.enters(name.rpartition("/")[0])):
+        folder, _, file = name.rpartition("/")
+        if file.startswith(".") or (folder and not self.enters(folder)):
             return False
         if is_image(name):
             return True

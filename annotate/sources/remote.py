@@ -73,12 +73,17 @@ def find(top: str) -> Found:
         if web and not top.endswith("/") and Sieve().takes("", top, lambda: beginning(files, path)):
             return Found([top])
         files.invalidate_cache()
-        below = linked(files, path) if web else files.find(path)
-        found = sorted((str(files.unstrip_protocol(name)) for name in below), key=byte_order)
+        below = dict.fromkeys(linked(files, path)) if web else files.find(path, detail=True)
+        found = {str(files.unstrip_protocol(name)): facts for name, facts in below.items()}
     except Exception as error:  # as above
         raise InputError(f"{printable(top)}: {verdict(error, top)[0]}", hint=CHECK) from error
     sieve = Sieve(LOOKS)
-    images = [url for url in found if sieve.takes(url.removeprefix(top), url, partial(beginning, files, url))]
+    images = []
+    for url in sorted(found, key=byte_order):
+        facts = found[url] or {}
+        empty = facts.get("size") == 0  # of which no part can be asked for
+        if sieve.takes(url.removeprefix(top), url, bytes if empty else partial(beginning, files, url)):
+            images.append(url)
     return Found(images, sieve.passed_over, sieve.folders)
 
 

@@ -243,10 +243,10 @@ def test_a_file_that_changes_while_it_is_read_is_read_again_later(
 
     real = os.fstat
     mine = file.stat().st_ino
-    monkeypatch.setattr(sources.os, "fstat", lambda fd: Growing() if real(fd).st_ino == mine else real(fd))
+    monkeypatch.setattr(os, "fstat", lambda fd: Growing() if real(fd).st_ino == mine else real(fd))
     annotate.embed(photos, model=str(checkpoint))
     assert rows() == [("0.png", "it changed while it was read")]
-    monkeypatch.setattr(sources.os, "fstat", real)
+    monkeypatch.setattr(os, "fstat", real)
     annotate.embed(photos, model=str(checkpoint))
     assert stage("artifacts") == whole(photos, checkpoint)
 
