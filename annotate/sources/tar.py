@@ -104,10 +104,10 @@ def records(content: bytes) -> Iterator[tuple[str, str]]:
     """pax: `25 path=cats/1.jpg` and a line feed, where 25 is the length of it all."""
     place = 0
     while place < len(content) and content[place]:
-        said, space, _ = content[place : place + LONGEST_NUMBER].partition(b" ")
-        end = place + decimal(said)
-        key, is_there, value = content[place + len(said) + 1 : end - 1].partition(b"=")
-        if not (space and is_there) or end > len(content):
+        said, _, _ = content[place : place + LONGEST_NUMBER].partition(b" ")
+        start, end = place + len(said) + 1, place + decimal(said)
+        key, is_there, value = content[start : end - 1].partition(b"=")
+        if not start < end <= len(content) or not is_there:
             raise ValueError("a broken header of pax")
         yield key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
         place = end
