@@ -178,6 +178,31 @@ def test_a_list_that_cannot_be_used_is_refused(file: str, content: bytes | str, 
     assert told.value.hint
 
 
+@pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.tsv"])
+def test_a_line_without_end_is_not_read_into_memory(name: str) -> None:
+    import tracemalloc
+
+    with open(name, "wb") as file:
+        file.write(b"path\na.jpg\n")
+        file.truncate(1 << 28)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(InputError, match="a line of more than 1,048,576 bytes"):
+        sources.listing(name)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+    put(name, "path\n" + ("x" * 1000 + ".jpg\r\n") * 3000 if name != "t.txt" else "a" * 2**20 + "\nb.jpg\n")
+    with contextlib.suppress(InputError):  # listed twice
+        assert sources.listing(name).locations
+
+
+def test_zeros_in_a_table_name_files_that_do_not_exist() -> None:
+    put("t.csv", b"path,label\na\0b.jpg,1\nc.jpg,\0\n")
+    odd, plain = sources.listing("t.csv").locations
+    assert plain.endswith("/c.jpg")
+    with pytest.raises(Unreadable, match="No such file"):
+        sources.fetch(odd)
+
+
 def parquet_file(columns: dict[str, object], file: str = "t.parquet") -> str:
     import pyarrow
     from pyarrow import parquet
