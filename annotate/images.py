@@ -13,8 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ import numpy.typing as npt
 from annotate import own
 from annotate.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
 from annotate.errors import InputError, printable
+from annotate.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.formats import is_image as is_image
 from annotate.greys import Greys, eight_bit, limits_of
 from annotate.mending import comes_in_scans, count_scans, mended
 from annotate.records import SkippedFile
@@ -31,13 +32,7 @@ from annotate.records import SkippedFile
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
-# Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
-OTHER_FORMATS = frozenset(
-    ".jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
-)
-HEIC = frozenset({".heic", ".heif"})
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 ORIENTATION_TAG = 0x0112
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF, and what they may say
 PNG_DEPTH = 24  # where a PNG says how many bits a sample has
@@ -75,12 +70,16 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str], list[SkippedFile]]:
-    """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
+class Unavailable(Unreadable):
+    """This machine could not read or decode it just now. That is no fact about the file: the next run tries again."""
 
-    Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
-    be read are folders that are closed and images in formats that Pillow does not know. Datasets and reports that
-    annotate made are passed over, and named among those.
+
+def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+    """The images below a folder, recursively, and what could not be read.
+
+    A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
+    and folders are passed over, and the bins and previews of systems. Links are followed, each real folder is entered
+    once. Datasets and reports that annotate made are passed over, and named among what could not be read.
 
     leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
@@ -92,7 +91,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
     # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
     top = Path(os.path.abspath(folder))
     found: list[str] = []
-    unreadable: list[SkippedFile] = []
+    closed: list[SkippedFile] = []
+    sieve = Sieve()
     entered: set[tuple[int, int]] = set()
     if leave_out and leave_out.exists():
         status = leave_out.stat()
@@ -110,47 +110,18 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
         except OSError as error:
             if here == top:
                 raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
-            unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
+            closed.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
             continue
         entries, of_annotate = own.to_search(here, entries, asked=here == top)
-        unreadable += [of_annotate] if of_annotate else []
+        closed += [of_annotate] if of_annotate else []
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if is_folder(entry):
-                (linked if entry.is_symlink() else real).append(Path(entry.path))
-            elif is_image(entry.name):
+                if sieve.enters(entry.path.removeprefix(f"{top}/")):
+                    (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
-            elif is_other_image(entry.name):
-                unreadable.append({"path": entry.path, "reason": not_read(entry.name)})
     found.sort(key=os.fsencode)
-    return found, unreadable
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is one of the images that are read here."""
-    return suffix(name) in EXTENSIONS or (suffix(name) in HEIC and reads_heic())
-
-
-def is_other_image(name: str) -> bool:
-    """Whether it is an image of a format that is not read."""
-    return suffix(name) in OTHER_FORMATS | HEIC and not is_image(name)
-
-
-def not_read(name: str) -> str:
-    """The reason for leaving such an image out."""
-    extra = "pip install 'annotate-images[heic]', or " if suffix(name) in HEIC else ""
-    return f"{suffix(name)} is not read: {extra}convert it to JPEG"
-
-
-def suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-@lru_cache
-def reads_heic() -> bool:
-    """Whether the extra is installed that decodes the photos of iPhones."""
-    return find_spec("pi_heif") is not None
+    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -237,7 +208,7 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
     from PIL import Image
 
     seconds = SECONDS * share(max_megapixels)
-    with Image.open(TimedReader(content, seconds), formats=readable_formats()) as image:
+    with Image.open(TimedReader(content, seconds), formats=formats_to_try(content)) as image:
         check_megapixels(true_size(image), max_megapixels)
         if image.format in JPEGS:
             check_scans(content, image.size, seconds)
@@ -263,6 +234,11 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
         return Whole(rgb_on_white(image), size, orientation if is_tiff else turn, turn)
 
 
+def formats_to_try(content: bytes) -> list[str]:
+    """TGA only where it is one: Pillow takes many a broken file for it."""
+    return [name for name in readable_formats() if name != "TGA" or is_tga(content)]
+
+
 def refusal(error: Exception, content: bytes) -> Unreadable:
     """Why an image is not used, as its row in skipped.json says it."""
     from PIL import Image, UnidentifiedImageError
@@ -272,13 +248,22 @@ def refusal(error: Exception, content: bytes) -> Unreadable:
     if isinstance(error, TooSlow):
         return Unreadable("decoding takes too long: an image larger or more complex than it looks")
     if isinstance(error, MemoryError):
-        return Unreadable("not enough memory to decode it")
+        return Unavailable("not enough memory to decode it")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("too many pixels to decode safely")
     if isinstance(error, UnidentifiedImageError):
         kind = next((kind for start, kind in SIGNATURES.items() if content.startswith(start)), None)
         return Unreadable(f"broken image, or a rare kind of {kind}: convert it" if kind else "not an image")
-    return Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
+    why = " ".join(str(error).split()) or type(error).__name__
+    return (
+        Unavailable(f"cannot be decoded now: {why}") if is_of_the_machine(error) else Unreadable(f"broken image: {why}")
+    )
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether a decoder failed for lack of files, memory or a library, rather than for what the file holds."""
+    lacks = isinstance(error, OSError) and error.errno is not None
+    return lacks or isinstance(error, ImportError) or "out of memory" in str(error)
 
 
 def jpeg_pixels(content: bytes, side: int) -> Pixels | None:
