@@ -76,6 +76,11 @@ class OpenAIClip:
         with torch.inference_mode():
             return unit_rows(self.model.encode_text(tokens))
 
+    def cut(self, prompts: Sequence[str]) -> dict[str, str]:
+        """Those prompts that are too long for the model, each with the part that it reads."""
+        read = {prompt: self.tokenizer.read_of(prompt, int(self.model.context_length)) for prompt in prompts}
+        return {prompt: part for prompt, part in read.items() if part is not None}
+
 
 def folded(model: Any) -> Any:
     """The model in eval mode with every batch norm multiplied into the convolution before it: a pass less each."""
@@ -121,11 +126,20 @@ class Tokenizer:
         """(B, context_length) token ids; longer texts are cut and keep their end token."""
         tokens = np.zeros((len(texts), context_length), np.int64)
         for row, text in zip(tokens, texts, strict=True):
-            # The two special tokens are CLIP's own marks; as words of a user's text they carry no meaning.
-            words = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
-            ids = [self.start, *words[: context_length - 2], self.end]
+            ids = [self.start, *self.words(text)[: context_length - SPECIAL_TOKENS], self.end]
             row[: len(ids)] = ids
         return tokens
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a whole text, without start and end."""
+        # The two special tokens are CLIP's own marks; as words of a user's text they carry no meaning.
+        ids: list[int] = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
+        return ids
+
+    def read_of(self, text: str, context_length: int) -> str | None:
+        """The beginning of a text that is too long, as far as a model reads it; None where it reads all."""
+        ids, room = self.words(text), context_length - SPECIAL_TOKENS
+        return str(self._bpe.decode(ids[:room])).strip() if len(ids) > room else None
 
 
 @lru_cache
