@@ -8,13 +8,12 @@ exists elsewhere: images are somebody's only copy.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from annotate import sources
+from annotate import jsonfile, sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, WorkspaceBusy, printable
 from annotate.images import Unreadable
@@ -159,7 +158,7 @@ def stale(plan: Plan, output: Path) -> str:
 
 def read_manifest(output: Path) -> dict[str, Any] | None:
     try:
-        manifest = json.loads((output / MANIFEST).read_bytes())
+        manifest = jsonfile.loads((output / MANIFEST).read_bytes())
         known = {"stage", "version", "config", "inputs", "files", "originals"} <= manifest.keys()
     except (OSError, ValueError, AttributeError):
         return None

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from annotate import jsonfile
 from annotate.arrays import RowsFile
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
@@ -130,7 +131,7 @@ class Workspace:
         """The manifest on disk, or None where the stage has not run."""
         path = self.folder(stage) / MANIFEST
         try:
-            manifest = json.loads(path.read_bytes())
+            manifest = jsonfile.loads(path.read_bytes())
             if manifest.pop("sha256") != content_digest(manifest):
                 raise ValueError("its own digest differs")
         except (FileNotFoundError, NotADirectoryError):
@@ -389,7 +390,7 @@ def load(path: Path, declared: Artifact) -> Any:
         return Lines(path, read_path_line) if large else read_path_lines(path.read_bytes())
     if large and declared.shape == "N" and begins_with(path, b"[\n{"):
         return Lines(path, read_json_line, skip=1)
-    return json.loads(path.read_bytes())
+    return jsonfile.loads(path.read_bytes())
 
 
 def begins_with(path: Path, start: bytes) -> bool:
@@ -430,7 +431,7 @@ def json_line(value: Any) -> str:
 
 
 def read_json_line(line: bytes) -> Any:
-    return json.loads(line.removesuffix(b","))
+    return jsonfile.loads(line.removesuffix(b","))
 
 
 def is_utf8(text: str) -> bool:

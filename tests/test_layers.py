@@ -24,13 +24,15 @@ MAY_IMPORT = {
     "locks": set(),
     "embedding": {
         "arrays", "embedding", "sources", "images", "encoders", "records", "workspace", "progress", "errors", "digests",
+        "jsonfile",
     },
     "config": {"errors", "yamlfile"},
     "images": {"errors", "records"},
     "sources": {"errors", "records", "images", "lines"},
-    "workspace": {"errors", "records", "arrays", "digests", "lines", "locks"},
-    "datasets": {"locks", "errors", "records", "digests", "workspace", "sources", "images"},
+    "workspace": {"errors", "records", "arrays", "digests", "jsonfile", "lines", "locks"},
+    "datasets": {"locks", "errors", "records", "digests", "workspace", "sources", "images", "jsonfile"},
     "yamlfile": {"errors"},
+    "jsonfile": {"errors"},
     "metadata": {"errors", "records", "kernels"},
     "kernels": {"kernels"},
     "engines": {
@@ -42,10 +44,11 @@ MAY_IMPORT = {
     "stages": {
         "stages", "kernels", "encoders", "images", "prompts", "workspace", "records", "errors", "config", "progress",
         "arrays", "digests", "folders", "reports", "datasets", "metadata", "engines", "sources", "embedding",
+        "jsonfile",
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "demo"},
     "display": {"records", "errors", "progress", "workspace"},
-    "cli": {"annotate", "display", "errors", "config", "workspace", "yamlfile"},
+    "cli": {"annotate", "display", "errors", "config", "workspace", "yamlfile", "jsonfile"},
     "__main__": {"cli"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}

@@ -24,6 +24,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
+from annotate import jsonfile
 from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
 from annotate.records import ImageFacts, Rows, SkippedFile
@@ -149,7 +150,7 @@ class Ledger:
     def read(self, name: str) -> Seen | None:
         """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
         try:
-            record = json.loads(self.store.read(f"{name}.json"))
+            record = jsonfile.loads(self.store.read(f"{name}.json"))
             content = self.store.read(f"{name}.npy")
             if record.pop("sha256") != content_digest(record) or record["rows"] != hashlib.sha256(content).hexdigest():
                 return None
