@@ -594,9 +594,10 @@ def read_names(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8, one class name a line") from None
     if path.suffix.lower() in (".json", ".yaml", ".yml"):
-        from annotate import config, yamlfile
+        from annotate import config, jsonfile, yamlfile
 
-        names = config.as_names(yamlfile.parse(content, shown=shown, hint="give a list of names"), shown=shown)
+        reader = jsonfile if path.suffix.lower() == ".json" else yamlfile
+        names = config.as_names(reader.parse(content, shown=shown, hint="give a list of names"), shown=shown)
     else:
         names = [line for line in content.splitlines() if line.strip()]
     if not names:

@@ -179,8 +179,8 @@ class Config:
         path = Path(file) if file else Path(CONFIG_FILE)
         content = read_yaml(path) if file or path.is_file() else {}
         classes = content.pop("classes", [])
-        chosen = preset or content.pop("preset", None) or "auto"
-        content.pop("preset", None)
+        written = content.pop("preset", "")
+        chosen = preset or (written if written not in yamlfile.NOTHING else "auto")
         if chosen not in (*PRESETS, "auto"):
             raise ConfigError(f"no preset '{printable(chosen)}'", hint=f"use one of {', '.join((*PRESETS, 'auto'))}")
         values = flatten(content, source=printable(path))
@@ -238,13 +238,14 @@ def flatten(content: Mapping[Any, Any], *, source: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{source}: no section '{printable(section)}'", hint=suggest(section, [*SECTIONS, "classes", "preset"])
             )
-        if settings is None:
+        if settings in yamlfile.NOTHING:
             continue
         if not isinstance(settings, Mapping):
             raise ConfigError(
                 f"{source}: {section}: expected settings under it", hint=f"for example `{section}: {{...}}`"
             )
         for key, value in settings.items():
+            value = None if value in yamlfile.NOTHING else value
             values[f"{section}.{key}"] = checked(f"{section}.{key}", value, source=source)
     return values
 
@@ -256,7 +257,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"--set {printable(text)}: expected SECTION.KEY=VALUE", hint="for example --set refine.temperature=0.1"
         )
-    return key.strip(), yamlfile.parse(value, shown=f"--set {printable(text)}", hint="quote the value")
+    said = yamlfile.parse(value, shown=f"--set {printable(text)[:80]}", hint="quote the value")
+    return key.strip(), None if said in yamlfile.NOTHING else said
 
 
 def checked(key: str, value: Any, *, source: str) -> Any:
@@ -335,14 +337,14 @@ def suggest(word: object, known: Sequence[str]) -> str:
 
 
 def as_names(content: Any, *, shown: str) -> list[str]:
-    """Class names from a YAML or JSON list; numbers are names too, what YAML takes for yes and no is not."""
-    names = [content] if isinstance(content, str) else content
+    """Class names from a YAML or JSON list, as they are written."""
+    names = [content] if isinstance(content, str) and content else content
     if not isinstance(names, list):
         raise ConfigError(f"{shown}: expected a list of names", hint="for example [dog, cat]")
     for name in names:
-        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise ConfigError(f"{shown}: '{printable(name)}' is not a name", hint='quote it: "yes"')
-    return [str(name) for name in names]
+        if not isinstance(name, str):
+            raise ConfigError(f"{shown}: '{printable(name)[:80]}' is not a name", hint='quote it: "yes"')
+    return list(names)
 
 
 def clean_class_names(names: Sequence[str]) -> list[str]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annotate import sources
+from annotate import jsonfile, sources
 from annotate.digests import file_digest
 from annotate.errors import InputError, WorkspaceBusy, printable
 from annotate.folders import is_litter
@@ -275,9 +274,9 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     """The manifest of a dataset; None where annotate did not write it, or somebody changed it."""
     try:
         content = (output / MANIFEST).read_bytes()
-        manifest = json.loads(content)
+        manifest = jsonfile.loads(content)
         ours = manifest["stage"] == "organize" and has_its_types(manifest)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     body, mark, digest = content.rpartition(SEAL)
     whole = digest.startswith(hashlib.sha256(body).hexdigest().encode()) if mark else manifest["version"] < SEALED_FROM

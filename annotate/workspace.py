@@ -25,6 +25,7 @@ from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
+from annotate import jsonfile
 from annotate.arrays import RowsFile, load_array
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
@@ -409,10 +410,10 @@ class Manifest(TypedDict):
 def parse_manifest(content: bytes, stage: str) -> Manifest:
     """raises  ValueError where it is not one that annotate wrote for this stage"""
     try:
-        manifest = json.loads(content)
+        manifest = jsonfile.loads(content)
         if not isinstance(manifest, dict) or manifest.pop("sha256", "") != content_digest(manifest):
             raise ValueError("its own digest differs")
-    except RecursionError:
+    except RecursionError:  # of its digest
         raise ValueError("it is nested too deeply") from None
     if not fits(Manifest)(manifest) or manifest["stage"] != stage:
         raise ValueError("it lacks keys, or their values are of other types")
@@ -508,7 +509,7 @@ def load(path: Path, declared: Artifact, kind: Any, hint: str) -> Any:
     if large and declared.shape == "N" and begins_with(path, b"[\n{"):
         each = fits(typing.get_args(kind)[0])
         return Lines(path, checked(lambda line: of_kind(each, read_json_line(line), path.name)), skip=1)
-    return of_kind(fits(kind), json.loads(path.read_bytes()), path.name)
+    return of_kind(fits(kind), jsonfile.loads(path.read_bytes()), path.name)
 
 
 def of_kind(fitting: Callable[[Any], bool], value: Any, name: str) -> Any:
@@ -555,7 +556,7 @@ def json_line(value: Any) -> str:
 
 
 def read_json_line(line: bytes) -> Any:
-    return json.loads(line.removesuffix(b","))
+    return jsonfile.loads(line.removesuffix(b","))
 
 
 def is_utf8(text: str) -> bool:

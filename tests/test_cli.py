@@ -209,7 +209,7 @@ BAD_COMMANDS: dict[str, tuple[list[str], int, str, str]] = {
     ),
     "yes is no name": (["run", "photos", "out", "--classes-file", "yes.json"], 2, "'True' is not a name", "quote"),
     "same name but for _": (["run", "photos", "out", "a b", "a_b"], 2, "class 'a_b' is named twice", "once"),
-    "impossible date": (["refine", "--set", "refine.temperature=2024-13-45"], 2, "not readable as YAML", "quote"),
+    "impossible date": (["refine", "--set", "refine.temperature=2024-13-45"], 2, "expected a number", "divides"),
     "workspace in a file": (
         ["embed", "photos", "--model", "tiny", "-w", "none.txt/w"],
         2,

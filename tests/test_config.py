@@ -71,17 +71,34 @@ def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
         Config.load()
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: 3\n", "preset: huge\n", "\x00"])
+@pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: {}\n", "preset: huge\n", "\x00"])
 def test_a_file_that_is_not_a_config_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "c.yaml").write_text(content)
     with pytest.raises(InputError):
         Config.load("c.yaml")
 
 
-def test_an_assignment_is_read_as_yaml() -> None:
-    assert parse_assignment("refine.temperature=0.1") == ("refine.temperature", 0.1)
+def test_an_assignment_is_read_as_yaml_and_its_setting_knows_the_type() -> None:
+    assert parse_assignment("organize.splits=[70, 15, 15]") == ("organize.splits", ["70", "15", "15"])
+    key, value = parse_assignment("refine.temperature=0.1")
+    assert Config.load(overrides={key: value}).resolve().refine.temperature == 0.1
+    assert parse_assignment("embed.model=0123") == ("embed.model", "0123")
+    assert parse_assignment("refine.temperature=") == ("refine.temperature", None)
     with pytest.raises(ConfigError):
         parse_assignment("refine.temperature")
+
+
+def test_settings_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "annotate.yaml").write_text(
+        "preset:\nclasses: [0123, 1:30, no, null, 2024-01-01]\nembed: {model: 1_000, ledger: ~}\nreport:\n"
+        "refine: {iterations: 7, temperature: 1e-2}\norganize: {splits: [60, 20, 20]}\n"
+    )
+    config = Config.load()
+    assert config.classes == ("0123", "1:30", "no", "null", "2024-01-01")
+    settings = config.resolve()
+    assert (settings.embed.model, settings.embed.ledger) == ("1_000", None)
+    assert (settings.refine.iterations, settings.refine.temperature) == (7, 0.01)
+    assert settings.organize.splits == (60, 20, 20)
 
 
 @pytest.mark.parametrize(

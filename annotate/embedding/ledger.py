@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypedDict, overload
 
 import numpy as np
 
+from annotate import jsonfile
 from annotate.arrays import array_in
 from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
@@ -163,14 +164,14 @@ class Ledger:
     def read(self, name: str) -> Seen | None:
         """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
         try:
-            record = json.loads(self.store.read(f"{name}.json"))
+            record = jsonfile.loads(self.store.read(f"{name}.json"))
             content = self.store.read(f"{name}.npy")
             if not fits(ShardRecord)(record) or record.pop("sha256") != content_digest(record):
                 return None
             if record["rows"] != hashlib.sha256(content).hexdigest():
                 return None
             rows = array_in(content)
-        except (FileNotFoundError, ValueError, RecursionError):
+        except (FileNotFoundError, ValueError):
             return None
         seen = Seen(**{**record, "rows": rows})
         return seen if len(rows) == len(seen.paths) == len(seen.images) and rows.dtype.kind == "f" else None

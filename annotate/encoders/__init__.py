@@ -23,6 +23,7 @@ from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, InputError, printable
 
 TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
+PUBLISHED = ("tiny", *OPENAI_WEIGHTS)  # models known by name
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -53,6 +54,10 @@ class Encoder(Protocol):
         """P prompts to (P, D) float32 unit rows."""
         ...
 
+    def cut(self, prompts: Sequence[str]) -> dict[str, str]:
+        """Those prompts that are too long for the model, each with the part that it reads."""
+        ...
+
 
 @dataclass(frozen=True)
 class Source:
@@ -80,9 +85,9 @@ def find(model: str) -> Source:
         if not path.is_file():
             raise InputError(f"no checkpoint {printable(model)}", hint="check the path, or use --model tiny")
         return Source(path.name, file_digest(path), path, local=True)
-    known = ["tiny", *OPENAI_WEIGHTS]
-    nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}, or the path of a checkpoint"
+    nearest = difflib.get_close_matches(model, PUBLISHED, n=1, cutoff=0.5)
+    others = f"use one of {', '.join(PUBLISHED)}, or the path of a checkpoint"
+    hint = f"did you mean '{nearest[0]}'?" if nearest else others
     raise InputError(f"no model '{printable(model)}'", hint=hint)
 
 

@@ -78,7 +78,7 @@ def texts_of(other: Workspace, texts: Texts, config: Config, progress: Progress)
             )
         return known
     if texts.prompt_set != IMPORTED:
-        return embed_prompts(other, model, texts.prompts, texts.prompt_set, progress=progress)
+        return embed_prompts(other, model, texts.prompts, texts.prompt_set, config, progress=progress)
     worded = other.has("text") and other.read(Texts).class_names == texts.class_names
     return embed_text(other, model, config, classes=[] if worded else texts.class_names, progress=progress)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate import jsonfile
 from annotate.config import clean_class_names
 from annotate.digests import file_digest
 from annotate.errors import InputError, printable
@@ -190,7 +190,7 @@ def read_paths(path: Path) -> list[str]:
     try:
         if path.suffix.lower() != ".json":
             return read_path_lines(path.read_bytes())
-        content = json.loads(path.read_bytes())
+        content = jsonfile.loads(path.read_bytes())
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{shown}: not readable: {error}", hint=hint) from error
     if isinstance(content, dict):
