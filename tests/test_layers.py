@@ -36,7 +36,9 @@ MAY_IMPORT = {
     "engines": {
         "engines", "kernels", "errors", "embedding", "encoders", "progress", "records", "workspace", "digests",
     },
-    "reports": {"reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress"},
+    "reports": {
+        "reports", "kernels", "records", "errors", "images", "sources", "prompts", "digests", "progress", "datasets",
+    },
     "encoders": {"encoders", "errors", "digests", "locks"},
     "demo": {"workspace", "errors"},
     "stages": {

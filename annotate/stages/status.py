@@ -15,6 +15,7 @@ from annotate.engines.embedding import key_of, last_run
 from annotate.errors import AnnotateError, InputError, printable
 from annotate.records import IMPORTED, Embeddings
 from annotate.sources import listing
+from annotate.stages import answers
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
 from annotate.stages.embed import plan_for
@@ -90,7 +91,11 @@ def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any],
     for earlier in STAGES[: STAGES.index(stage)]:
         now |= workspace.digests(earlier)
     now |= inputs_now(workspace, then.get("also", []), manifest["inputs"])
-    inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
+    given = answers.inputs_of(workspace) if stage == "refine" else {}
+    inputs = {
+        key: {**now, **given}.get(key, "gone") if belongs_here(key) else digest
+        for key, digest in {**manifest["inputs"], **given}.items()
+    }
     version = IMPORT_VERSION if then.get("source") == IMPORTED else VERSIONS[stage]
     return Plan(stage, version, settings, inputs)
 
@@ -103,7 +108,9 @@ def text_plan(workspace: Workspace, config: Config) -> Plan:
 
 def belongs_here(key: str) -> bool:
     """Whether an input is an artifact of this workspace, or of one that refines with it, not a file from outside."""
-    return key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES or key.startswith("also ")
+    return (
+        key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES or key.startswith(("also ", "answers"))
+    )
 
 
 def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
