@@ -2,7 +2,8 @@
 
 Within a class, images are ranked by a hash of the seed and of what they are (the digest of their bytes),
 and the ranks are cut at the percentages. So the split of an image is the same on every machine and in
-every order of listing, and identical files always lie in the same split.
+every order of listing, and identical files always lie in the same split, also where they bear different labels: then
+in that of the copy whose class comes first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ def split(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: i
             if position and ranks[i] != ranks[members[position - 1]]:
                 start_of_copies = position
             chosen[i] = np.searchsorted(ends, start_of_copies, side="right")
+    first: dict[bytes, int] = {}
+    for i in np.argsort(labels, kind="stable").tolist():
+        chosen[i] = chosen[first.setdefault(ranks[i], i)]
     return chosen
 
 

@@ -34,7 +34,7 @@ from annotate.stages import this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
-VERSION = 2
+VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
