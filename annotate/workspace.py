@@ -41,6 +41,7 @@ REPAIR = {
     "refine": "annotate refine --force",
     "organize": "annotate organize OUTPUT --force",
     "report": "annotate report --force",
+    "answers": "annotate refine --given none",
 }
 MAKE = {stage: command.removesuffix(" --force") for stage, command in REPAIR.items()}
 

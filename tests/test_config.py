@@ -93,6 +93,10 @@ def test_an_assignment_is_read_as_yaml() -> None:
         (["dog", "  "], "class 2 has an empty name"),
         (["dog", "cat", "Dog "], "'Dog' is named twice"),
         (["café", "cafe\u0301"], "named twice"),
+        (["cat", "cat", "dog"], "'cat' is named twice, as class 1 and as class 2"),
+        (["1", "1", "2"], "'1' is named twice, as class 1 and as class 2"),
+        (["big dog", "cat", "big_dog"], "named twice, as class 1 and as class 3"),
+        (["ΌΣΟΣ", "όσος"], "named twice"),
     ],
 )
 def test_bad_class_names_are_refused(names: list[str], said: str) -> None:

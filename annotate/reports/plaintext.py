@@ -238,8 +238,7 @@ def left_out(scores: dict[str, Any]) -> list[str]:
     if found["unused_entries"]:
         sentences.append(f"entries that are none of the images: {found['unused_entries']:,}")
     if found["disputed"]:
-        disputed = f"{found['disputed']:,} images; the later truth counts"
-        sentences.append(f"copies of one image with different truths: {disputed}")
+        sentences.append(f"images whose copy has another truth, which is the later: {found['disputed']:,}")
     return sentences
 
 

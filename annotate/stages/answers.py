@@ -167,6 +167,15 @@ def forget(workspace: Workspace, progress: Progress) -> None:
         progress.note({"message": f"{count}classes that were given are forgotten", "hint": ""})
 
 
+def damage(workspace: Workspace) -> str:
+    """What is wrong with the file of answers, or nothing."""
+    try:
+        read(workspace)
+    except DamagedArtifact as error:
+        return str(error)
+    return ""
+
+
 def inputs_of(workspace: Workspace) -> dict[str, str]:
     """Name to digest of what given classes are made from, for the plan of `refine`; nothing where there are none."""
     answers = read(workspace)

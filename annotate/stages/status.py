@@ -129,5 +129,6 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
 
 
 def check(workspace: Workspace) -> dict[str, str]:
-    """Read every byte of every stage: what is wrong with each, or nothing."""
-    return {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}
+    """Read every byte of every stage, and the answers that were given: what is wrong with each, or nothing."""
+    found = {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}
+    return found | ({"answers": answers.damage(workspace)} if (workspace.root / answers.FILE).exists() else {})
