@@ -23,6 +23,7 @@ from annotate.reports.truth import NONE, Said, matcher, read_said
 from annotate.workspace import Workspace, as_json, json_text, sync
 
 FILE = "answers.json"
+INPUT = "given labels"  # as a plan calls them
 IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 
 
@@ -181,7 +182,7 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
     answers = read(workspace)
     if not answers:
         return {}
-    return {"answers": content_digest(list(answers.values())), **workspace.digests("embed", *IDENTIFIED_BY)}
+    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *IDENTIFIED_BY)}
 
 
 # -- what is told --------------------------------------------------------------------------------------
