@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Texts
-from annotate.reports.truth import NONE, Said, matcher, read_said
 from annotate.workspace import Workspace, as_json, json_text, sync
 
+if TYPE_CHECKING:
+    from annotate.reports.truth import Said
+
+NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
 INPUT = "given labels"  # as a plan calls them
 IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
@@ -51,6 +54,7 @@ def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progr
     """The answers of the workspace with those of a new source, which are kept from now on; None where there are none.
 
     source  as `report` takes the truth; `none` forgets all answers
+    raises  InputError where the source cannot be read, or says nothing of these images and classes
     """
     if source is not None and str(source) == NONE:
         forget(workspace, progress)
@@ -61,7 +65,10 @@ def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progr
     images = workspace.read(Embeddings)
     answers = before
     if source is not None:
+        from annotate.reports.truth import matched, read_said
+
         said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+        matched(said, texts.class_names)
         tell_unused(said, texts, progress)
         new = {key_of(answer): answer for answer in answers_of(said, images)}
         answers = {key: answer for key, answer in before.items() if key not in new} | new
@@ -85,6 +92,8 @@ def answers_of(said: Said, images: Embeddings) -> list[Answer]:
 
 def on(images: Embeddings, texts: Texts, answers: dict[str, Answer]) -> tuple[Given, int]:
     """The answers on these images, of these classes, and how many answers are of others."""
+    from annotate.reports.truth import matcher
+
     class_of = matcher(texts.class_names)
     index_of = {name: class_of(name) for name in {answer["name"] for answer in answers.values()}}
     n = len(images.image_paths)
@@ -190,6 +199,8 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
     """What of a new source counts for nothing, or is contradicted."""
+    from annotate.reports.truth import matcher
+
     class_of = matcher(texts.class_names)
     strange = [name for name in said.names if name is not None and class_of(name) is None]
     if strange or said.unused:

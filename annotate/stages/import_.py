@@ -193,7 +193,7 @@ def read_paths(path: Path) -> list[str]:
     hint = "give a JSON list of paths, or a text with one path a line"
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{shown}: not readable: {error}", hint=hint) from error
     if isinstance(content, dict):
         content = next((value for value in content.values() if isinstance(value, list)), [*content.values()])

@@ -109,7 +109,9 @@ def text_plan(workspace: Workspace, config: Config) -> Plan:
 def belongs_here(key: str) -> bool:
     """Whether an input is an artifact of this workspace, or of one that refines with it, not a file from outside."""
     return (
-        key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES or key.startswith(("also ", answers.INPUT))
+        key.partition("/")[0] in STAGES
+        or key.removesuffix(" facts") in STAGES
+        or key.startswith(("also ", answers.INPUT))
     )
 
 
