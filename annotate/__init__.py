@@ -236,7 +236,8 @@ def refine(
     """Label every image with one of the classes (those of the workspace unless given).
 
     also   workspaces of the same images by other models; the mean of all models' logits counts
-    given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them
+    given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
+           the workspace remembers them, "none" forgets them
     """
     from annotate.stages.refine import refine as stage
     from annotate.workspace import Workspace

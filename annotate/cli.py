@@ -114,7 +114,8 @@ Balanced = Annotated[
 Given = Annotated[
     Path | None,
     typer.Option(
-        help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them.",
+        help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them. They "
+        "are remembered; `none` forgets them.",
         show_default=False,
     ),
 ]
@@ -430,8 +431,11 @@ def refine(
             },
         ),
     )
+    answered, mean = int(made.answered.sum()), made.mean_confidence
     display.show(
-        f"{len(made.labels):,} images labelled by '{made.method}', mean confidence {made.confidences.mean():.3f}"
+        f"{len(made.labels):,} images labelled by '{made.method}'"
+        + (f", {answered:,} of them as given" if answered else "")
+        + ("" if mean is None else f", mean confidence {100 * mean:.1f} %" + " of the others" * bool(answered))
     )
 
 
@@ -646,9 +650,13 @@ def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -
     """Where to look, and how good it is where that is known."""
     display.show_counts("class", made.report.summary["class_distribution"])
     show_skipped(made.embeddings.skipped)
-    known = made.report.summary.get("truth")
-    if known:
+    known, mean = made.report.summary["truth"], made.report.summary["confidence"]["mean"]
+    if mean is not None:
+        display.show(f"mean confidence {100 * mean:.1f} %")
+    if known and known["images"]:
         display.show(f"accuracy {100 * known['accuracy']:.1f} % of {known['images']:,} images with a known class")
+    elif known:
+        display.show("accuracy: nothing to measure, the class of every image with a truth was given")
     display.show(f"dataset  {printable(output)}/")
     display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html")
 

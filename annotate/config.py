@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -347,27 +348,29 @@ def as_names(content: Any, *, shown: str) -> list[str]:
     return list(names)
 
 
-def clean_class_names(names: Sequence[str]) -> list[str]:
+def clean_class_names(names: Iterable[str]) -> list[str]:
     """The class names, checked: two or more, none empty, none twice.
 
     Names are compared as a reader would: without case, spaces for underscores, Unicode's spellings as one.
     raises  InputError that names the offender
     """
-    import unicodedata
-
+    names = names if isinstance(names, str) else list(names)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InputError(f"class names are a list of texts, not {printable(names)}", hint='for example ["dog", "cat"]')
     cleaned = [unicodedata.normalize("NFC", name).strip() for name in names]
     if not cleaned:
         raise InputError("no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line")
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for position, name in enumerate(cleaned, 1):
         if not name:
             raise InputError(f"class {position} has an empty name", hint="take out the extra comma or blank entry")
-        earlier = seen.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
-        if earlier is not name:
+        earlier = seen.setdefault(as_read(name), position)
+        if earlier != position:
+            other = cleaned[earlier - 1]
             raise InputError(
-                f"class '{printable(name)}' is named twice", hint="give each class once; case does not tell names apart"
+                f"class '{printable(name)}' is named twice, as class {earlier} and as class {position}",
+                hint="give each class once"
+                + ("" if other == name else f"; '{printable(other)}' and '{printable(name)}' are taken for one name"),
             )
     if len(cleaned) == 1:
         raise InputError(
@@ -375,3 +378,8 @@ def clean_class_names(names: Sequence[str]) -> list[str]:
             hint="add what the other images show, for example `--classes dog,other`",
         )
     return cleaned
+
+
+def as_read(name: str) -> str:
+    """A class name without what a reader does not tell apart: case, underscores for spaces, spellings of Unicode."""
+    return " ".join(unicodedata.normalize("NFC", name.casefold()).replace("_", " ").split())

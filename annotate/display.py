@@ -30,7 +30,7 @@ Cells = Sequence[Part]
 
 MOST_ROWS = 40  # of a table of classes; the report has all
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
-ITERATIONS = ("iteration", "mean confidence", "active classes", "text weight", "moved")
+ITERATIONS = ("iteration", "mean certainty", "active classes", "text weight", "moved")
 
 
 def on_terminal(*, stderr: bool) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from annotate.errors import first_few, printable
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
+from annotate.kernels.statistics import statistics
 from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Refinement, Texts
 
@@ -84,23 +85,24 @@ def describe(
         "num_images": len(images.image_paths),
         "class_distribution": dict(zip(names, counts[: len(names)], strict=True)),
         "splits": layout.split_counts,
-        "statistics": statistics(labels.confidences),
+        "statistics": confidence_statistics(labels),
         "organized_paths": organized,
         **({"unknown": apart} if apart else {}),
+        **({"given": given_places(labels, layout)} if labels.answered.any() else {}),
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": dict(provenance),
     }
 
 
-def statistics(confidences: np.ndarray) -> dict[str, float]:
-    wide = confidences.astype(np.float64)
-    return {
-        "mean_confidence": float(wide.mean()),
-        "median_confidence": float(np.median(wide)),
-        "std_confidence": float(wide.std()),
-        "min_confidence": float(wide.min()),
-        "max_confidence": float(wide.max()),
-    }
+def confidence_statistics(labels: Refinement) -> dict[str, float | None]:
+    """Of the images whose class nobody gave, as the report has them."""
+    found = statistics(labels.confidences[~labels.answered])
+    return {f"{name}_confidence": found[name] for name in ("mean", "median", "std", "min", "max")}
+
+
+def given_places(labels: Refinement, layout: Layout) -> list[str]:
+    """Where the images are whose class somebody gave."""
+    return [layout.places[i] for i in np.flatnonzero(labels.answered).tolist()]
 
 
 def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
@@ -120,16 +122,34 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
                 "class_name": names[label],
                 "loader_index": None if layout.splits[i] == NO_SPLIT else in_loaders[layout.folders[layout.chosen[i]]],
                 "confidence": round(float(labels.confidences[i]), 6),
+                **without_answer(labels, i, names),
                 "similarities": {names[k]: round(cosine, 6) for k, cosine in zip(classes, cosines, strict=True)},
                 "sha256": fact["digest"] if fact else None,
             }
+
+
+def without_answer(labels: Refinement, row: int, names: Sequence[str]) -> dict[str, Any]:
+    """Of an image whose class somebody gave: that it is so, and what it would be called else; nothing of others."""
+    called, sure = labels.labels_without_answer, labels.confidences_without_answer
+    if called is None or sure is None or not labels.answered[row]:
+        return {}
+    return {
+        "given": True,
+        "without_answer": {"class_name": names[called[row]], "confidence": round(float(sure[row]), 6)},
+    }
 
 
 def in_words(metadata: Mapping[str, Any]) -> str:
     """report.txt of the dataset: enough to know what it is without another tool."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
-    apart = len(metadata.get("unknown", []))
+    apart, given = len(metadata.get("unknown", [])), len(metadata.get("given", []))
+    sure = (
+        "not told: the class of every image was given"
+        if stats["mean_confidence"] is None
+        else f"mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
+        f"lowest {stats['min_confidence']:.3f}"
+    )
     shown = metadata["class_distribution"] | ({f"{UNKNOWN_FOLDER}/": apart} if apart else {})
     width = min(40, max(len(printable(name)) for name in shown))
     lines = [
@@ -138,8 +158,8 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         f"made by     annotate {metadata['provenance']['packages'].get('annotate-images', '')}, "
         f"method {metadata['method']}, model {model['name']}",
         f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
-        f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
-        f"lowest {stats['min_confidence']:.3f}",
+        f"confidence  {sure}",
+        *([f"given       the class of {given:,} images; they take no part in the confidences"] if given else []),
         "",
         *(
             f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"

@@ -252,6 +252,10 @@ class Refinement(Record):
 
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
+
+    Where somebody gave classes, `answers` are those, -1 for none, and such images bear them with confidence 1. What an
+    image would be called without its own answer, and how surely, stands in `labels_without_answer` and
+    `confidences_without_answer`; of images without an answer that is what `labels` and `confidences` say.
     """
 
     stage: ClassVar[str] = "refine"
@@ -265,12 +269,28 @@ class Refinement(Record):
     notes: list[Note] = artifact()
     top_classes: npt.NDArray[np.int32] | None = artifact("top_classes.npy", "N T", "int32", optional=True)
     unfit: Ints | None = artifact("unfit.npy", "N", "int64", optional=True)
+    answers: Ints | None = artifact("answers.npy", "N", "int64", optional=True)
+    labels_without_answer: Ints | None = artifact("labels_without_answer.npy", "N", "int64", optional=True)
+    confidences_without_answer: Floats | None = artifact(
+        "confidences_without_answer.npy", "N", "float32", optional=True
+    )
     micro_cluster_alignment: Floats | None = artifact(
         "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
     )
     meta_cluster_alignment: Floats | None = artifact(
         "meta_cluster_alignment.npy", "M K", "float32", rows="probabilities", optional=True
     )
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether somebody gave the image its class: nothing is measured on such images."""
+        return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers >= 0
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Of the images whose class nobody gave; None where there is no such image."""
+        confidences = self.confidences[~self.answered]
+        return float(confidences.mean(dtype=np.float64)) if len(confidences) else None
 
     def likeliest(self, rows: Any, count: int) -> tuple[Ints, Floats]:
         """The most probable classes of some images, (n, count or fewer), their label first, and the probabilities."""

@@ -50,6 +50,7 @@ REPAIR = {
     "refine": "annotate refine --force",
     "organize": "annotate organize OUTPUT --force",
     "report": "annotate report --force",
+    "answers": "annotate refine --given none",
 }
 # What to do about each row of `check`.
 REMEDY = {stage: f"run `{command}`" for stage, command in REPAIR.items()} | {

@@ -110,6 +110,10 @@ def test_settings_are_kept_as_they_are_written(tmp_path: Path) -> None:
         (["dog", "  "], "class 2 has an empty name"),
         (["dog", "cat", "Dog "], "'Dog' is named twice"),
         (["café", "cafe\u0301"], "named twice"),
+        (["cat", "cat", "dog"], "'cat' is named twice, as class 1 and as class 2"),
+        (["1", "1", "2"], "'1' is named twice, as class 1 and as class 2"),
+        (["big dog", "cat", "big_dog"], "named twice, as class 1 and as class 3"),
+        (["ΌΣΟΣ", "όσος"], "named twice"),
     ],
 )
 def test_bad_class_names_are_refused(names: list[str], said: str) -> None:

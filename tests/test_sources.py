@@ -128,6 +128,55 @@ def test_a_text_list_keeps_its_order_and_its_relative_paths_are_its_folders() ->
     assert sources.listing("deep/list.txt").top == str(HERE() / "deep/list.txt")
 
 
+MANNERS = {
+    "UTF-8 with a mark": "\ufeffcats/é.jpg\nb c.jpg\n".encode(),
+    "UTF-16": "cats/é.jpg\r\nb c.jpg\r\n".encode("utf-16"),
+    "UTF-16 big-endian without a mark": "cats/é.jpg\nb c.jpg".encode("utf-16-be"),
+    "UTF-16 little-endian without a mark": "cats/é.jpg\nb c.jpg".encode("utf-16-le"),
+    "UTF-32": "cats/é.jpg\nb c.jpg".encode("utf-32"),
+    "blanks and quotes": '  cats/é.jpg \t\r\n"b c.jpg"  \n'.encode(),
+    "JSON texts": b'"cats/\\u00e9.jpg"\n"b c.jpg"\n',
+    "backslashes": "cats\\é.jpg\r\nb c.jpg\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("large", [False, True])
+def test_a_list_is_read_whatever_program_wrote_it(manner: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(lists, "LARGE", 0)
+    put("deep/cats/é.jpg")
+    put("deep/b c.jpg")
+    put("deep/list.txt", MANNERS[manner])
+    assert listed("deep/list.txt") == ["deep/cats/é.jpg", "deep/b c.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_table_is_read_in_the_encoding_that_a_spreadsheet_wrote(encoding: str) -> None:
+    put("t.csv", "path;label\r\ncats\\é.jpg;1\r\nb.jpg;2\r\n".encode(encoding))
+    assert listed("t.csv") == ["cats/é.jpg", "b.jpg"]
+
+
+def test_a_file_that_is_called_with_a_backslash_is_meant_where_it_exists() -> None:
+    put("cats\\1.jpg")
+    put("list.txt", "cats\\1.jpg\ncats\\2.jpg\n")
+    assert listed("list.txt") == ["cats\\1.jpg", "cats/2.jpg"]
+
+
+def test_backslashes_lead_into_archives_too() -> None:
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("cats/1.jpg", b"one")
+    put("list.txt", "x.zip\\cats\\1.jpg\n")
+    (location,) = sources.listing("list.txt").locations
+    assert sources.fetch(location) == b"one"
+
+
+def test_a_text_in_no_encoding_is_refused() -> None:
+    put("list.txt", b"\xff\xfea")
+    with pytest.raises(InputError, match="not readable as text"):
+        sources.listing("list.txt")
+
+
 def test_a_name_that_is_not_text_is_still_a_file() -> None:
     put(os.fsdecode(b"caf\xe9.jpg"), b"coffee")
     put("list.txt", b"caf\xe9.jpg\n")

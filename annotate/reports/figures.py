@@ -195,11 +195,11 @@ def confidence_ranges(ranges: Mapping[str, Mapping[str, float | None]]) -> Figur
 
 @house_style()
 def convergence(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """How refinement went: mean confidence, images that moved and active classes by pass."""
+    """How refinement went: mean certainty, images that moved and active classes by pass."""
     passes = [row["iteration"] for row in history]
     figure, panels = sheets(3, height=4.4)
     rows = (
-        ("mean confidence", [row["mean_confidence"] for row in history], True),
+        ("mean certainty", [row["mean_confidence"] for row in history], True),
         ("moved", [np.nan, *(row["moved_percent"] / 100 for row in history[1:])], True),
         ("active classes", [row["active_classes"] for row in history], False),
     )

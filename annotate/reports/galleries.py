@@ -17,7 +17,7 @@ from annotate.images import Unreadable, own_pixel_budget, thumbnail
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, Refinement, Texts
-from annotate.reports.summary import runners_up
+from annotate.reports.summary import judged_by, runners_up
 from annotate.reports.truth import UNKNOWN, Truth
 
 SIDE = 112  # pixels
@@ -29,17 +29,21 @@ WRONG = 24  # images in the gallery of confident mistakes
 
 @dataclass(frozen=True)
 class Tile:
-    """One image with what is said of it; `source` is a data: address, None where the file cannot be read."""
+    """One image with what is said of it; `source` is a data: address, None where the file cannot be read.
+
+    Of a `given` image the label is what somebody gave; confidence and the class that came second are null.
+    """
 
     path: str
     source: str | None
     tiny: bool
     label: str
-    confidence: float
-    runner_up: str
-    runner_up_probability: float
+    confidence: float | None
+    runner_up: str | None
+    runner_up_probability: float | None
     truth: str | None
     wrong: bool
+    given: bool
 
     @property
     def file_name(self) -> str:
@@ -88,8 +92,9 @@ def make_galleries(
     progress: Progress,
 ) -> Galleries:
     """Choose the images, read their thumbnails in threads, and lay out the galleries."""
-    doubtful = np.argsort(refinement.confidences, kind="stable")[:least_certain]
-    choices = [Choice("least certain", len(refinement.labels), doubtful)]
+    counted = np.flatnonzero(~refinement.answered)
+    doubtful = counted[np.argsort(refinement.confidences[counted], kind="stable")[:least_certain]]
+    choices = [Choice("least certain", len(counted), doubtful)]
     if truth:
         choices.append(mistakes(refinement, truth))
     of_class = class_choices(refinement, texts.class_names, per_class) if per_class else []
@@ -114,7 +119,7 @@ def laid_out(choice: Choice, tiles: Mapping[int, Tile]) -> Gallery:
 
 def mistakes(refinement: Refinement, truth: Truth) -> Choice:
     """Images whose label is not the truth, most confident first."""
-    wrong = np.flatnonzero((truth.labels != UNKNOWN) & (truth.labels != refinement.labels))
+    wrong = np.flatnonzero(judged_by(truth, refinement) & (truth.labels != refinement.labels))
     order = np.argsort(-refinement.confidences[wrong], kind="stable")
     return Choice("confident mistakes", len(wrong), wrong[order][:WRONG])
 
@@ -152,18 +157,19 @@ def make_tiles(
     seconds, probabilities = runners_up(refinement, rows)
     for i, second, p in zip(rows.tolist(), seconds.tolist(), probabilities.tolist(), strict=True):
         label = int(refinement.labels[i])
-        true = int(truth.labels[i]) if truth else UNKNOWN
+        true, given = int(truth.labels[i]) if truth else UNKNOWN, bool(refinement.answered[i])
         source, tiny = pictures[i]
         yield Tile(
             path=images.image_paths[i],
             source=source,
             tiny=tiny,
             label=names[label],
-            confidence=float(refinement.confidences[i]),
-            runner_up=names[second],
-            runner_up_probability=p,
+            confidence=None if given else float(refinement.confidences[i]),
+            runner_up=None if given else names[second],
+            runner_up_probability=None if given else p,
             truth=None if true == UNKNOWN else names[true],
-            wrong=true not in (UNKNOWN, label),
+            wrong=true not in (UNKNOWN, label) and not given,
+            given=given,
         )
 
 

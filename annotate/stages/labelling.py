@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from annotate.arrays import RowsFile
 from annotate.config import RefineSettings
 from annotate.kernels.alignment import Groups, alignment, refine_soft
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
-from annotate.kernels.calibration import likeliest_temperature, matching_temperature
+from annotate.kernels.calibration import (
+    PARTS,
+    likeliest_temperature,
+    likeliest_temperatures_without,
+    matching_temperature,
+    part_of_each,
+)
 from annotate.kernels.chances import Chances, Held, Room, chances_of, chances_with, kept_of
 from annotate.kernels.confidence import (
     Circumstances,
@@ -24,6 +31,8 @@ from annotate.kernels.confidence import (
     confidences,
     corrected,
     names,
+    platt,
+    rescaled,
     shows,
     within,
 )
@@ -31,8 +40,8 @@ from annotate.kernels.naming import names_by_given, renamed
 from annotate.kernels.prototypes import Crew, Pass, class_directions, refine_dynamic
 from annotate.kernels.transduction import Wide, transduce
 from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
-from annotate.kernels.vectors import Ints, Rows
-from annotate.kernels.zeroshot import mean_confidence
+from annotate.kernels.vectors import Floats, Ints, Rows
+from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
 from annotate.records import Clusters, EmbeddingRows, Iteration, Refinement, Texts, artifacts_of
 from annotate.stages.signs import signs_of, signs_of_renaming, signs_of_strangers
@@ -59,7 +68,8 @@ class Material:
     graph     (N, N) of nearest neighbours, where the method wants it
     recall    share of the true neighbours that are in it
     image_paths  N, read when asked for
-    given        (N,) class that somebody gave an image, -1 unknown
+    given        (N,) class that somebody gave an image, -1 unknown; empty where nobody gave any
+    content      (N,) equal numbers for images of the same bytes; empty where nothing was given
     """
 
     crew: Crew
@@ -70,6 +80,13 @@ class Material:
     recall: float = 1.0
     image_paths: Callable[[], Sequence[str]] = tuple
     given: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    content: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def asked(self) -> Ints:
+        """Images whose class somebody gave, (M,), of copies the first: one image says no more by being there twice."""
+        rows = np.flatnonzero(self.given >= 0)
+        return rows[np.unique(self.content[rows], return_index=True)[1]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,21 +113,22 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
                 first = last
             history.append(row_of(len(history), last, n, temperature))
             show(history[-1])
-    found = last
+    found, without = last, Without.of(material)
     if last.known is not None:
-        sure, last = by_evidence(material, first, last, rename=settings.class_sizes == "free")
+        sure, last = by_evidence(material, first, last, without, rename=settings.class_sizes == "free")
     if settings.temperature is None and last.known is not None:
         blocks = outcomes_as_sure(material, last, sure)
     else:
         if settings.temperature is None:
-            temperature = fitted_temperature(material, settings.method, first, last)
+            temperature = fitted_temperature(material, settings.method, first, last, without)
         blocks = outcomes(material, last, temperature)
     with ExitStack() as files:
 
         def room(field: str) -> Room:
             return files.enter_context(RowsFile(place / FILES[field], n)) if field in FILES else Held(n)
 
-        outcome = Chances.joined(n, as_given(blocks, material.given), room)
+        outcome = Chances.joined(n, as_given(noted(blocks, without), material.given), room)
+    without.share(material)
     clusters, alignments = material.clusters, {}
     if clusters:
         scale = settings.temperature or material.temperature
@@ -129,6 +147,9 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
         history=history,
         method=settings.method,
         temperature=temperature,
+        answers=without.or_none(material.given),
+        labels_without_answer=without.or_none(without.labels),
+        confidences_without_answer=without.or_none(without.confidences),
         notes=[
             *signs_of(
                 material.images, texts, settings.method, history, found, outcome.labels, alignments, material.recall
@@ -140,7 +161,47 @@ def label(material: Material, settings: RefineSettings, iterations: int, progres
     )
 
 
-def fitted_temperature(material: Material, method: str, first: Pass, last: Pass) -> float:
+@dataclass(frozen=True)
+class Without:
+    """What is said of each image without its own answer; empty where nobody gave any.
+
+    asked        (M,) images whose class was given, of copies the first
+    labels       (N,)
+    confidences  (N,)
+    """
+
+    asked: Ints
+    labels: Ints
+    confidences: Floats
+    known: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(material: Material) -> Without:
+        n = len(material.given)
+        return Without(material.asked, np.empty(n, np.int64), np.empty(n, np.float32))
+
+    def know(self, **of_asked: npt.NDArray[Any]) -> None:
+        """Labels or confidences of the images asked, (M,), that what others say makes of them."""
+        self.known.update(of_asked)
+
+    def take(self, rows: slice, block: Chances) -> None:
+        """What a method says of a block of images before any answer."""
+        if len(self.labels):
+            self.labels[rows], self.confidences[rows] = block.labels, block.confidences
+
+    def share(self, material: Material) -> None:
+        """Put in what is known of the images asked, and say the same of their copies."""
+        rows = np.flatnonzero(material.given >= 0)
+        for name, of_asked in self.known.items():
+            getattr(self, name)[self.asked] = of_asked
+        first = self.asked[np.searchsorted(material.content[self.asked], material.content[rows])]
+        self.labels[rows], self.confidences[rows] = self.labels[first], self.confidences[first]
+
+    def or_none(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return rows if len(self.asked) else None
+
+
+def fitted_temperature(material: Material, method: str, first: Pass, last: Pass, without: Without) -> float:
     """The temperature at which confidence is right on given labels, or else zero-shot's on average.
 
     Zero-shot's own is the model's: its probabilities are nearly calibrated as they are.
@@ -149,17 +210,21 @@ def fitted_temperature(material: Material, method: str, first: Pass, last: Pass)
         untold = material.temperature
     else:
         untold = matching_temperature(last.sample, mean_confidence(first.sample, material.temperature))
-    rows = np.flatnonzero(material.given >= 0)
+    rows = material.asked
     if not len(rows):
         return untold
-    similarity = products(single(material.images.embeddings[rows]), last.prototypes)
-    return likeliest_temperature(similarity, material.given[rows], untold)
+    similarity, said = products(single(material.images.embeddings[rows]), last.prototypes), material.given[rows]
+    others = likeliest_temperatures_without(similarity, said, untold)
+    own = np.asarray(similarity / others[:, None], np.float32)
+    without.know(confidences=probabilities(own, 1.0).max(axis=1))
+    return likeliest_temperature(similarity, said, untold)
 
 
-def by_evidence(material: Material, first: Pass, last: Pass, *, rename: bool) -> tuple[Wide, Pass]:
+def by_evidence(material: Material, first: Pass, last: Pass, without: Without, *, rename: bool) -> tuple[Wide, Pass]:
     """How sure the evidence makes every label of transduction, (N,), and the last pass with the names that it has now.
 
-    rename  whether classes may bear other names by the labels that were given
+    without  learns what images whose class was given would be called without their own answers, and how surely
+    rename   whether classes may bear other names by the labels that were given
     """
     (n, k), similarity, known = material.shape, last.similarity, last.known
     if similarity is None or known is None:
@@ -175,12 +240,33 @@ def by_evidence(material: Material, first: Pass, last: Pass, *, rename: bool) ->
 
     shown, named = (np.concatenate(blocks) for blocks in zip(*across(seen, parts_of(n, k)), strict=True))
     sure = confidences(within(shown), between(known.labels, named, case), k)
-    rows = np.flatnonzero(material.given >= 0)
-    said, without = material.given[rows], known.labels[rows]
-    if rename and len(rows):
-        told, without = names_by_given(without, said, float(sure[rows].mean()), k)
-        last = renamed(last, told, t)
-    return corrected(sure, rows, without == said, k), last
+    rows = material.asked
+    if not len(rows):
+        return corrected(sure, rows, np.empty(0, np.bool_), k), last
+    labels, said, certainty = known.labels[rows], material.given[rows], sure[rows]
+
+    def called(some: Any) -> tuple[Ints, Ints]:
+        """Names of the classes by some of the images asked, and what each of those is called by the others of them."""
+        if not rename:
+            return np.arange(k), labels[some]
+        return names_by_given(labels[some], said[some], float(certainty[some].mean()), k)
+
+    told, alone = called(slice(None))
+    without.know(labels=alone, confidences=np.maximum(seen_by_others(certainty, said, called), 1 / k))
+    return corrected(sure, rows, alone == said, k), renamed(last, told, t)
+
+
+def seen_by_others(certainty: Wide, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Wide:
+    """Confidences of the images asked, (M,), each fitted to the answers on the images of other parts alone.
+
+    called  as in `by_evidence`
+    """
+    part, confidence = part_of_each(len(said)), certainty.copy()
+    for number in range(min(PARTS, len(said)) if len(said) > 1 else 0):
+        mine, others = part == number, part != number
+        fitted = platt(certainty[others], called(others)[1] == said[others])
+        confidence[mine] = rescaled(certainty[mine], *fitted)
+    return confidence
 
 
 def outcomes_as_sure(material: Material, last: Pass, sure: Wide) -> Iterator[Chances]:
@@ -199,6 +285,15 @@ def outcomes_as_sure(material: Material, last: Pass, sure: Wide) -> Iterator[Cha
 def parts_of(n: int, k: int) -> list[slice]:
     """Parts of all images whose similarities to k classes stay in the cache."""
     return [part for block in slices(n, BLOCK) for part in cached(block, k)]
+
+
+def noted(blocks: Iterable[Chances], without: Without) -> Iterator[Chances]:
+    """The same blocks; `without` learns what they say before any answer."""
+    start = 0
+    for block in blocks:
+        without.take(slice(start, start + len(block.labels)), block)
+        start += len(block.labels)
+        yield block
 
 
 def as_given(blocks: Iterable[Chances], given: Ints) -> Iterator[Chances]:

@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 
 from annotate.config import Config, EngineSettings, RefineSettings
-from annotate.digests import content_digest
 from annotate.engines import crew_of
-from annotate.errors import ConfigError, StaleArtifact, first_few, printable
+from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
-from annotate.kernels.vectors import Ints
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.stages import cache, run_stage
+from annotate.stages import answers, cache, run_stage
+from annotate.stages.answers import given_classes
 from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
 from annotate.stages.labelling import Material, label
 from annotate.stages.text import embed_text
 from annotate.workspace import CACHE, Plan, Workspace
 
-VERSION = 7
+VERSION = 8
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
 ITERATIONS = {"direct": 0, "dynamic": 10, "soft": 5, "transductive": 15}  # unless given
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
@@ -45,8 +44,9 @@ def refine(
     """Label every image with one of the classes.
 
     classes  names; without them those of the config file, then those of the workspace
-    given    labels that somebody knows, as `report` takes the truth, of images picked at random: those images bear
-             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them
+    given    classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear
+             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them.
+             The workspace keeps them for every later run (answers.py); `none` forgets them
     also     workspaces of the same images by other models, which label together with this one's (ensemble.py)
     """
     progress = progress or Silent()
@@ -72,10 +72,8 @@ def refine(
                 texts_of(other, texts, config, progress)
             knobs |= knobs_of(workspace, others)
             inputs |= inputs_of(workspace, others)
-        labels_given = np.empty(0, np.int64)
-        if given:
-            labels_given = read_given(workspace, texts, given, progress)
-            inputs |= {"given labels": content_digest(labels_given.tolist())}
+        answered = given_classes(workspace, texts, given, progress)
+        inputs |= answers.inputs_of(workspace)
         clusters = None
         if method != "direct":
             knobs["iterations"] = iterations
@@ -99,7 +97,9 @@ def refine(
             x, t = joint(workspace, texts, others) if others else (images, texts)
             with one_thread_per_product(), crew_of(x.embeddings, file, engine.name, engine.address) as crew:
                 graph, found = own_graph(workspace, x, key, progress) if method == "transductive" else (None, 1.0)
-                material = Material(crew, x, t, clusters, graph, found, image_paths, labels_given)
+                material = Material(crew, x, t, clusters, graph, found, image_paths)
+                if answered:
+                    material = replace(material, given=answered.classes, content=answered.content)
                 made = label(material, settings, iterations, progress, place)
             return of_first(made, images.embeddings.shape[1]) if others else made
 
@@ -122,24 +122,6 @@ def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
             f"engine: the method transductive runs in one process, not on '{engine.name}'",
             hint="add --method dynamic, or --set engine.name=local",
         )
-
-
-def read_given(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> Ints:
-    """The class that somebody gave each image, (N,); -1 unknown."""
-    from annotate.reports.truth import read_truth
-
-    images = workspace.read(Embeddings)
-    known = read_truth(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-    if known.outside or known.unused:
-        names = first_few([f"'{printable(name)}'" for name in known.outside])
-        progress.note(
-            {
-                "message": f"{sum(known.outside.values()) + known.unused:,} of the given labels count for nothing: "
-                + (f"{names} is no class" if names else "their files are not among the images"),
-                "hint": "see that names and paths are spelt as here",
-            }
-        )
-    return known.labels
 
 
 def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Clusters:

@@ -16,7 +16,7 @@ from annotate.engines.embedding import key_of, last_run
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
 from annotate.records import IMPORTED, Embeddings, Organized
 from annotate.sources import listing
-from annotate.stages import cache
+from annotate.stages import answers, cache
 from annotate.stages.cluster import VERSION as CLUSTER_VERSION
 from annotate.stages.embed import VERSION as EMBED_VERSION
 from annotate.stages.embed import plan_for
@@ -97,7 +97,11 @@ def expected_plan(workspace: Workspace, stage: str, manifest: Mapping[str, Any],
     for earlier in STAGES[: STAGES.index(stage)]:
         now |= workspace.digests(earlier)
     now |= inputs_now(workspace, then.get("also", []), manifest["inputs"])
-    inputs = {key: now.get(key, "gone") if belongs_here(key) else digest for key, digest in manifest["inputs"].items()}
+    given = answers.inputs_of(workspace) if stage == "refine" else {}
+    inputs = {
+        key: {**now, **given}.get(key, "gone") if belongs_here(key) else digest
+        for key, digest in {**manifest["inputs"], **given}.items()
+    }
     version = IMPORT_VERSION if then.get("source") == IMPORTED else VERSIONS[stage]
     return Plan(stage, version, settings, inputs)
 
@@ -110,7 +114,11 @@ def text_plan(workspace: Workspace, config: Config) -> Plan:
 
 def belongs_here(key: str) -> bool:
     """Whether an input is an artifact of this workspace, or of one that refines with it, not a file from outside."""
-    return key.partition("/")[0] in STAGES or key.removesuffix(" facts") in STAGES or key.startswith("also ")
+    return (
+        key.partition("/")[0] in STAGES
+        or key.removesuffix(" facts") in STAGES
+        or key.startswith(("also ", answers.INPUT))
+    )
 
 
 def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
@@ -129,15 +137,17 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
 
 
 def check(workspace: Workspace) -> dict[str, str]:
-    """Read every byte of every stage, of the last dataset and of what is kept to save time: what is wrong, or nothing.
+    """Read every byte of every stage, of the answers, the last dataset and what is kept to save time: what is wrong.
 
-    returns  a row per stage that has run, then "dataset" and "cache" where there are such
+    returns  a row per stage that has run, then "answers", "dataset" and "cache" where there are such; empty where whole
     """
     found = {stage: workspace.check(stage) for stage in STAGES if workspace.folder(stage).exists()}
     output = place_of_dataset(workspace)
     if output:
         problem = damage_of_dataset(output)
         found["dataset"] = problem and f"{printable(output)}{' ' if problem == GONE else '/'}{problem}"
+    if (workspace.root / answers.FILE).exists():
+        found["answers"] = answers.damage(workspace)
     if (workspace.root / CACHE).is_dir():
         found["cache"] = cache.damage(workspace.root / CACHE)
     return found
