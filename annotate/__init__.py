@@ -328,7 +328,7 @@ def run(
 
 def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None) -> Dataset:
     """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
-    from annotate.demo import write_digits
+    from annotate.digits import write_digits
 
     place = Path(folder)
     images, truth = write_digits(place)

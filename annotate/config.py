@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +20,7 @@ from typing import Any
 
 from annotate import yamlfile
 from annotate.errors import ConfigError, InputError, printable
+from annotate.reasons import BY_COUNT, BY_PRESET, SAID
 
 PRESETS = ("small", "medium", "large")
 SMALL_BELOW, LARGE_FROM = 100, 100_000  # images
@@ -161,11 +163,19 @@ SECTIONS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Config:
-    """What the user said: `values` maps "section.key" to a checked value, `preset` names one or `auto`."""
+    """What the user said: `values` maps "section.key" to a checked value, `preset` names one or `auto`.
+
+    said    those of the values that the command said, which the config file did not decide
+    named   the preset that the command named, if it named one
+    file    the config file, as the user calls it
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     preset: str = "auto"
     classes: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
+    named: str | None = None
+    file: str = CONFIG_FILE
 
     @classmethod
     def load(
@@ -179,19 +189,22 @@ class Config:
         path = Path(file) if file else Path(CONFIG_FILE)
         content = read_yaml(path) if file or path.is_file() else {}
         classes = content.pop("classes", [])
-        chosen = preset or content.pop("preset", None) or "auto"
-        content.pop("preset", None)
-        if chosen not in (*PRESETS, "auto"):
-            raise ConfigError(f"no preset '{printable(chosen)}'", hint=f"use one of {', '.join((*PRESETS, 'auto'))}")
+        chosen = checked_preset(content.pop("preset", None) or "auto", source=f"{printable(path)}: ")
         values = flatten(content, source=printable(path))
-        for key, value in (overrides or {}).items():
-            if value is not None:
-                values[key] = checked(key, value, source="")
-        return cls(values, str(chosen), tuple(as_names(classes, shown=f"{printable(path)}: classes")))
+        names = tuple(as_names(classes, shown=f"{printable(path)}: classes"))
+        return cls(values, chosen, names, file=printable(path)).asked(overrides or {}, preset)
+
+    def asked(self, overrides: Mapping[str, Any], preset: str | None = None) -> Config:
+        """The same with what a command says laid over it; None is not said."""
+        said = {key: checked(key, value, source="") for key, value in overrides.items() if value is not None}
+        named = checked_preset(preset) if preset else None
+        return dataclasses.replace(
+            self, values={**self.values, **said}, preset=named or self.preset, said=said, named=named
+        )
 
     def resolve(self, n: int | None = None) -> Settings:
         """The settings for n images."""
-        preset = self.preset if self.preset != "auto" else preset_for(n)
+        preset = self.applied(n)
         values = {**preset_values(preset), **self.values}
         if values.get("refine.method", "auto") == "auto":
             values["refine.method"] = "transductive" if (n or 0) < TRANSDUCTIVE_BELOW else "dynamic"
@@ -200,6 +213,57 @@ class Config:
             for name, section in SECTIONS.items()
         }
         return Settings(**sections, preset=preset)
+
+    def applied(self, n: int | None) -> str:
+        """The preset for n images."""
+        return self.preset if self.preset != "auto" else preset_for(n)
+
+    def request(self, *sections: str, n: int | None = None, **further: Any) -> dict[str, Any]:
+        """What the command asked of a stage, and who decided its settings, for the stage's manifest.
+
+        sections  those of the stage, and of the stages that it runs itself; the first is its own
+        n         images
+        further   what it was given beside settings, where it was given
+        """
+        own = sections[0]
+        return {
+            "settings": {
+                key: os.path.abspath(value) if names_a_file(value) else value
+                for key, value in self.said.items()
+                if key.partition(".")[0] in sections
+            },
+            "preset": self.named,
+            "applied": self.applied(n),
+            "applied_by": SAID if self.named else BY_COUNT if self.preset == "auto" else self.file,
+            "decided": {
+                knob.name: who
+                for knob in dataclasses.fields(SECTIONS[own])
+                if (who := self.decided_by(f"{own}.{knob.name}", knob.default))
+            },
+            "images": n,
+            **{name: value for name, value in further.items() if value},
+        }
+
+    def decided_by(self, key: str, default: Any) -> str | None:
+        """Who decides a setting: the command, the config file by name, the preset, the number of images, or nobody."""
+        if key in self.said:
+            return SAID
+        if key in self.values and self.values[key] != "auto":
+            return self.file
+        if any(preset_values(preset).get(key, "auto") != "auto" for preset in PRESETS):
+            return BY_PRESET
+        return BY_COUNT if default in (None, "auto") else None
+
+
+def names_a_file(value: object) -> bool:
+    """Whether a setting is the path of a file, which a command elsewhere would call otherwise."""
+    return isinstance(value, str) and bool(os.path.splitext(value)[1]) and os.path.isfile(value)
+
+
+def checked_preset(name: object, *, source: str = "") -> str:
+    if name not in (*PRESETS, "auto"):
+        raise ConfigError(f"{source}no preset '{printable(name)}'", hint=suggest(name, (*PRESETS, "auto")))
+    return str(name)
 
 
 def preset_for(n: int | None) -> str:

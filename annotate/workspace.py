@@ -26,6 +26,7 @@ from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
 from annotate.lines import Lines
 from annotate.locks import lock_file
+from annotate.reasons import why_changed
 from annotate.records import Artifact, Record, artifacts_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
@@ -54,12 +55,14 @@ class Plan:
     version  of the method; raise it when the same inputs would give other bytes
     config   the effective settings that reach the stage
     inputs   name to digest
+    request  what the command asked for, and who decided the settings; it makes no byte, and lets `status` plan again
     """
 
     stage: str
     version: int
     config: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def differs(self, manifest: Mapping[str, Any]) -> str:
         """Why the manifest on disk is not the one that this plan would write; empty where it is."""
@@ -68,8 +71,7 @@ class Plan:
         then, now = manifest["config"], json.loads(json.dumps(self.config))
         for key in [*now, *(key for key in then if key not in now)]:
             if then.get(key) != now.get(key):
-                change = f": {brief(then.get(key))} to {brief(now.get(key))}"
-                return f"{key} changed{'' if is_digest(now.get(key)) else change}"
+                return why_changed(key, then.get(key), now.get(key), manifest.get("request", {}), self.request)
         return self.inputs_differ(manifest)
 
     def inputs_differ(self, manifest: Mapping[str, Any]) -> str:
@@ -96,18 +98,6 @@ class State:
 def json_text(path: str | Path) -> str:
     """A path as text that any JSON reader takes, also where its bytes are not UTF-8."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def brief(value: object) -> str:
-    """A setting on part of a line; None is what is chosen for the user."""
-    if value is None:
-        return "auto"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 class Workspace:
@@ -306,6 +296,7 @@ class Workspace:
                     "version": plan.version,
                     "config": dict(plan.config),
                     "inputs": dict(plan.inputs),
+                    "request": dict(plan.request),
                     "facts": facts,
                     "files": files,
                     "ran_on": dict(ran_on),
@@ -339,10 +330,24 @@ class Workspace:
                 hint="choose another workspace: `--workspace DIR`",
             )
 
-    def touch(self, stage: str) -> None:
-        """A fresh stage counts as made now, for tools that go by time, as make does."""
+    def planned(self, plan: Plan) -> None:
+        """A stage is about to do this. Whoever only wants to know overrides it, and stops the stage there."""
+
+    def touch(self, plan: Plan) -> None:
+        """A fresh stage counts as made now, for tools that go by time, as make does, and by whoever asked last."""
+        path = self.folder(plan.stage) / MANIFEST
+        manifest = self.manifest(plan.stage) or {}
+        request = json.loads(json.dumps(plan.request))
         with contextlib.suppress(OSError):
-            os.utime(self.folder(stage) / MANIFEST)
+            if manifest and manifest.get("request", {}) != request:
+                manifest["request"] = request
+                manifest["sha256"] = content_digest(manifest)
+                new = self.root / f".{plan.stage}.new"  # what a kill leaves there, the next run sweeps
+                new.mkdir(exist_ok=True)
+                write_bytes(new / MANIFEST, as_json(manifest))
+                os.replace(new / MANIFEST, path)
+                remove(new)
+            os.utime(path)
 
 
 def write_record(folder: Path, record: Record) -> dict[str, Any]:

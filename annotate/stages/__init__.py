@@ -6,6 +6,7 @@ already holds, else make one record and publish it.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -41,10 +42,11 @@ def run_stage(
     settle    the plan as it turned out, where the digests of inputs are known only once they have been read
     """
     with workspace.lock():
+        workspace.planned(plan)
         state = workspace.state(plan)
         if state.fresh and not (force or why):
             progress.fresh(plan.stage)
-            workspace.touch(plan.stage)
+            workspace.touch(plan)
             return workspace.read(kind)
         workspace.check_ours(plan.stage)
         progress.started(plan.stage, why or reason(state))
@@ -62,6 +64,11 @@ def reason(state: State) -> str:
     if state.name == "missing":
         return "first run"
     return f"{state.name}: {state.why}"
+
+
+def as_asked(source: Path | None) -> str | None:
+    """A file or folder that a command was given, wherever the next one starts; a word such as `folders` as it is."""
+    return os.path.abspath(source) if source and source.exists() else str(source) if source else None
 
 
 def this_machine(packages: Iterable[str] = ()) -> dict[str, Any]:

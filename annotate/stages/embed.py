@@ -173,7 +173,8 @@ def prepare(
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
     seen = survey(found, known, retry_skipped=retry_skipped)
-    plan = plan_for(workspace, configured, found, seen)
+    request = config.request("embed", n=len(found.locations))
+    plan = replace(plan_for(workspace, configured, found, seen), request=request)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
         source=source,

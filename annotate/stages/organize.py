@@ -69,12 +69,6 @@ def organize(
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace)
         check_linkable(images, settings)
-        if settings.unknown == "apart" and labels.unfit is None:
-            progress.note(NOT_SEARCHED)
-        layout = lay_out(images, texts, labels, settings)
-        outcome = Organized(
-            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
-        )
         plan = Plan(
             "organize",
             VERSION,
@@ -84,6 +78,14 @@ def organize(
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
             },
+            config.request("organize", n=len(images.embeddings)),
+        )
+        workspace.planned(plan)
+        if settings.unknown == "apart" and labels.unfit is None:
+            progress.note(NOT_SEARCHED)
+        layout = lay_out(images, texts, labels, settings)
+        outcome = Organized(
+            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
         )
         if dry_run:
             check_replaceable(output, images)
@@ -105,6 +107,8 @@ def organize(
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
                 workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
+            else:
+                workspace.touch(plan)
         return outcome
 
 

@@ -7,7 +7,9 @@ else, so that a class has the same embedding whatever was encoded before it or b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +47,8 @@ def embed_text(
     if model["name"] == IMPORTED:
         return as_imported(workspace, clean_class_names(asked) if asked else [])
     prompts, prompt_set = wording(workspace, asked, config)
-    return embed_prompts(workspace, model, prompts, prompt_set, force=force, progress=progress)
+    request = config.request("text", classes=list(classes))
+    return embed_prompts(workspace, model, prompts, prompt_set, request=request, force=force, progress=progress)
 
 
 def embed_prompts(
@@ -54,11 +57,12 @@ def embed_prompts(
     prompts: dict[str, list[str]],
     prompt_set: str,
     *,
+    request: Mapping[str, Any] | None = None,
     force: bool = False,
     progress: Progress,
 ) -> Texts:
     """Embed classes that are worded already."""
-    plan = plan_for(model, prompts)
+    plan = replace(plan_for(model, prompts), request=request or {})
 
     def make(_: Path) -> Texts:
         return Texts(known_rows(workspace, model, prompts, progress), prompts, prompt_set)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from annotate.demo import write_digits
+from annotate.digits import write_digits
 from annotate.errors import InputError
 
 
