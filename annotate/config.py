@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -393,6 +393,49 @@ def checked_splits(value: Any, shown: str) -> tuple[int, ...]:
     return splits
 
 
+WORDS_OF_FLAGS: dict[str, tuple[str, dict[bool, str]]] = {
+    # flags of the command line that say a setting in another word, as Python's arguments too
+    "balanced": ("refine.class_sizes", {True: "balanced", False: "free"}),
+    "unknown": ("organize.unknown", {True: "apart", False: "keep"}),
+}
+
+
+def by_section(
+    function: str, named: Mapping[str, Any], sections: Sequence[str], arguments: Sequence[str]
+) -> dict[str, Any]:
+    """Settings by bare name, as Python's functions take them, to "section.name".
+
+    sections   those whose settings the function takes
+    arguments  of the function itself, for what was probably meant
+    raises     ConfigError for a name that it does not take
+    """
+    places = {knob.name: section for section in SECTIONS for knob in dataclasses.fields(SECTIONS[section])}
+    places = {**places, "engine": "engine", "balanced": "refine"}
+    del places["name"]  # is the engine's, which `engine` says as on the command line
+    found: dict[str, Any] = {}
+    for name, value in named.items():
+        section = places.get(name)
+        if section not in sections:
+            what = "setting" if sections else "argument"
+            if section:
+                hint = f"it is one of `annotate.{section}` and of `annotate.run`"
+            else:
+                known = [*arguments, *(knob for knob, place in places.items() if place in sections)]
+                hint = suggest(name, known)
+            raise ConfigError(f"{function}: no {what} '{printable(name)}'", hint=hint)
+        key = "engine.name" if name == "engine" else f"{section}.{name}"
+        if name in WORDS_OF_FLAGS and isinstance(value, bool):
+            key, words = WORDS_OF_FLAGS[name]
+            value = words[value]
+        elif name == "balanced":
+            raise ConfigError(
+                f"{function}: balanced: expected True or False, found '{printable(value)}'",
+                hint="balanced=True, or leave it out",
+            )
+        found[key] = value
+    return found
+
+
 def suggest(word: object, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(str(word), known, n=1)
     return f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}"
@@ -406,6 +449,24 @@ def as_names(content: Any, *, shown: str) -> list[str]:
     for name in names:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
             raise ConfigError(f"{shown}: '{printable(name)}' is not a name", hint='quote it: "yes"')
+    return [str(name) for name in names]
+
+
+def names_of(classes: Any) -> list[str]:
+    """Class names as somebody's program holds them, in their order: a list, tuple, array, Series, generator, dict keys.
+
+    Read once: from here on they are a list.
+    raises  InputError for what is no list of texts, or has no order
+    """
+    if classes is None:
+        return []
+    hint = 'for example ["dog", "cat"]'
+    if isinstance(classes, (set, frozenset)):
+        raise InputError("class names have an order, and a set has none", hint=f"give a list, {hint}")
+    listed = classes.tolist() if hasattr(classes, "tolist") else classes  # of NumPy and pandas
+    names = [*listed] if isinstance(listed, Iterable) and not isinstance(listed, (str, bytes)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise InputError(f"class names are a list of texts, not {printable(classes)}", hint=hint)
     return [str(name) for name in names]
 
 
