@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from annotate.errors import AnnotateError, columns_of, printable
 
@@ -34,7 +34,8 @@ ITERATIONS = ("iteration", "mean confidence", "active classes", "text weight", "
 
 
 def on_terminal(*, stderr: bool) -> bool:
-    return bool(os.environ.get("FORCE_COLOR")) or (sys.stderr if stderr else sys.stdout).isatty()
+    stream = sys.stderr if stderr else sys.stdout
+    return stream is not None and (bool(os.environ.get("FORCE_COLOR")) or stream.isatty())
 
 
 @functools.cache
@@ -46,13 +47,36 @@ def console(*, stderr: bool) -> Console:
 
 
 def put(*parts: Part, stderr: bool) -> None:
-    """A line of texts."""
-    if on_terminal(stderr=stderr):
-        from rich.text import Text
+    """A line of texts.
 
-        console(stderr=stderr).print(Text.assemble(*parts))
-    else:
-        print(*map(plain, parts), sep="", file=sys.stderr if stderr else sys.stdout, flush=True)
+    Whoever read what is said about the work may be gone, and its file full: the work goes on without.
+    raises  ReaderGone where the reader of our results is, OSError where a result cannot be written
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    try:
+        if on_terminal(stderr=stderr):
+            from rich.text import Text
+
+            console(stderr=stderr).print(Text.assemble(*parts))
+        elif stream is not None:  # Python has none where it was started with the stream closed
+            print(*map(plain, parts), sep="", file=stream, flush=True)
+    except OSError as error:
+        if not stderr and isinstance(error, BrokenPipeError):
+            raise ReaderGone from error
+        if not stderr:
+            raise
+        silence(stream)
+
+
+class ReaderGone(Exception):
+    """Whoever read our results has seen enough (`annotate report | head -1`)."""
+
+
+def silence(stream: TextIO) -> None:
+    """Nobody hears this stream any more: what is written to it from now on is lost without an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def plain(part: Part) -> str:

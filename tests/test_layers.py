@@ -46,7 +46,8 @@ MAY_IMPORT = {
     },
     "annotate": {"stages", "config", "workspace", "records", "errors", "progress", "digits"},
     "display": {"records", "errors", "progress", "workspace"},
-    "cli": {"annotate", "display", "errors", "config", "workspace", "yamlfile"},
+    "forgotten": set(),
+    "cli": {"annotate", "forgotten", "display", "errors", "config", "workspace", "yamlfile"},
     "__main__": {"cli"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}

@@ -49,7 +49,7 @@ def run_stage(
             workspace.touch(plan)
             return workspace.read(kind)
         workspace.check_ours(plan.stage)
-        progress.started(plan.stage, why or reason(state))
+        progress.started(plan.stage, why or reason(state, force=force))
         with workspace.making(plan.stage) as made:
             record = make(made)
             plan = settle(record) if settle else plan
@@ -57,12 +57,12 @@ def run_stage(
         return record
 
 
-def reason(state: State) -> str:
+def reason(state: State, *, force: bool = False) -> str:
     """Why a stage runs, for the user."""
-    if state.fresh:
-        return "forced"
     if state.name == "missing":
         return "first run"
+    if force or state.fresh:
+        return "forced"
     return f"{state.name}: {state.why}"
 
 
