@@ -380,9 +380,11 @@ def run(
 def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None) -> Dataset:
     """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
     from annotate.digits import write_digits
+    from annotate.progress import Silent
 
-    place = Path(folder)
-    images, truth = write_digits(place)
+    place, progress = Path(folder), progress or Silent()
+    with progress.doing("writing the images of 1,797 digits"):
+        images, truth = write_digits(place)
     return run(
         images,
         place / "dataset",

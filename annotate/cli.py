@@ -725,7 +725,7 @@ def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -
     if known:
         display.show(f"accuracy {100 * known['accuracy']:.1f} % of {known['images']:,} images with a known class")
     display.show(f"dataset  {printable(output)}/")
-    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html")
+    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html (open it in a browser)")
 
 
 def main() -> NoReturn:

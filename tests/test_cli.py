@@ -424,14 +424,14 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("how", STREAMS)
-def test_a_stream_that_takes_nothing_is_no_bug(labelled: None, how: str) -> None:
+def test_a_stream_that_takes_nothing_is_no_bug(annotate: Command, labelled: None, how: str) -> None:
     redirection, *expected = STREAMS[how]
     lines = [f"{sys.executable} -m annotate {command} {redirection}" for command in ("status", "refine --force")]
     script = "\n".join(f"{line}; echo ${{PIPESTATUS[0]}} >> codes" for line in lines)
     ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert Path("codes").read_text().split() == [str(code) for code in expected]
     assert "Traceback" not in ended.stderr
-    assert cli.annotate.status()["refine"].fresh
+    assert json.loads(annotate("status", "--json").out)["refine"]["state"] == "fresh"
 
 
 def test_a_folder_that_is_gone_matters_only_to_paths_that_start_there(
