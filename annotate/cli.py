@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +19,13 @@ import annotate
 from annotate import display
 from annotate.errors import AnnotateError, InputError, machine_error, printable
 
+# Arguments and options that are paths, and words that stand for something else there.
+PATHS = """
+    images output folder workspace config classes_file given truth also ledger embeddings image_paths text_embeddings
+    micro_assignments meta_assignments micro_centroids meta_centroids
+"""
+WORDS = ("folders", "none")
+
 app = typer.Typer(
     name="annotate",
     help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
@@ -26,6 +35,40 @@ app = typer.Typer(
     rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def here_is_gone() -> bool:
+    """Whether the folder that we were started in does not exist any more."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def folder_is_gone() -> InputError:
+    return InputError(
+        "the folder that this was started in does not exist any more",
+        hint="change to one that exists (`cd ..`), or give every path, also --workspace, from the root of the disk",
+    )
+
+
+class Command(typer.core.TyperCommand):
+    """A command that also runs where the folder that it was started in is gone, if no path depends on it."""
+
+    def invoke(self, context: Any) -> Any:
+        if here_is_gone():
+            given = {name: context.params.get(name) for name in PATHS.split() if name in context.params}
+            if "workspace" in given:
+                given["workspace"] = given["workspace"] or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts"
+            for value in given.values():
+                for path in value if isinstance(value, list) else [value]:
+                    text = str(path or "/")
+                    if not os.path.isabs(text) and "://" not in text and text not in WORDS:
+                        raise folder_is_gone()
+            os.chdir(os.sep)  # some libraries do not load where there is no folder
+        return super().invoke(context)
+
 
 # Flags that recur, declared once.
 Images = Annotated[
@@ -146,7 +189,7 @@ Truth = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     images: Images,
     output: Output,
@@ -184,6 +227,8 @@ def run(
 
     Example: annotate run photos dataset cat dog --model tiny
     """
+    if class_names and not (classes or classes_file):
+        ask_back(images, output, names_from(class_names, None))
     made = annotate.run(
         images,
         output,
@@ -219,7 +264,7 @@ def run(
     show_dataset(made, output, workspace)
 
 
-@app.command()
+@app.command(cls=Command)
 def embed(
     images: Images,
     model: Model = None,
@@ -305,7 +350,7 @@ def embed(
     show_skipped(made.skipped)
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     embeddings: Annotated[Path, typer.Option(help=".npy file, (N, D).", show_default=False)],
     image_paths: Annotated[Path, typer.Option(help="Paths, one a line, or a JSON list.", show_default=False)],
@@ -348,7 +393,7 @@ def import_(
     display.show(f"{n:,} embeddings, {d} dimensions, imported")
 
 
-@app.command()
+@app.command(cls=Command)
 def cluster(
     workspace: Place = None,
     config: ConfigFile = None,
@@ -375,7 +420,7 @@ def cluster(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def refine(
     classes: Classes = None,
     classes_file: ClassesFile = None,
@@ -439,7 +484,7 @@ def refine(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def organize(
     output: Output,
     link: Link = None,
@@ -481,7 +526,7 @@ def organize(
     display.show(f"{made.images:,} images {verb} in {printable(output)}/ ({made.link}); {splits_made}")
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     truth: Truth = None,
     as_json: AsJson = False,
@@ -512,7 +557,7 @@ def report(
     display.say(f"see {printable(folder)}/report/report.html")
 
 
-@app.command()
+@app.command(cls=Command)
 def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Say which stages are fresh, stale, damaged, missing.
 
@@ -525,7 +570,7 @@ def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson =
         display.show_states(states)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(workspace: Place = None, as_json: AsJson = False) -> None:
     """Read every byte and compare it with what was written.
 
@@ -549,7 +594,7 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where the demo's images, artifacts and dataset go.")
@@ -573,15 +618,46 @@ def root(
         display.show(f"annotate {annotate.__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        display.show(context.get_help())
 
 
 # -- parsing and showing -------------------------------------------------------------------------------
 
 
+def ask_back(images: str, output: Path, names: Sequence[str]) -> None:
+    """Whether OUTPUT is a folder for the dataset, where it looks like the first of the classes.
+
+    raises  InputError with the line that was probably meant
+    """
+    from annotate.forgotten import is_doubtful, output_was_forgotten
+
+    place, words = str(output), sys.argv[1:]
+    if place not in words:  # ./cat, say
+        return
+    forgotten = output_was_forgotten(images, place, names)
+    someone_answers = sys.stdin is not None and sys.stdin.isatty() and display.on_terminal(stderr=True)
+    if not forgotten and not (someone_answers and len(names) > 1 and is_doubtful(place, names)):
+        return
+    classes = f"the classes are only {in_words(names)}" if len(names) > 1 else f"the only class is {in_words(names)}"
+    said = f"'{printable(place)}' stands where the dataset's folder is named, so {classes}"
+    if someone_answers and not forgotten:
+        display.say(f"{said}.")
+        if typer.confirm("Is that right?", err=True):
+            return
+    at = words.index(place)
+    meant = printable(shlex.join(["annotate", *words[:at], "dataset", *words[at:]]))
+    raise InputError(said, hint=f"did you mean `{meant}`? If the folder is to be called {place}, write ./{place}")
+
+
+def in_words(names: Sequence[str]) -> str:
+    """dog, bird and fish"""
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:-1]) + (" and " if shown[:-1] else "") + shown[-1]
+
+
 def names_from(arguments: Sequence[str], file: Path | None) -> list[str]:
-    """Class names of flags and arguments, split at commas, and of a file, taken as they are."""
-    names = [name for argument in arguments for name in argument.split(",")]
+    """Class names of flags and arguments, split at commas (`\\,` is a comma in a name), and of a file, as they are."""
+    names = [name.replace("\\,", ",") for argument in arguments for name in re.split(r"(?<!\\),", argument)]
     return names + (read_names(file) if file else [])
 
 
@@ -626,7 +702,7 @@ def workspace_folder(workspace: Path | None) -> Path:
 def print_json(content: Any) -> None:
     import json
 
-    print(json.dumps(content, indent=1))
+    display.show(json.dumps(content, indent=1))
 
 
 def slice_from(text: str) -> tuple[int, int]:
@@ -658,11 +734,12 @@ def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -
     elif known:
         display.show("accuracy: nothing to measure, the class of every image with a truth was given")
     display.show(f"dataset  {printable(output)}/")
-    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html")
+    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html (open it in a browser)")
 
 
 def main() -> NoReturn:
     """Run a command; every failure of the user's world becomes two lines and its exit code."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its escape
             stream.reconfigure(errors="backslashreplace")
@@ -670,6 +747,7 @@ def main() -> NoReturn:
         sys.unraisablehook = send_interrupts_again
     try:
         outcome = app(standalone_mode=False)
+        sys.stdout.flush()
     except AnnotateError as error:
         display.fail(error)
         sys.exit(error.exit_code)
@@ -677,12 +755,16 @@ def main() -> NoReturn:
         display.say("interrupted; what is done is kept, run the same command to go on")
         sys.stdout.flush()
         os._exit(130)  # threads that wait for a server that does not answer would keep us
-    except BrokenPipeError:
-        silence_stdout()
+    except (display.ReaderGone, BrokenPipeError):
+        display.silence(sys.stdout)
         sys.exit(0)
     except Exception as error:
-        known = machine_error(error)
+        known = machine_error(error) or (folder_is_gone() if isinstance(error, OSError) and here_is_gone() else None)
         if known is not None:
+            try:
+                sys.stdout.flush()
+            except OSError:  # it was the results' own file that is full
+                display.silence(sys.stdout)
             display.fail(known)
             sys.exit(known.exit_code)
         if not hasattr(error, "format_message"):  # a usage error of Typer's parser brings its own words
@@ -693,6 +775,17 @@ def main() -> NoReturn:
         sys.exit(2)
     gc.freeze()  # Python would look once more at all that was ever imported, for a tenth of a second
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def open_standard_streams() -> None:
+    """Where we were started with a standard stream closed, the next file that is opened would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def send_interrupts_again(unraisable: Any) -> None:
@@ -707,10 +800,3 @@ def send_interrupts_again(unraisable: Any) -> None:
     again.daemon = True
     with suppress(RuntimeError):  # no new threads: Python is about to end anyway
         again.start()
-
-
-def silence_stdout() -> None:
-    """The reader of our output is gone (`annotate status | head -1`): leave without a traceback."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from annotate.folders import is_litter
 from annotate.lines import Lines
 from annotate.locks import Taken, locked
 from annotate.opening import NO_WAITING, opened, sync, sync_handle
+from annotate.reasons import why_changed
 from annotate.records import AnyRecord, Artifact, Record, artifacts_of, fits, kinds_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
@@ -70,12 +71,14 @@ class Plan:
     config   the effective settings that reach the stage
     inputs   name to digest
     why      a reason to run even where all this is as it was
+    request  what the command asked for, and who decided the settings; it makes no byte, and lets `status` plan again
     """
 
     stage: str
     version: int
     config: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
     why: str = field(default="", compare=False)
 
     def differs(self, manifest: Mapping[str, Any]) -> str:
@@ -85,8 +88,7 @@ class Plan:
         then, now = manifest["config"], json.loads(json.dumps(self.config))
         for key in [*now, *(key for key in then if key not in now)]:
             if then.get(key) != now.get(key):
-                change = f": {brief(then.get(key))} to {brief(now.get(key))}"
-                return f"{key} changed{'' if is_digest(now.get(key)) else change}"
+                return why_changed(key, then.get(key), now.get(key), manifest.get("request", {}), self.request)
         return self.inputs_differ(manifest) or self.why
 
     def inputs_differ(self, manifest: Mapping[str, Any]) -> str:
@@ -113,18 +115,6 @@ class State:
 def json_text(path: str | Path) -> str:
     """A path as text that any JSON reader takes, also where its bytes are not UTF-8."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def brief(value: object) -> str:
-    """A setting on part of a line; None is what is chosen for the user."""
-    if value is None:
-        return "auto"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 class Workspace:
@@ -283,9 +273,10 @@ class Workspace:
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
-        if not (self.root / CACHE).is_symlink():
-            for part in (self.root / CACHE).glob("*.part"):
-                part.unlink()
+        for folder in (self.root, self.root / CACHE):
+            if not folder.is_symlink():
+                for part in folder.glob("*.part"):
+                    part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
@@ -318,6 +309,7 @@ class Workspace:
                     "version": plan.version,
                     "config": dict(plan.config),
                     "inputs": dict(plan.inputs),
+                    "request": dict(plan.request),
                     "facts": facts,
                     "files": files,
                     "ran_on": dict(ran_on),
@@ -355,12 +347,27 @@ class Workspace:
                 hint="choose another workspace: `--workspace DIR`",
             )
 
-    def touch(self, stage: str) -> None:
-        """A fresh stage counts as made now, for tools that go by time, as make does."""
-        folder = self.folder(stage)
-        if not (folder.is_symlink() or (folder / MANIFEST).is_symlink()):
-            with contextlib.suppress(OSError):
-                os.utime(folder / MANIFEST)
+    def planned(self, plan: Plan) -> None:
+        """A stage is about to do this. Whoever only wants to know overrides it, and stops the stage there."""
+
+    def touch(self, plan: Plan) -> None:
+        """A fresh stage counts as made now, for tools that go by time, as make does, and by whoever asked last."""
+        folder = self.folder(plan.stage)
+        path = folder / MANIFEST
+        if folder.is_symlink() or path.is_symlink():
+            return
+        manifest = self.manifest(plan.stage) or {}
+        request = json.loads(json.dumps(plan.request))
+        with contextlib.suppress(OSError):
+            if manifest and manifest.get("request", {}) != request:
+                manifest["request"] = request
+                manifest["sha256"] = content_digest(manifest)
+                new = self.root / f".{plan.stage}.new"  # what a kill leaves there, the next run sweeps
+                new.mkdir(exist_ok=True)
+                write_bytes(new / MANIFEST, as_json(manifest))
+                os.replace(new / MANIFEST, path)
+                remove(new)
+            os.utime(path)
 
 
 def write_record(folder: Path, record: Record) -> dict[str, Any]:
@@ -406,6 +413,7 @@ class Manifest(TypedDict):
     facts: dict[str, Any]
     files: dict[str, FileRecorded]
     ran_on: dict[str, Any]
+    request: NotRequired[dict[str, Any]]
 
 
 def parse_manifest(content: bytes, stage: str) -> Manifest:

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from annotate.config import Config, checked, clean_class_names, parse_assignment, preset_for
+from annotate.config import (
+    SECTIONS,
+    Config,
+    by_section,
+    checked,
+    clean_class_names,
+    names_of,
+    parse_assignment,
+    preset_for,
+)
 from annotate.errors import ConfigError, InputError
 
 
@@ -130,3 +141,50 @@ def test_names_that_are_not_a_list_of_texts_are_refused(names: object) -> None:
 def test_odd_class_names_are_kept() -> None:
     names = ["a/b", "🐶", "x" * 300, "CON", "a,b", "two\nlines"]
     assert clean_class_names(names) == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat", "dog"],
+        ("cat", "dog"),
+        np.array(["cat", "dog"]),
+        np.array(["cat", "dog"], object),
+        (name for name in ("cat", "dog")),
+        {"cat": 1, "dog": 2},
+        {"cat": 1, "dog": 2}.keys(),
+        map(np.str_, ["cat", "dog"]),
+        type("Series", (), {"tolist": lambda self: ["cat", "dog"]})(),
+    ],
+    ids=lambda names: type(names).__name__,
+)
+def test_class_names_are_taken_in_whatever_holds_them_in_order(names: object) -> None:
+    found = names_of(names)
+    assert found == ["cat", "dog"]
+    assert {type(name) for name in found} == {str}
+
+
+@pytest.mark.parametrize(
+    "names", ["cat", b"cat", 3, np.array("cat"), np.array([1, 2]), [["cat"], ["dog"]], {"cat", "dog"}, ["cat", None]]
+)
+def test_what_is_no_list_of_class_names_is_refused_with_a_line(names: object) -> None:
+    with pytest.raises(InputError, match="class names") as refused:
+        names_of(names)
+    assert '["dog", "cat"]' in refused.value.hint
+
+
+def test_a_bare_name_is_the_setting_of_its_section() -> None:
+    named = {"method": "direct", "model": "tiny", "engine": "ray", "balanced": True, "unknown": False, "splits": (1,)}
+    assert by_section("run", named, [*SECTIONS], []) == {
+        "refine.method": "direct",
+        "embed.model": "tiny",
+        "engine.name": "ray",
+        "refine.class_sizes": "balanced",
+        "organize.unknown": "keep",
+        "organize.splits": (1,),
+    }
+
+
+def test_no_two_sections_share_the_bare_name_of_a_setting() -> None:
+    names = [knob.name for section in SECTIONS.values() for knob in dataclasses.fields(section)]
+    assert len(set(names)) == len(names)

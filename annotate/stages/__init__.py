@@ -6,6 +6,7 @@ already holds, else make one record and publish it.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -42,13 +43,14 @@ def run_stage(
     settle    the plan as it turned out, where the digests of inputs are known only once they have been read
     """
     with workspace.lock():
+        workspace.planned(plan)
         state = workspace.state(plan)
         if state.fresh and not (force or why):
             progress.fresh(plan.stage)
-            workspace.touch(plan.stage)
+            workspace.touch(plan)
             return workspace.read(kind)
         workspace.check_ours(plan.stage)
-        progress.started(plan.stage, why or reason(state))
+        progress.started(plan.stage, why or reason(state, force=force))
         with workspace.making(plan.stage) as made:
             record = make(made)
             plan = settle(record) if settle else plan
@@ -62,13 +64,18 @@ def tell_news_of_the_disk(progress: Progress) -> None:
         progress.note({"message": news, "hint": ""})
 
 
-def reason(state: State) -> str:
+def reason(state: State, *, force: bool = False) -> str:
     """Why a stage runs, for the user."""
-    if state.fresh:
-        return "forced"
     if state.name == "missing":
         return "first run"
+    if force or state.fresh:
+        return "forced"
     return f"{state.name}: {state.why}"
+
+
+def as_asked(source: Path | None) -> str | None:
+    """A file or folder that a command was given, wherever the next one starts; a word such as `folders` as it is."""
+    return os.path.abspath(source) if source and source.exists() else str(source) if source else None
 
 
 def this_machine(packages: Iterable[str] = ()) -> dict[str, Any]:

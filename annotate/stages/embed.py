@@ -81,7 +81,9 @@ def embed(
     if merge and (force or retry_skipped):
         raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
     with workspace.lock():
-        work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
+        with progress.doing("looking for images") as found:
+            work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
+            found(f"{len(work.images.locations):,} images found")
         if merge and not work.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
             work = prepare(workspace, images, config, anew=True)
@@ -152,7 +154,8 @@ def embed_slice(
     if not 1 <= number <= of:
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
-    work = prepare(workspace, images, config)
+    with progress.doing("looking for images"):
+        work = prepare(workspace, images, config)
     tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
@@ -181,7 +184,8 @@ def prepare(
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
     seen = survey(found, known, retry_skipped=retry_skipped)
-    plan = plan_for(workspace, configured, found, seen)
+    request = config.request("embed", n=len(found.locations))
+    plan = replace(plan_for(workspace, configured, found, seen), request=request)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
         source=source,

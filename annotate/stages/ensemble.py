@@ -34,7 +34,7 @@ def held(workspace: Workspace, also: Sequence[str | Path]) -> Iterator[list[Work
 
     raises  InputError where two are the same folder, MissingArtifact where one holds no embeddings
     """
-    others = [Workspace(place) for place in also]
+    others = [type(workspace)(place) for place in also]  # seen as this one is: to work in, or only to look at
     taken = {os.path.realpath(workspace.root)}
     for other in others:
         shown, place = printable(other.root), os.path.realpath(other.root)

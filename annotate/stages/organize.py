@@ -74,12 +74,6 @@ def organize(
         check_place(output, images.folder, workspace)
         check_holds_no_image(output, images)
         check_linkable(images, settings)
-        if settings.unknown == "apart" and labels.unfit is None:
-            progress.note(NOT_SEARCHED)
-        layout = lay_out(images, texts, labels, settings)
-        outcome = Organized(
-            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
-        )
         plan = Plan(
             "organize",
             VERSION,
@@ -89,6 +83,14 @@ def organize(
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
             },
+            config.request("organize", n=len(images.embeddings)),
+        )
+        workspace.planned(plan)
+        if settings.unknown == "apart" and labels.unfit is None:
+            progress.note(NOT_SEARCHED)
+        layout = lay_out(images, texts, labels, settings)
+        outcome = Organized(
+            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
         )
         missing = missing_note(texts, layout)
         if missing:
@@ -114,6 +116,8 @@ def organize(
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
                 workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
+            else:
+                workspace.touch(plan)
         tell_news_of_the_disk(progress)
         return outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,9 @@ def refine(
             knobs["cluster_weights"] = settings.cluster_weights
             clusters = own_clusters(workspace, config, progress)
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
-        plan = Plan("refine", VERSION, knobs, inputs)
+        asked = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
+        request = config.request("refine", "text", "cluster", "engine", n=len(images.embeddings), **asked)
+        plan = Plan("refine", VERSION, knobs, inputs, request)
 
         key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
 
@@ -134,7 +137,8 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
         return cluster(workspace, config, progress=progress)
     if manifest["config"].get("source") != IMPORTED:
         given = {f"cluster.{key}": value for key, value in manifest["facts"]["given"].items()}
-        return cluster(workspace, replace(config, values={**given, **config.values}), progress=progress)
+        values, said = {**given, **config.values}, {**given, **config.said}
+        return cluster(workspace, replace(config, values=values, said=said), progress=progress)
     if not workspace.of_these_embeddings("cluster"):
         raise StaleArtifact(
             "the imported clusters are of other embeddings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
 from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
-from annotate.stages import run_stage
+from annotate.stages import as_asked, run_stage
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Plan, Workspace, write_bytes
 
@@ -57,7 +58,8 @@ def report(
         else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
         estimated = confidence_is_estimate(workspace, refinement)
-        plan = plan_for(workspace, settings, clusters, known, estimated)
+        request = config.request("report", n=len(images.embeddings), truth=as_asked(truth))
+        plan = replace(plan_for(workspace, settings, clusters, known, estimated), request=request)
 
         def make(parts: Path) -> Reported:
             summary = summarize(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def embed_text(
     if model["name"] == IMPORTED:
         return as_imported(workspace, clean_class_names(asked) if asked else [])
     prompts, prompt_set = wording(workspace, asked, config)
-    return embed_prompts(workspace, model, prompts, prompt_set, config, force=force, progress=progress)
+    request = config.request("text", classes=list(classes))
+    return embed_prompts(workspace, model, prompts, prompt_set, config, request=request, force=force, progress=progress)
 
 
 def embed_prompts(
@@ -59,11 +61,12 @@ def embed_prompts(
     prompt_set: str,
     config: Config,
     *,
+    request: Mapping[str, Any] | None = None,
     force: bool = False,
     progress: Progress,
 ) -> Texts:
     """Embed classes that are worded already."""
-    plan = plan_for(model, prompts)
+    plan = replace(plan_for(model, prompts), request=request or {})
 
     def make(_: Path) -> Texts:
         return Texts(known_rows(workspace, model, prompts, config, progress), prompts, prompt_set)
