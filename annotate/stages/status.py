@@ -15,7 +15,7 @@ from annotate.datasets import stale
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
 from annotate.records import IMPORTED, Embeddings
 from annotate.stages.cluster import cluster
-from annotate.stages.embed import embed
+from annotate.stages.embed import embed, interrupted
 from annotate.stages.ensemble import inputs_now
 from annotate.stages.import_ import VERSION as IMPORT_VERSION
 from annotate.stages.organize import organize
@@ -39,7 +39,7 @@ def status(workspace: Workspace, config: Config) -> dict[str, State]:
             states[stage] = State("damaged", str(error))
             continue
         if manifest is None:
-            states[stage] = State("missing")
+            states[stage] = State("missing", kept_so_far(workspace) if stage == "embed" else "")
             continue
         used = dict.fromkeys(key.replace("/", " ").split()[0] for key in manifest["inputs"])
         unsound = [name for name in used if name in states and states[name].name in ("stale", "damaged")]
@@ -49,9 +49,17 @@ def status(workspace: Workspace, config: Config) -> dict[str, State]:
         except AnnotateError as error:
             name = "damaged" if isinstance(error, DamagedArtifact) else "stale"
             states[stage] = because or State(name, str(error))
+        if stage == "embed" and states[stage].name == "stale" and (kept := kept_so_far(workspace)):
+            states[stage] = State("stale", f"{states[stage].why}; {kept}")
         if because and (states[stage].fresh or states[stage].why.startswith(f"{unsound[0]} would be made anew")):
             states[stage] = because
     return states
+
+
+def kept_so_far(workspace: Workspace) -> str:
+    """What an embedding that was interrupted has kept; empty where none was."""
+    found = interrupted(workspace)
+    return f"interrupted, {found[0]:,} of {found[1]:,} embedded" if found else ""
 
 
 def state_of(workspace: Workspace, stage: str, manifest: Mapping[str, Any], config: Config) -> State:
