@@ -62,6 +62,7 @@ __all__ = [
     "embed",
     "embed_slice",
     "embed_text",
+    "embedded_so_far",
     "import_embeddings",
     "organize",
     "refine",
@@ -405,6 +406,15 @@ def status(*, workspace: StrPath | None = None, config: StrPath | None = None) -
     from annotate.workspace import Workspace
 
     return states(Workspace(workspace), load_config(config))
+
+
+@takes()
+def embedded_so_far(*, workspace: StrPath | None = None) -> tuple[int, int] | None:
+    """Of an embedding that was interrupted: how many images are done and kept, and of how many; None where none was."""
+    from annotate.stages.embed import interrupted
+    from annotate.workspace import Workspace
+
+    return interrupted(Workspace(workspace))
 
 
 @takes()

@@ -7,11 +7,12 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import typer
 
@@ -53,8 +54,17 @@ def folder_is_gone() -> InputError:
     )
 
 
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
 class Command(typer.core.TyperCommand):
-    """A command that also runs where the folder that it was started in is gone, if no path depends on it."""
+    """A command that also runs where the folder that it was started in is gone, if no path depends on it.
+
+    workspace  that of the command that runs, for whoever interrupts it
+    """
+
+    workspace: ClassVar[str | Path | None] = None
 
     def invoke(self, context: Any) -> Any:
         if here_is_gone():
@@ -67,7 +77,12 @@ class Command(typer.core.TyperCommand):
                     if not os.path.isabs(text) and "://" not in text and text not in WORDS:
                         raise folder_is_gone()
             os.chdir(os.sep)  # some libraries do not load where there is no folder
-        return super().invoke(context)
+        folder, place = (context.params.get(name) for name in ("folder", "workspace"))
+        Command.workspace = Path(folder, "artifacts") if folder else place  # the demo has a folder
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:  # of which Typer would make an exit code, without a word
+            raise Interrupted from error
 
 
 # Flags that recur, declared once.
@@ -751,9 +766,11 @@ def main() -> NoReturn:
     except AnnotateError as error:
         display.fail(error)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        display.say("interrupted; what is done is kept, run the same command to go on")
-        sys.stdout.flush()
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one
+        display.say(f"interrupted; {what_is_kept()}; run the same command again to go on")
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(130)  # threads that wait for a server that does not answer would keep us
     except (display.ReaderGone, BrokenPipeError):
         display.silence(sys.stdout)
@@ -775,6 +792,20 @@ def main() -> NoReturn:
         sys.exit(2)
     gc.freeze()  # Python would look once more at all that was ever imported, for a tenth of a second
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def what_is_kept() -> str:
+    """What an interrupted command leaves for the next one."""
+    try:
+        images = annotate.embedded_so_far(workspace=Command.workspace)
+    except (AnnotateError, OSError):
+        images = None
+    if images is None:
+        return "the stages that were finished are kept"
+    done, total = images
+    return (
+        f"{done:,} of {total:,} images are embedded and kept" if done else f"none of {total:,} images was embedded yet"
+    )
 
 
 def open_standard_streams() -> None:

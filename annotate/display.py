@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,8 +61,10 @@ def put(*parts: Part, stderr: bool) -> None:
         if on_terminal(stderr=stderr):
             from rich.text import Text
 
-            # Lines are broken between words; a word that is longer than a line, a path perhaps, stays whole.
-            console(stderr=stderr).print(Text.assemble(*parts), soft_wrap=False, overflow="ignore", crop=False)
+            text, screen = Text.assemble(*parts), console(stderr=stderr)
+            for line in text.divide(line_starts(text.plain, screen.width)):
+                line.rstrip()
+                screen.print(line, soft_wrap=True)
         elif stream is not None:  # Python has none where it was started with the stream closed
             print(*map(plain, parts), sep="", file=stream, flush=True)
     except OSError as error:
@@ -70,6 +73,27 @@ def put(*parts: Part, stderr: bool) -> None:
         if not stderr:
             raise
         silence(stream)
+
+
+def line_starts(text: str, width: int) -> list[int]:
+    """Where a text is broken, so that its lines end between words.
+
+    A word that is longer than a line, a path perhaps, stays whole: a terminal that breaks it copies it in one piece.
+    """
+    starts: list[int] = []
+    used, words = 0, 0  # columns and words of the line so far
+    for part in re.finditer(r"\n|[^\S\n]+|\S+", text):
+        columns = columns_of(part.group())
+        if part.group() == "\n":
+            used = words = 0
+        elif part.group().isspace():
+            used += columns
+        else:
+            if words and used + columns > width:
+                starts.append(part.start())
+                used = words = 0
+            used, words = used + columns, words + 1
+    return starts
 
 
 class ReaderGone(Exception):

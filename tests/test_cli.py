@@ -362,6 +362,37 @@ def test_ctrl_c_at_any_time_loses_nothing_and_the_next_run_finishes(photos: Path
     ]
 
 
+def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
+    annotate: Command, photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from annotate.embedding import ledger
+    from annotate.engines import embedding
+
+    committed = ledger.Ledger.commit
+    monkeypatch.setattr(ledger, "SHARD", 5)
+
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+        if shard.number == 1:
+            raise KeyboardInterrupt
+        committed(self, shard, seen)
+
+    def end(code: int) -> None:
+        sys.exit(code)
+
+    monkeypatch.setattr(embedding.Ledger, "commit", interrupt)
+    monkeypatch.setattr(cli.os, "_exit", end)
+    monkeypatch.setattr(cli.signal, "signal", lambda *asked: None)
+    ended = annotate("embed", photos, "--model", checkpoint)
+    assert ended.code == 130
+    said = "interrupted; 5 of 12 images are embedded and kept; run the same command again to go on"
+    assert ended.err.splitlines()[-1] == said
+    status = json.loads(annotate("status", "--json").out)
+    assert status["embed"] == {"state": "missing", "why": "interrupted, 5 of 12 embedded"}
+    monkeypatch.setattr(embedding.Ledger, "commit", committed)
+    assert annotate("embed", photos, "--model", checkpoint).code == 0
+    assert json.loads(annotate("status", "--json").out)["embed"] == {"state": "fresh", "why": ""}
+
+
 def test_ctrl_c_in_a_callback_of_python_is_not_lost() -> None:
     code = """if True:
         import time, weakref

@@ -30,6 +30,7 @@ from annotate.workspace import Plan, Workspace, json_text, load_field
 VERSION = 2
 PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
+TOTAL = "images"  # a file beside the shards: how many images are to be embedded
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,8 @@ def compute(
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
+    if not work.settings.embed.ledger:
+        ledger.store.write(TOTAL, str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -241,6 +244,18 @@ def compute(
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
+
+
+def interrupted(workspace: Workspace) -> tuple[int, int] | None:
+    """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
+    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
+    if not told:
+        return None
+    total = int(told[-1].read_bytes())
+    shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
+    last = -(-total // shards.size)
+    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("*.json")}
+    return Shards(shards.paths, sorted(number for number in done if number < last)).images, total
 
 
 def ledger_place(asked: str | None, top: str) -> str:
@@ -293,7 +308,7 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     digest = manifest.get("inputs", {}).get("images", "")
     inputs = {"folder": json_text(images.top), "images": digest}
     why = f"what could not be read is tried again ({seen.again:,} images)" if seen.again else ""
-    return Plan("embed", VERSION, configured, inputs, why)
+    return Plan("embed", VERSION, configured, inputs, why=why)
 
 
 def model_of(work: Work) -> Model:
