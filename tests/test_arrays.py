@@ -94,7 +94,7 @@ def test_a_file_that_is_no_array_or_claims_what_it_has_not_is_refused(tmp_path: 
     path = tmp_path / "x.npy"
     path.write_bytes(content)
     for read in (lambda: load_array(path), lambda: load_array(path, "r"), lambda: array_in(content)):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"npy|header|objects|version|magic|bytes|EOF"):
             read()
 
 
