@@ -99,6 +99,15 @@ def fits(kind: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kind)
 
 
+def records_of(stage: str, above: type[Record] = Record) -> list[type[Record]]:
+    """What a stage may be read as."""
+    found = []
+    for record in above.__subclasses__():
+        found += [record] if record.stage == stage else []
+        found += records_of(stage, record)
+    return found
+
+
 def kinds_of(record: type[Record]) -> dict[str, Any]:
     """Field name to its type."""
     return typing.get_type_hints(record)
@@ -322,6 +331,3 @@ class Reported(Record):
     stage: ClassVar[str] = "report"
     summary: dict[str, Any] = artifact("report.json")
     figures: list[str] = artifact()
-
-
-AnyRecord = EmbeddingRows | Embeddings | Texts | Clusters | Refinement | Organized | Reported

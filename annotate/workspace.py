@@ -34,7 +34,7 @@ from annotate.lines import Lines
 from annotate.locks import Taken, locked
 from annotate.opening import NO_WAITING, opened, sync, sync_handle
 from annotate.reasons import why_changed
-from annotate.records import AnyRecord, Artifact, Record, artifacts_of, fits, kinds_of
+from annotate.records import Artifact, Record, artifacts_of, fits, kinds_of, records_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 MANIFEST = "manifest.json"
@@ -438,10 +438,6 @@ def lies_within(name: str) -> bool:
     """Whether the name of a file leads nowhere but into the folder it is said of."""
     parts = name.split("/")
     return not (set(parts) & {"", ".", ".."} or "\\" in name or ":" in parts[0] or "\0" in name)
-
-
-def records_of(stage: str) -> list[type[Record]]:
-    return [record for record in typing.get_args(AnyRecord) if record.stage == stage]
 
 
 def is_fact(record: type[Record], name: str, value: Any) -> bool:
