@@ -266,7 +266,8 @@ def difference(
 def first_missing(output: Path, path: str) -> str:
     """The file, or the folder that is missing with it."""
     parts = path.split("/")
-    depth = next(depth for depth in range(1, len(parts) + 1) if not os.path.lexists(output.joinpath(*parts[:depth])))
+    depths = range(1, len(parts) + 1)
+    depth = next((depth for depth in depths if not os.path.lexists(output.joinpath(*parts[:depth]))), len(parts))
     return "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.images import find_images
 from annotate.own import DATASET, FIGURES, SECOND_NAMES, stage_of
+from annotate.sources import listing
 from annotate.workspace import STAGES
 
 
 @pytest.fixture
 def made(photos: Path, checkpoint: Path) -> list[str]:
     """A dataset and the workspace of its run below the photos; returns the photos alone."""
-    alone, _ = find_images(photos)
+    alone = listing(photos).locations
     annotate.run(photos, "out", ["red", "green"], model=str(checkpoint))
     shutil.copytree("out", photos / "old")
     shutil.copytree("artifacts", photos / "red" / "artifacts")
-    return alone
+    return list(alone)
 
 
 def test_an_older_dataset_and_workspace_below_the_photos_are_passed_over_and_named(
@@ -37,11 +37,11 @@ def test_an_older_dataset_and_workspace_below_the_photos_are_passed_over_and_nam
 
 
 def test_a_dataset_that_the_user_names_is_searched_and_its_images_are_found_once(made: list[str]) -> None:
-    found, passed_over = find_images(Path("out"))
-    assert len(found) == len(made)
-    assert passed_over == [{"path": os.path.abspath("out/splits"), "reason": SECOND_NAMES}]
-    assert len(find_images(Path("out/splits"))[0]) == len(made)
-    assert find_images(Path("artifacts/report"))[0]
+    found = listing("out")
+    assert len(found.locations) == len(made)
+    assert found.passed_over == [{"path": os.path.abspath("out/splits"), "reason": SECOND_NAMES}]
+    assert len(listing("out/splits").locations) == len(made)
+    assert listing("artifacts/report").locations
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_dataset_that_the_user_names_is_searched_and_its_images_are_found_once
 )
 def test_photos_beside_a_manifest_of_something_else_are_found(photos: Path, spoil: Callable[[Path], None]) -> None:
     spoil(photos / "red" / "manifest.json")
-    assert len(find_images(photos)[0]) == 12
+    assert len(listing(photos).locations) == 12
 
 
 def test_every_manifest_of_annotate_is_known_by_its_beginning(made: list[str]) -> None:
