@@ -312,7 +312,9 @@ def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
 def check_memory(need: int, max_megapixels: float) -> None:
     most = MEMORY * share(max_megapixels)
     if need > most:
-        raise Unreadable(f"decoding it takes {need / 1e9:.1f} GB of memory, an image may take {most / 1e9:.1f} GB")
+        raise Unreadable(
+            f"decoding it takes {need / 1e9:.1f} GB of memory, the budget is {most / 1e9:.1f} GB (embed.max_megapixels)"
+        )
 
 
 def memory_for(image: Image.Image, content: bytes) -> int:
