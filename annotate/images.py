@@ -13,8 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,8 @@ import numpy.typing as npt
 
 from annotate.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
 from annotate.errors import InputError, printable
+from annotate.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.formats import is_image as is_image
 from annotate.greys import Greys, eight_bit, limits_of
 from annotate.mending import comes_in_scans, count_scans, mended
 from annotate.records import SkippedFile
@@ -30,13 +31,7 @@ from annotate.records import SkippedFile
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
-# Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
-OTHER_FORMATS = frozenset(
-    ".jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
-)
-HEIC = frozenset({".heic", ".heif"})
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 ORIENTATION_TAG = 0x0112
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF, and what they may say
 PNG_DEPTH = 24  # where a PNG says how many bits a sample has
@@ -50,7 +45,7 @@ TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again 
 STRIP = 1 << 20  # pixels converted at once
 STRIP_BYTES = 48  # for each of them, in the copies on the way from one kind of pixel to another
 # Bytes a pixel at the peak, measured; other formats are decoded in little more than their pixels.
-WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8}
+WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8, "TGA": 8, "ICO": 12, "PPM": 12}
 COEFFICIENT = 2  # bytes; a JPEG in scans keeps one for each pixel and component
 # Seconds a scan of a JPEG takes: 1.1 ns a pixel at worst, measured on a Xeon of 2023, doubled for slower machines.
 SCAN_PIXEL, SCAN = 2e-9, 5e-6
@@ -74,11 +69,16 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str], list[SkippedFile]]:
-    """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
+class Unavailable(Unreadable):
+    """This machine could not read or decode it just now. That is no fact about the file: the next run tries again."""
 
-    Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
-    be read are folders that are closed and images in formats that Pillow does not know.
+
+def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+    """The images below a folder, recursively, and what could not be read.
+
+    A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
+    and folders are passed over, and the bins and previews of systems. Links are followed, each real folder is entered
+    once.
 
     leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
@@ -90,7 +90,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
     # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
     top = Path(os.path.abspath(folder))
     found: list[str] = []
-    unreadable: list[SkippedFile] = []
+    closed: list[SkippedFile] = []
+    sieve = Sieve()
     entered: set[tuple[int, int]] = set()
     if leave_out and leave_out.exists():
         status = leave_out.stat()
@@ -108,45 +109,16 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
         except OSError as error:
             if here == top:
                 raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
-            unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
+            closed.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
             continue
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if is_folder(entry):
-                (linked if entry.is_symlink() else real).append(Path(entry.path))
-            elif is_image(entry.name):
+                if sieve.enters(entry.path.removeprefix(f"{top}/")):
+                    (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
-            elif is_other_image(entry.name):
-                unreadable.append({"path": entry.path, "reason": not_read(entry.name)})
     found.sort(key=os.fsencode)
-    return found, unreadable
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is one of the images that are read here."""
-    return suffix(name) in EXTENSIONS or (suffix(name) in HEIC and reads_heic())
-
-
-def is_other_image(name: str) -> bool:
-    """Whether it is an image of a format that is not read."""
-    return suffix(name) in OTHER_FORMATS | HEIC and not is_image(name)
-
-
-def not_read(name: str) -> str:
-    """The reason for leaving such an image out."""
-    extra = "pip install 'annotate-images[heic]', or " if suffix(name) in HEIC else ""
-    return f"{suffix(name)} is not read: {extra}convert it to JPEG"
-
-
-def suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-@lru_cache
-def reads_heic() -> bool:
-    """Whether the extra is installed that decodes the photos of iPhones."""
-    return find_spec("pi_heif") is not None
+    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -210,17 +182,15 @@ def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[
     with contextlib.ExitStack() as taken:
         try:
             whole = decode(content, side, max_megapixels, taken)
-        except (Unreadable, TooSlow, MemoryError) as error:
-            raise refusal(error, content) from None
         except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
             taken.close()
-            better = mended(content)
-            if better is None:
-                raise refusal(error, content) from None
             try:
+                better = None if is_final(error) else mended(content)
+                if better is None:
+                    raise error
                 whole = decode(better, side, max_megapixels, taken, copied=len(better))
-            except Exception:
-                raise refusal(error, content) from None
+            except Exception as again:
+                raise refusal(again if is_final(again) else error, content) from None
         yield whole
 
 
@@ -233,7 +203,10 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
     from PIL import Image
 
     seconds = SECONDS * share(max_megapixels)
-    with Image.open(TimedReader(content, seconds), formats=readable_formats()) as image:
+    formats = readable_formats()
+    if not is_tga(content):  # Pillow takes many a broken file for one
+        formats = [name for name in formats if name != "TGA"]
+    with Image.open(TimedReader(content, seconds), formats=formats) as image:
         check_megapixels(true_size(image), max_megapixels)
         if image.format in JPEGS:
             check_scans(content, image.size, seconds)
@@ -268,13 +241,26 @@ def refusal(error: Exception, content: bytes) -> Unreadable:
     if isinstance(error, TooSlow):
         return Unreadable("decoding takes too long: an image larger or more complex than it looks")
     if isinstance(error, MemoryError):
-        return Unreadable("not enough memory to decode it")
+        return Unavailable("not enough memory to decode it")
+    if is_of_the_machine(error):
+        return Unavailable(f"cannot be decoded now: {' '.join(str(error).split())}")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("too many pixels to decode safely")
     if isinstance(error, UnidentifiedImageError):
         kind = next((kind for start, kind in SIGNATURES.items() if content.startswith(start)), None)
         return Unreadable(f"broken image, or a rare kind of {kind}: convert it" if kind else "not an image")
     return Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def is_final(error: Exception) -> bool:
+    """Whether mending would be for nothing: the file is not at fault, or would cost too much."""
+    return isinstance(error, (Unreadable, TooSlow, MemoryError)) or is_of_the_machine(error)
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether a decoder failed for lack of files, memory or a library, rather than for what the file holds."""
+    lacks = isinstance(error, OSError) and error.errno is not None
+    return lacks or isinstance(error, ImportError) or "out of memory" in str(error)
 
 
 def jpeg_pixels(content: bytes, side: int) -> Pixels | None:

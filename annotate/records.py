@@ -107,10 +107,14 @@ class ImageFacts(TypedDict):
 
 
 class SkippedFile(TypedDict):
-    """A file that could not be used, and why. Size, time and digest tell whether it is still that file."""
+    """A file that could not be used, and why. Size, time and digest tell whether it is still that file.
+
+    `again` where the machine or the network failed rather than the file: the next run tries it again.
+    """
 
     path: str
     reason: str
+    again: NotRequired[bool]
     size: NotRequired[int]
     modified_ns: NotRequired[int]
     digest: NotRequired[str]

@@ -54,12 +54,14 @@ class Plan:
     version  of the method; raise it when the same inputs would give other bytes
     config   the effective settings that reach the stage
     inputs   name to digest
+    why      a reason to run even where all this is as it was
     """
 
     stage: str
     version: int
     config: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    why: str = field(default="", compare=False)
 
     def differs(self, manifest: Mapping[str, Any]) -> str:
         """Why the manifest on disk is not the one that this plan would write; empty where it is."""
@@ -70,7 +72,7 @@ class Plan:
             if then.get(key) != now.get(key):
                 change = f": {brief(then.get(key))} to {brief(now.get(key))}"
                 return f"{key} changed{'' if is_digest(now.get(key)) else change}"
-        return self.inputs_differ(manifest)
+        return self.inputs_differ(manifest) or self.why
 
     def inputs_differ(self, manifest: Mapping[str, Any]) -> str:
         then = manifest["inputs"]

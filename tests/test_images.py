@@ -39,20 +39,20 @@ def test_images_are_found_below_in_the_order_of_their_bytes(tmp_path: Path) -> N
     for name in [*names, "note.txt", ".hidden.png", ".git/x.png", "noextension"]:
         (tmp_path / "x" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "x" / name).touch()
-    found, unreadable = find_images(tmp_path / "x")
-    relative = [Path(path).relative_to(tmp_path / "x").as_posix() for path in found]
+    walk = find_images(tmp_path / "x")
+    relative = [Path(path).relative_to(tmp_path / "x").as_posix() for path in walk.images]
     assert relative == sorted(names, key=os.fsencode)
-    assert unreadable == []
+    assert walk.skipped == []
 
 
 def test_the_order_does_not_depend_on_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(20):
         (tmp_path / f"{i % 3}").mkdir(exist_ok=True)
         (tmp_path / f"{i % 3}" / f"{i}.png").touch()
-    before, _ = find_images(tmp_path)
+    before = find_images(tmp_path)
     listing = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: reversed(list(listing(path))))
-    assert find_images(tmp_path)[0] == before
+    assert find_images(tmp_path) == before
 
 
 def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "b.png").touch()
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
-    found, _ = find_images(tmp_path / "photos")
+    found = find_images(tmp_path / "photos").images
     assert [Path(path).relative_to(tmp_path / "photos").as_posix() for path in found] == ["linked/b.png", "real/a.png"]
 
 
@@ -306,7 +306,7 @@ HEIC = base64.b64decode(  # a grey ramp of 64x48, encoded by libheif
 def test_heic_is_read_where_the_extra_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("pi_heif")
     (tmp_path / "x.heic").write_bytes(HEIC)
-    assert find_images(tmp_path)[0] == [str(tmp_path / "x.heic")]
+    assert find_images(tmp_path).images == [str(tmp_path / "x.heic")]
     ramp = crop(Image.linear_gradient("L").convert("RGB").resize((64, 48)))
     assert np.abs(read(tmp_path / "x.heic").astype(int) - ramp).mean() < 8
 
@@ -332,17 +332,16 @@ def test_a_turned_heic_is_turned_once(tmp_path: Path) -> None:
 
 
 def test_heic_is_named_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("annotate.images.reads_heic", lambda: False)
+    monkeypatch.setattr("annotate.formats.reads_heic", lambda: False)
     (tmp_path / "x.HEIC").write_bytes(HEIC)
-    assert find_images(tmp_path) == (
-        [],
-        [
-            {
-                "path": str(tmp_path / "x.HEIC"),
-                "reason": ".heic is not read: pip install 'annotate-images[heic]', or convert it to JPEG",
-            }
-        ],
-    )
+    walk = find_images(tmp_path)
+    assert walk.images == []
+    assert walk.skipped == [
+        {
+            "path": str(tmp_path / "x.HEIC"),
+            "reason": ".heic is not read: pip install 'annotate-images[heic]', or convert it to JPEG",
+        }
+    ]
 
 
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "progress": {"records"},
     "prompts": {"errors", "yamlfile"},
     "folders": set(),
+    "formats": {"records"},
     "lines": set(),
     "locks": set(),
     "embedding": {
@@ -30,8 +31,8 @@ MAY_IMPORT = {
     "allowance": set(),
     "greys": set(),
     "mending": set(),
-    "images": {"errors", "records", "allowance", "greys", "mending"},
-    "sources": {"errors", "records", "images", "lines"},
+    "images": {"errors", "records", "formats", "allowance", "greys", "mending"},
+    "sources": {"errors", "records", "images", "lines", "formats"},
     "workspace": {"errors", "records", "arrays", "digests", "lines", "locks"},
     "datasets": {"locks", "errors", "records", "digests", "workspace", "sources", "images"},
     "yamlfile": {"errors"},

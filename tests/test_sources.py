@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -175,6 +176,31 @@ def test_a_list_that_cannot_be_used_is_refused(file: str, content: bytes | str, 
     with pytest.raises(InputError, match=said) as told:
         sources.listing(file)
     assert told.value.hint
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.tsv"])
+def test_a_line_without_end_is_not_read_into_memory(name: str) -> None:
+    import tracemalloc
+
+    with open(name, "wb") as file:
+        file.write(b"path\na.jpg\n")
+        file.truncate(1 << 28)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(InputError, match="a line of more than 1,048,576 bytes"):
+        sources.listing(name)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+    put(name, "path\n" + ("x" * 1000 + ".jpg\r\n") * 3000 if name != "t.txt" else "a" * 2**20 + "\nb.jpg\n")
+    with contextlib.suppress(InputError):  # listed twice
+        assert sources.listing(name).locations
+
+
+def test_zeros_in_a_table_name_files_that_do_not_exist() -> None:
+    put("t.csv", b"path,label\na\0b.jpg,1\nc.jpg,\0\n")
+    odd, plain = sources.listing("t.csv").locations
+    assert plain.endswith("/c.jpg")
+    with pytest.raises(Unreadable, match="No such file"):
+        sources.fetch(odd)
 
 
 def parquet_file(columns: dict[str, object], file: str = "t.parquet") -> str:
@@ -512,18 +538,24 @@ class Site:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Answers,), told))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Site]:
+        thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.over.set()
+            self.server.shutdown()
+            thread.join()
+            self.server.server_close()
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(remote, "PAUSE", 0.01)
-    site = Site()
-    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    site.over.set()
-    site.server.shutdown()
-    thread.join()
-    site.server.server_close()
+    with Site().running() as site:
+        yield site
 
 
 def test_an_address_is_read(site: Site) -> None:

@@ -19,6 +19,7 @@ from annotate.sources.remote import is_url
 TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
 COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")
 LARGE = 1 << 26  # bytes
+LONGEST_LINE = 1 << 20  # bytes: no path or row of a table has more, and a line is held in memory whole
 SAVE_AS = "save it as `CSV UTF-8`; quote paths that hold commas"
 
 
@@ -38,6 +39,7 @@ def read(file: str) -> Sequence[str]:
     folder, protocols = os.path.dirname(os.path.abspath(file)), set[str]()
     locations: Sequence[str] = []
     try:
+        refuse_long_lines(file)
         if file.lower().endswith(TEXTS) and os.path.getsize(file) > LARGE and is_plain(file):
             locations = Lines(Path(file), lambda line: located(text_of(line), folder))
         else:
@@ -52,6 +54,21 @@ def read(file: str) -> Sequence[str]:
     if repeats(locations):
         name_the_repeated(file, folder)
     return locations
+
+
+def refuse_long_lines(file: str) -> None:
+    """raises  InputError for what has a list's name and is none: a video, a dump of a database"""
+    if file.lower().endswith(PARQUET):
+        return
+    with open(file, "rb") as text:
+        since = 0  # bytes since a line ended
+        while piece := text.read(LONGEST_LINE):
+            ends = [place for place in (piece.find(b"\n"), piece.find(b"\r")) if place >= 0]
+            if since + min(ends, default=len(piece)) > LONGEST_LINE:
+                raise InputError(
+                    f"{printable(file)}: a line of more than {LONGEST_LINE:,} bytes", hint="write one image a line"
+                )
+            since = len(piece) - 1 - max(piece.rfind(b"\n"), piece.rfind(b"\r")) if ends else since + len(piece)
 
 
 def is_plain(file: str) -> bool:

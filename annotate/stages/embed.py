@@ -83,8 +83,11 @@ def embed(
     with workspace.lock():
         work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
         if merge and not work.complete:
+            work = prepare(workspace, images, config, sliced=True)
+        if merge and not work.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
             work = prepare(workspace, images, config, anew=True)
+        tell(work.images, progress)
         if force:
             forget(work)
         ran_on: dict[str, Any] = {}
@@ -151,19 +154,33 @@ def embed_slice(
     if not 1 <= number <= of:
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
-    work = prepare(workspace, images, config)
+    work = prepare(workspace, images, config, sliced=True)
+    tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
     compute(work, mine, progress)
     return mine.images
 
 
+def tell(images: Listing, progress: Progress) -> None:
+    """What the search for the images passed over."""
+    for message in images.notes:
+        progress.note({"message": message, "hint": ""})
+
+
 def prepare(
-    workspace: Workspace, images: str | Path, config: Config, *, anew: bool = False, retry_skipped: bool = False
+    workspace: Workspace,
+    images: str | Path,
+    config: Config,
+    *,
+    anew: bool = False,
+    retry_skipped: bool = False,
+    sliced: bool = False,
 ) -> Work:
     """What there is to do; the encoder is not loaded yet.
 
-    anew  nothing counts as known
+    anew    nothing counts as known
+    sliced  as all who compute slices of it see it
     """
     found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
@@ -172,7 +189,7 @@ def prepare(
     key = key_of(VERSION, configured)
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
-    seen = survey(found, known, retry_skipped=retry_skipped)
+    seen = survey(found, known, retry_skipped=retry_skipped, sliced=sliced)
     plan = plan_for(workspace, configured, found, seen)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
@@ -200,7 +217,7 @@ def compute(
     ledger = work.job.ledger
     done, todo = ledger.done(), shards
     if done:
-        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped)]
+        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped, merge)]
         todo = Shards(shards.paths, left)
     if not todo:
         return
@@ -246,10 +263,10 @@ def forget(work: Work) -> None:
         shutil.rmtree(work.root / LEDGER, ignore_errors=True)
 
 
-def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool) -> bool:
+def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool, merging: bool) -> bool:
     """Whether a shard is in the ledger, and its images are still those."""
     seen = ledger.read(shard.name) if shard.name in done else None
-    return seen is not None and stands(seen) and not (retry_skipped and seen.skipped)
+    return seen is not None and stands(seen, merging=merging) and not (retry_skipped and seen.skipped)
 
 
 def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:
@@ -279,7 +296,9 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     """The plan for these images; where they are not those of the last run it differs from the one on disk."""
     manifest = (workspace.manifest("embed") or {}) if seen.unchanged else {}
     digest = manifest.get("inputs", {}).get("images", "")
-    return Plan("embed", VERSION, configured, {"folder": json_text(images.top), "images": digest})
+    inputs = {"folder": json_text(images.top), "images": digest}
+    why = f"what could not be read is tried again ({seen.again:,} images)" if seen.again else ""
+    return Plan("embed", VERSION, configured, inputs, why)
 
 
 def model_of(work: Work) -> Model:
