@@ -46,7 +46,7 @@ TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again 
 STRIP = 1 << 20  # pixels converted at once
 STRIP_BYTES = 48  # for each of them, in the copies on the way from one kind of pixel to another
 # Bytes a pixel at the peak, measured; other formats are decoded in little more than their pixels.
-WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8}
+WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8, "TGA": 8, "ICO": 12, "PPM": 12}
 COEFFICIENT = 2  # bytes; a JPEG in scans keeps one for each pixel and component
 # Seconds a scan of a JPEG takes: 1.1 ns a pixel at worst, measured on a Xeon of 2023, doubled for slower machines.
 SCAN_PIXEL, SCAN = 2e-9, 5e-6
@@ -185,17 +185,15 @@ def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[
     with contextlib.ExitStack() as taken:
         try:
             whole = decode(content, side, max_megapixels, taken)
-        except (Unreadable, TooSlow, MemoryError) as error:
-            raise refusal(error, content) from None
         except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
             taken.close()
-            better = mended(content)
-            if better is None:
-                raise refusal(error, content) from None
             try:
+                better = None if is_final(error) else mended(content)
+                if better is None:
+                    raise error
                 whole = decode(better, side, max_megapixels, taken, copied=len(better))
-            except Exception:
-                raise refusal(error, content) from None
+            except Exception as again:
+                raise refusal(again if is_final(again) else error, content) from None
         yield whole
 
 
@@ -249,15 +247,19 @@ def refusal(error: Exception, content: bytes) -> Unreadable:
         return Unreadable("decoding takes too long: an image larger or more complex than it looks")
     if isinstance(error, MemoryError):
         return Unavailable("not enough memory to decode it")
+    if is_of_the_machine(error):
+        return Unavailable(f"cannot be decoded now: {' '.join(str(error).split())}")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("too many pixels to decode safely")
     if isinstance(error, UnidentifiedImageError):
         kind = next((kind for start, kind in SIGNATURES.items() if content.startswith(start)), None)
         return Unreadable(f"broken image, or a rare kind of {kind}: convert it" if kind else "not an image")
-    why = " ".join(str(error).split()) or type(error).__name__
-    return (
-        Unavailable(f"cannot be decoded now: {why}") if is_of_the_machine(error) else Unreadable(f"broken image: {why}")
-    )
+    return Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def is_final(error: Exception) -> bool:
+    """Whether mending would be for nothing: the file is not at fault, or would cost too much."""
+    return isinstance(error, (Unreadable, TooSlow, MemoryError)) or is_of_the_machine(error)
 
 
 def is_of_the_machine(error: Exception) -> bool:
@@ -301,7 +303,9 @@ def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
 def check_memory(need: int, max_megapixels: float) -> None:
     most = MEMORY * share(max_megapixels)
     if need > most:
-        raise Unreadable(f"decoding it takes {need / 1e9:.1f} GB of memory, an image may take {most / 1e9:.1f} GB")
+        raise Unreadable(
+            f"decoding it takes {need / 1e9:.1f} GB of memory, the budget is {most / 1e9:.1f} GB (embed.max_megapixels)"
+        )
 
 
 def memory_for(image: Image.Image, content: bytes) -> int:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate import images
-from annotate.allowance import MIB, PIXELS, Allowance, TimedReader, TooSlow
+from annotate import images, sources
+from annotate.allowance import MIB, PIXELS, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
 from annotate.embedding import decoding
 from annotate.embedding.known import Known
 from annotate.images import Unreadable, memory_for, own_pixel_budget, read_image
 from annotate.mending import count_scans, mended
+from annotate.stages import organize
 
 
 class Recorded(Allowance):
@@ -124,7 +125,7 @@ LARGE_WEBP = bytes.fromhex("524946461a000000574542505650384c0e0000002f27e3c90807
 
 
 def test_what_takes_more_than_a_gigabyte_is_refused_before_it_is_decoded() -> None:
-    reason = r"^decoding it takes 1\.3 GB of memory, an image may take 1\.1 GB$"
+    reason = r"^decoding it takes 1\.3 GB of memory, the budget is 1\.1 GB \(embed\.max_megapixels\)$"
     with own_pixel_budget(), pytest.raises(Unreadable, match=reason):
         read_image(LARGE_WEBP, resolution=16, max_megapixels=100)
 
@@ -158,6 +159,22 @@ def test_a_file_counts_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.M
     decoding.Decoding(resolution=16, max_megapixels=100, known=Known()).outcome(str(path))
     assert recorded.asked == [path.stat().st_size]
     assert recorded.free == recorded.total
+
+
+def test_organize_fetches_no_more_ahead_than_the_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+
+    def fetch(path: str) -> bytes:
+        fetched.append(path)
+        return b"image"
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    monkeypatch.setattr(organize, "FETCHED", 2 * UNKNOWN_FILE)
+    paths = [f"https://host/{i}.jpg" for i in range(20)]
+    for taken, (path, content) in enumerate(organize.contents(paths, [None] * 20)):
+        assert (path, content) == (paths[taken], b"image")
+        assert len(fetched) <= taken + 2
+    assert len(fetched) == 20
 
 
 def with_scans(scans: int) -> bytes:

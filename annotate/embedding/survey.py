@@ -40,10 +40,13 @@ class Survey:
         return [locations[i] for i in np.flatnonzero(self.numbers == TO_DO).tolist()]
 
 
-def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Survey:
+def survey(listing: Listing, known: Known, *, retry_skipped: bool = False, sliced: bool = False) -> Survey:
     """Look at every image's size and time; where nothing else has changed, read those again that differ in these.
 
     Where something has, they are left to do: whoever reads them knows their content, and their time is written anew.
+
+    sliced  on several machines, which have to agree: what one of them could not read is to be done, without a look at
+            whether this one can
     """
     locations = listing.locations
     numbers: Ints = np.broadcast_to(np.int64(TO_DO), len(locations))  # takes no memory
@@ -53,7 +56,7 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Su
     if len(known) or known.skipped:
         numbers = numbers.copy()
         for i, path in enumerate(locations):
-            numbers[i] = known_as(path, known)
+            numbers[i] = known_as(path, known, sliced)
             if path in known.skipped:
                 failed.append(path)
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
@@ -84,7 +87,7 @@ def same_bytes(path: str, known: Known) -> bool:
         return False
 
 
-def known_as(path: str, known: Known) -> int:
+def known_as(path: str, known: Known, sliced: bool) -> int:
     before = known.at(path)
     failed = known.skipped.get(path)
     if before < 0 and failed is None:
@@ -101,7 +104,9 @@ def known_as(path: str, known: Known) -> int:
         return SKIPPED if failed and failed["reason"] == str(reason) else TO_DO
     assert failed is not None
     same = (failed.get("size"), failed.get("modified_ns")) == (status.size, status.modified_ns)
-    return TO_DO if not same else SKIPPED if lasts(failed) else AGAIN
+    if not same:
+        return TO_DO
+    return SKIPPED if "digest" in failed or (not sliced and lasts(failed)) else AGAIN
 
 
 def lasts(failed: SkippedFile) -> bool:

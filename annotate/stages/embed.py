@@ -86,6 +86,8 @@ def embed(
             work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
             found(f"{len(work.images.locations):,} images found")
         if merge and not work.complete:
+            work = prepare(workspace, images, config, sliced=True)
+        if merge and not work.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
             work = prepare(workspace, images, config, anew=True)
         tell(work.images, progress)
@@ -156,7 +158,7 @@ def embed_slice(
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
     with progress.doing("looking for images"):
-        work = prepare(workspace, images, config)
+        work = prepare(workspace, images, config, sliced=True)
     tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
@@ -171,11 +173,18 @@ def tell(images: Listing, progress: Progress) -> None:
 
 
 def prepare(
-    workspace: Workspace, images: str | Path, config: Config, *, anew: bool = False, retry_skipped: bool = False
+    workspace: Workspace,
+    images: str | Path,
+    config: Config,
+    *,
+    anew: bool = False,
+    retry_skipped: bool = False,
+    sliced: bool = False,
 ) -> Work:
     """What there is to do; the encoder is not loaded yet.
 
-    anew  nothing counts as known
+    anew    nothing counts as known
+    sliced  as all who compute slices of it see it
     """
     found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
@@ -184,7 +193,7 @@ def prepare(
     key = key_of(VERSION, configured)
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
-    seen = survey(found, known, retry_skipped=retry_skipped)
+    seen = survey(found, known, retry_skipped=retry_skipped, sliced=sliced)
     request = config.request("embed", n=len(found.locations))
     plan = replace(plan_for(workspace, configured, found, seen), request=request)
     root = Path(os.path.abspath(workspace.root))

@@ -168,6 +168,21 @@ def test_slices_whose_failures_last_are_merged(photos: Path, checkpoint: Path, f
     assert rows() == [("x.png", "Permission denied")]
 
 
+def test_slices_agree_on_what_is_to_be_done_where_only_one_machine_can_read_it(
+    photos: Path, checkpoint: Path, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "SHARD", 1)
+    (photos / "red" / "0.png").rename(photos / "red" / "x.png")
+    failing("x.png", errno.EACCES)
+    annotate.embed(photos, model=str(checkpoint))
+    Image.new("RGB", (30, 20), "white").save(photos / "new.png")
+    annotate.embed_slice(photos, 1, 2, model=str(checkpoint))
+    failing()
+    annotate.embed_slice(photos, 2, 2, model=str(checkpoint))
+    annotate.embed(photos, model=str(checkpoint), merge=True)
+    assert stage("artifacts") == whole(photos, checkpoint)
+
+
 @pytest.mark.parametrize("kind", ["list", "archive"])
 def test_so_it_is_in_lists_and_archives(
     photos: Path, checkpoint: Path, failing: Failing, monkeypatch: pytest.MonkeyPatch, kind: str
