@@ -159,7 +159,11 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         f"method {metadata['method']}, model {model['name']}",
         f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
         f"confidence  {sure}",
-        *([f"given       the class of {given:,} images; they take no part in the confidences"] if given else []),
+        *(
+            [f"given       the class of {given:,} image{'s' * (given != 1)}, not counted in the line above"]
+            if given
+            else []
+        ),
         "",
         *(
             f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"

@@ -37,7 +37,8 @@ def headline(summary: dict[str, Any]) -> list[str]:
         ("confidence", of_counted(summary, f"{percent(summary['confidence']['mean'])} on average")),
     ]
     if summary["given"]:
-        rows.append(("given", f"the class of {summary['given']['images']:,} images, listed below"))
+        count = summary["given"]["images"]
+        rows.append(("given", f"the class of {count:,} image{'s' * (count != 1)}, listed below"))
     if summary["skipped"]:
         rows.append(("skipped", f"{len(summary['skipped']):,}, listed below"))
     if summary["truth"]:

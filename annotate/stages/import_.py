@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from annotate import jsonfile
 from annotate.config import clean_class_names
-from annotate.digests import file_digest
+from annotate.digests import content_digest, file_digest
 from annotate.errors import InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
 from annotate.kernels.density import centroids_of
@@ -91,7 +91,7 @@ def import_embeddings(
             "embed",
             VERSION,
             {"source": IMPORTED, "logit_scale": logit_scale},
-            {"embeddings": digest, "image paths": file_digest(image_paths)},
+            {"embeddings": digest, "image paths": content_digest(paths)},
         )
         record = run_stage(
             workspace,

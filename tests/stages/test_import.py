@@ -80,6 +80,17 @@ def test_paths_are_read_as_embed_reads_its_lists(photos: Path, name: str) -> Non
     assert None not in made.images
 
 
+def test_paths_that_are_found_only_later_are_imported_anew(photos: Path) -> None:
+    """The list is the same bytes: what it leads to is not."""
+    paths = sorted(photos.rglob("*.png"))
+    Path("paths.txt").write_text("".join(f"photos/{path.relative_to(photos)}\n" for path in paths))
+    np.save("e.npy", ROWS[:12])
+    photos.rename("away")
+    assert annotate.import_embeddings("e.npy", "paths.txt").image_paths[0] == f"photos/{paths[0].relative_to(photos)}"
+    Path("away").rename(photos)
+    assert annotate.import_embeddings("e.npy", "paths.txt").image_paths == [str(path) for path in paths]
+
+
 @pytest.mark.parametrize("names", [["a", "a", "b"], ["caf\u00e9", "cafe\u0301", "b"], ["a", "b", "A "]])
 def test_imported_class_names_are_named_once(names: list[str]) -> None:
     with pytest.raises(InputError, match="is named twice"):
