@@ -59,8 +59,9 @@ bench-embed: setup
 # What takes longest and breaks most: kills at every instant, much more than fits in memory.
 torture: setup
 	$(BIN)/python -m benchmarks.interrupted
+	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.flat
-	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py
+	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py tests/test_faults.py
 
 # The image sets that `tiny` is trained and measured on (training/README.md), and files of CLIP embeddings
 # (benchmarks/cases.py).
@@ -98,38 +99,63 @@ OUTPUT    ?= dataset
 WORKSPACE ?= artifacts
 MODEL     ?= tiny
 TRUTH     ?=
+
+# Options for a stage, as you would type them in a shell: REFINE='--method direct'.
 EMBED     ?=
 REFINE    ?=
 ORGANIZE  ?=
 REPORT    ?=
 
-# Other classes or settings than last time make the stages that they reach out of date.
-REFINED   := $(WORKSPACE)/.make-refine
-ORGANIZED := $(WORKSPACE)/.make-organize
-LISTED    := $(WORKSPACE)/.make-images
-quoted   = '$(subst ','\'',$(1))'
-remember = $(shell mkdir -p "$(WORKSPACE)"; printf '%s\n' $(call quoted,$(2)) | cmp -s - "$(1)" || \
-           printf '%s\n' $(call quoted,$(2)) > "$(1)")
-ifneq ($(filter dataset,$(MAKECMDGOALS)),)
-$(call remember,$(REFINED),$(MODEL) $(CLASSES) $(EMBED) $(REFINE))
-$(call remember,$(LISTED),$(shell LC_ALL=C ls -lRL "$(IMAGES)" | cksum))
-$(call remember,$(ORGANIZED),$(OUTPUT) $(ORGANIZE) $(TRUTH) $(REPORT))
-endif
+# Names go to annotate as they are, by the environment: neither make nor the shell looks into them for its own signs.
+NAMES     := IMAGES CLASSES OUTPUT WORKSPACE MODEL TRUTH
+OPTIONS   := EMBED REFINE ORGANIZE REPORT
+$(foreach name,$(NAMES) $(OPTIONS),$(eval override $(name) := $$(value $(name))))
+export $(NAMES) $(OPTIONS)
 
-IN := --workspace "$(WORKSPACE)"
+define NEWLINE
 
-dataset: $(OUTPUT)/manifest.json $(WORKSPACE)/report/manifest.json
 
+endef
+$(foreach name,$(NAMES) $(OPTIONS),$(if $(findstring $(NEWLINE),$($(name))),$(error $(name) has more than one line)))
+
+ifeq ($(filter .project,$(MAKECMDGOALS)),)
+
+# A path can hold what make has no way to spell. So the stages are made in the workspace, where they have plain names.
+export HERE := $(CURDIR)
+
+dataset: $(READY)
+	@mkdir -p -- "$$WORKSPACE"
+	@$(MAKE) --no-print-directory -C "$$WORKSPACE" -f "$$HERE/Makefile" .project
+
+else
+
+# Other classes or settings than last time, other images or another truth make the stages that they reach out of date.
 # A listing with sizes and times tells whether images came, went or changed, in any folder below.
-$(WORKSPACE)/embed/manifest.json: $(LISTED) $(REFINED) $(wildcard annotate.yaml) | $(READY)
-	$(ANNOTATE) embed "$(IMAGES)" --model "$(MODEL)" $(IN) $(EMBED)
+remember = $(shell said=$$(cd "$$HERE" && { $(2); } 2>&1; echo .); printf '%s\n' "$$said" | cmp -s - $(1) || \
+           printf '%s\n' "$$said" > $(1))
+values   = printf '%s\n' $(foreach name,$(1),"$$$(name)")
+$(call remember,.make-refine,$(call values,MODEL CLASSES EMBED REFINE); cat annotate.yaml)
+$(call remember,.make-images,$(call values,IMAGES); LC_ALL=C ls -lRL -- "$$IMAGES" | cksum)
+$(call remember,.make-organize,$(call values,OUTPUT TRUTH ORGANIZE REPORT); LC_ALL=C ls -lL -- "$$TRUTH")
 
-$(WORKSPACE)/refine/manifest.json: $(WORKSPACE)/embed/manifest.json $(REFINED)
-	$(ANNOTATE) refine $(if $(CLASSES),--classes "$(CLASSES)") $(IN) $(REFINE)
+STAGE := cd "$$HERE" && $(ANNOTATE)
+IN    := --workspace="$$WORKSPACE"
+GONE  := $(if $(shell cd "$$HERE" && test -e "$$OUTPUT/manifest.json" && echo there),,again)
 
-$(OUTPUT)/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED)
-	$(ANNOTATE) organize "$(OUTPUT)" $(IN) $(ORGANIZE)
+.PHONY: .project again
+.project: organize/manifest.json report/manifest.json
+
+embed/manifest.json: .make-images .make-refine
+	$(STAGE) embed --model="$$MODEL" $(IN) $(EMBED) -- "$$IMAGES"
+
+refine/manifest.json: embed/manifest.json .make-refine
+	$(STAGE) refine $(if $(CLASSES),--classes="$$CLASSES") $(IN) $(REFINE)
+
+organize/manifest.json: refine/manifest.json .make-organize $(GONE)
+	$(STAGE) organize $(IN) $(ORGANIZE) -- "$$OUTPUT"
 
 # After the dataset: one run at a time may use a workspace, also under `make -j`.
-$(WORKSPACE)/report/manifest.json: $(WORKSPACE)/refine/manifest.json $(ORGANIZED) $(wildcard $(TRUTH)) | $(OUTPUT)/manifest.json
-	$(ANNOTATE) report $(if $(TRUTH),--truth "$(TRUTH)") $(IN) $(REPORT)
+report/manifest.json: refine/manifest.json .make-organize | organize/manifest.json
+	$(STAGE) report $(if $(TRUTH),--truth="$$TRUTH") $(IN) $(REPORT)
+
+endif

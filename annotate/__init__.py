@@ -12,15 +12,17 @@ or stage by stage, on artifacts that stay on disk:
     annotate.report()
 
 Every function takes `workspace` (the folder of artifacts), `config` (a YAML file), `preset`, `force`,
-`progress`, and the settings of its stage by name; each returns the record that it published.
+`progress`, and the settings that its command takes by name; each returns the record that it published. `settings`
+takes those of any stage, as {"section.name": value}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from annotate.errors import (
     AnnotateError,
@@ -60,6 +62,7 @@ __all__ = [
     "embed",
     "embed_slice",
     "embed_text",
+    "embedded_so_far",
     "import_embeddings",
     "organize",
     "refine",
@@ -69,6 +72,8 @@ __all__ = [
 ]
 
 StrPath = str | Path
+P = ParamSpec("P")
+R = TypeVar("R")
 
 __version__ = "0.1.0"
 
@@ -84,10 +89,37 @@ class Dataset:
     report: Reported
 
 
+def takes(*sections: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that takes the settings of some sections by their bare names; they reach it as "section.name".
+
+    A name that is neither an argument nor a setting is refused, with what was probably meant.
+    """
+
+    def of(function: Callable[P, R]) -> Callable[P, R]:
+        code = function.__code__
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+        @wraps(function)
+        def asked(*given: P.args, **named: P.kwargs) -> R:
+            strange = {name: value for name, value in named.items() if name not in arguments}
+            if strange:
+                from annotate.config import by_section
+
+                for name in strange:
+                    del named[name]
+                named.update(by_section(function.__name__, strange, sections, arguments))
+            return function(*given, **named)
+
+        return asked
+
+    return of
+
+
+@takes("embed", "text", "engine")
 def embed(
     images: StrPath,
     *,
-    classes: Sequence[str] = (),
+    classes: Iterable[str] = (),
     workspace: StrPath | None = None,
     config: StrPath | None = None,
     preset: str | None = None,
@@ -105,20 +137,23 @@ def embed(
     retry_skipped  try those again that could not be read
     merge          only put together what `embed_slice` has computed
     """
-    from annotate.config import clean_class_names
+    from annotate.config import clean_class_names, names_of
     from annotate.stages.embed import embed as stage
     from annotate.stages.text import embed_text as text_stage
     from annotate.workspace import Workspace
 
     place = Workspace(workspace)
-    chosen = load_config(config, preset, settings, embed=knobs)
-    names = clean_class_names(classes) if classes else []
+    chosen = load_config(config, preset, settings, knobs)
+    names = names_of(classes)
+    if names:
+        clean_class_names(names)
     made = stage(place, images, chosen, force=force, retry_skipped=retry_skipped, merge=merge, progress=progress)
     if names or chosen.classes:
         text_stage(place, made.model, chosen, classes=names, force=force, progress=progress)
     return made
 
 
+@takes("embed", "engine")
 def embed_slice(
     images: StrPath,
     number: int,
@@ -138,12 +173,13 @@ def embed_slice(
     from annotate.stages.embed import embed_slice as stage
     from annotate.workspace import Workspace
 
-    chosen = load_config(config, preset, settings, embed=knobs)
+    chosen = load_config(config, preset, settings, knobs)
     return stage(Workspace(workspace), images, chosen, number=number, of=of, progress=progress)
 
 
+@takes("text")
 def embed_text(
-    classes: Sequence[str] = (),
+    classes: Iterable[str] = (),
     *,
     workspace: StrPath | None = None,
     config: StrPath | None = None,
@@ -154,21 +190,23 @@ def embed_text(
     **knobs: Any,
 ) -> Texts:
     """Embed the class names with the model that embedded the images."""
+    from annotate.config import names_of
     from annotate.records import Embeddings as Images
     from annotate.stages.text import embed_text as stage
     from annotate.workspace import Workspace
 
     place = Workspace(workspace)
-    chosen = load_config(config, preset, settings, text=knobs)
-    return stage(place, place.read(Images).model, chosen, classes=classes, force=force, progress=progress)
+    chosen = load_config(config, preset, settings, knobs)
+    return stage(place, place.read(Images).model, chosen, classes=names_of(classes), force=force, progress=progress)
 
 
+@takes()
 def import_embeddings(
     embeddings: StrPath,
     image_paths: StrPath,
     *,
     text_embeddings: StrPath | None = None,
-    classes: Sequence[str] = (),
+    classes: Iterable[str] = (),
     micro_assignments: StrPath | None = None,
     meta_assignments: StrPath | None = None,
     micro_centroids: StrPath | None = None,
@@ -179,6 +217,7 @@ def import_embeddings(
     progress: Progress | None = None,
 ) -> Embeddings:
     """Start from embeddings made elsewhere: of images, sounds, texts. Rows are checked and normalised."""
+    from annotate.config import names_of
     from annotate.stages.import_ import import_embeddings as stage
     from annotate.workspace import Workspace
 
@@ -193,7 +232,7 @@ def import_embeddings(
         embeddings=Path(embeddings),
         image_paths=Path(image_paths),
         text_embeddings=Path(text_embeddings) if text_embeddings else None,
-        classes=classes,
+        classes=names_of(classes),
         cluster_files={name: Path(path) for name, path in files.items() if path},
         logit_scale=logit_scale,
         force=force,
@@ -201,6 +240,7 @@ def import_embeddings(
     )
 
 
+@takes("cluster")
 def cluster(
     *,
     workspace: StrPath | None = None,
@@ -215,15 +255,14 @@ def cluster(
     from annotate.stages.cluster import cluster as stage
     from annotate.workspace import Workspace
 
-    return stage(
-        Workspace(workspace), load_config(config, preset, settings, cluster=knobs), force=force, progress=progress
-    )
+    return stage(Workspace(workspace), load_config(config, preset, settings, knobs), force=force, progress=progress)
 
 
+@takes("refine", "text", "cluster", "engine")
 def refine(
-    classes: Sequence[str] = (),
+    classes: Iterable[str] = (),
     *,
-    also: Sequence[StrPath] = (),
+    also: Iterable[StrPath] | StrPath = (),
     given: StrPath | None = None,
     workspace: StrPath | None = None,
     config: StrPath | None = None,
@@ -236,16 +275,27 @@ def refine(
     """Label every image with one of the classes (those of the workspace unless given).
 
     also   workspaces of the same images by other models; the mean of all models' logits counts
-    given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them
+    given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
+           the workspace remembers them, "none" forgets them
     """
+    from annotate.config import names_of
     from annotate.stages.refine import refine as stage
     from annotate.workspace import Workspace
 
-    chosen = load_config(config, preset, settings, refine=knobs)
-    labels = Path(given) if given else None
-    return stage(Workspace(workspace), chosen, classes=classes, also=also, given=labels, force=force, progress=progress)
+    chosen = load_config(config, preset, settings, knobs)
+    others = [also] if isinstance(also, (str, Path)) else [*also]
+    return stage(
+        Workspace(workspace),
+        chosen,
+        classes=names_of(classes),
+        also=others,
+        given=Path(given) if given else None,
+        force=force,
+        progress=progress,
+    )
 
 
+@takes("organize")
 def organize(
     output: StrPath,
     *,
@@ -262,10 +312,11 @@ def organize(
     from annotate.stages.organize import organize as stage
     from annotate.workspace import Workspace
 
-    chosen = load_config(config, preset, settings, organize=knobs)
+    chosen = load_config(config, preset, settings, knobs)
     return stage(Workspace(workspace), Path(output), chosen, dry_run=dry_run, force=force, progress=progress)
 
 
+@takes("report")
 def report(
     *,
     truth: StrPath | None = None,
@@ -281,15 +332,16 @@ def report(
     from annotate.stages.report import report as stage
     from annotate.workspace import Workspace
 
-    chosen = load_config(config, preset, settings, report=knobs)
+    chosen = load_config(config, preset, settings, knobs)
     known = Path(truth) if truth else None
     return stage(Workspace(workspace), chosen, truth=known, force=force, progress=progress)
 
 
+@takes("embed", "text", "cluster", "refine", "organize", "report", "engine")
 def run(
     images: StrPath,
     output: StrPath,
-    classes: Sequence[str] = (),
+    classes: Iterable[str] = (),
     *,
     truth: StrPath | None = None,
     given: StrPath | None = None,
@@ -305,19 +357,19 @@ def run(
 
     truth  the right classes, which the report compares with
     given  classes that you know of some images, as for `refine`
-    knobs  settings of `embed`, such as model="tiny"; those of other stages go into `settings`,
-           such as {"refine.method": "direct"}
+    knobs  settings of any stage, such as model="tiny", method="direct", splits=(80, 10, 10)
     """
+    from annotate.config import names_of
     from annotate.stages.run import run as stages
     from annotate.workspace import Workspace
 
-    chosen = load_config(config, preset, settings, embed=knobs)
+    chosen = load_config(config, preset, settings, knobs)
     made = stages(
         Workspace(workspace),
         images,
         Path(output),
         chosen,
-        classes=classes,
+        classes=names_of(classes),
         truth=Path(truth) if truth else None,
         given=Path(given) if given else None,
         force=force,
@@ -326,12 +378,15 @@ def run(
     return Dataset(*made)
 
 
+@takes()
 def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None) -> Dataset:
     """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
-    from annotate.demo import write_digits
+    from annotate.digits import write_digits
+    from annotate.progress import Silent
 
-    place = Path(folder)
-    images, truth = write_digits(place)
+    place, progress = Path(folder), progress or Silent()
+    with progress.doing("writing the images of 1,797 digits"):
+        images, truth = write_digits(place)
     return run(
         images,
         place / "dataset",
@@ -344,16 +399,27 @@ def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | 
     )
 
 
+@takes()
 def status(*, workspace: StrPath | None = None, config: StrPath | None = None) -> dict[str, State]:
     """Each stage's state: fresh, stale and why, damaged and where, or missing."""
     from annotate.stages.status import status as states
     from annotate.workspace import Workspace
 
-    return states(Workspace(workspace), load_config(config, None, None))
+    return states(Workspace(workspace), load_config(config))
 
 
+@takes()
+def embedded_so_far(*, workspace: StrPath | None = None) -> tuple[int, int] | None:
+    """Of an embedding that was interrupted: how many images are done and kept, and of how many; None where none was."""
+    from annotate.stages.embed import interrupted
+    from annotate.workspace import Workspace
+
+    return interrupted(Workspace(workspace))
+
+
+@takes()
 def check(*, workspace: StrPath | None = None) -> dict[str, str]:
-    """Read every byte of every stage: what is wrong with each, or an empty text."""
+    """Read every byte of every stage, of the last dataset and of caches: what is wrong with each, or an empty text."""
     from annotate.stages.status import check as damages
     from annotate.workspace import Workspace
 
@@ -361,10 +427,12 @@ def check(*, workspace: StrPath | None = None) -> dict[str, str]:
 
 
 def load_config(
-    file: StrPath | None, preset: str | None, settings: Mapping[str, Any] | None, **sections: Mapping[str, Any]
+    file: StrPath | None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    knobs: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The config file with settings laid over it: "section.key", or the keys of one section."""
+    """The config file with settings laid over it, "section.name" to value; those by bare name last."""
     from annotate.config import Config
 
-    by_name = {f"{section}.{key}": value for section, knobs in sections.items() for key, value in knobs.items()}
-    return Config.load(file, preset=preset, overrides={**(settings or {}), **by_name})
+    return Config.load(file, preset=preset, overrides={**(settings or {}), **(knobs or {})})

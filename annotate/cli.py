@@ -5,17 +5,27 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import typer
 
 import annotate
 from annotate import display
-from annotate.errors import AnnotateError, InputError, printable, storage_error
+from annotate.errors import AnnotateError, InputError, machine_error, printable
+
+# Arguments and options that are paths, and words that stand for something else there.
+PATHS = """
+    images output folder workspace config classes_file given truth also ledger embeddings image_paths text_embeddings
+    micro_assignments meta_assignments micro_centroids meta_centroids
+"""
+WORDS = ("folders", "none")
 
 app = typer.Typer(
     name="annotate",
@@ -26,6 +36,54 @@ app = typer.Typer(
     rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def here_is_gone() -> bool:
+    """Whether the folder that we were started in does not exist any more."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def folder_is_gone() -> InputError:
+    return InputError(
+        "the folder that this was started in does not exist any more",
+        hint="change to one that exists (`cd ..`), or give every path, also --workspace, from the root of the disk",
+    )
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+class Command(typer.core.TyperCommand):
+    """A command that also runs where the folder that it was started in is gone, if no path depends on it.
+
+    workspace  that of the command that runs, for whoever interrupts it
+    """
+
+    workspace: ClassVar[str | Path | None] = None
+
+    def invoke(self, context: Any) -> Any:
+        if here_is_gone():
+            given = {name: context.params.get(name) for name in PATHS.split() if name in context.params}
+            if "workspace" in given:
+                given["workspace"] = given["workspace"] or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts"
+            for value in given.values():
+                for path in value if isinstance(value, list) else [value]:
+                    text = str(path or "/")
+                    if not os.path.isabs(text) and "://" not in text and text not in WORDS:
+                        raise folder_is_gone()
+            os.chdir(os.sep)  # some libraries do not load where there is no folder
+        folder, place = (context.params.get(name) for name in ("folder", "workspace"))
+        Command.workspace = Path(folder, "artifacts") if folder else place  # the demo has a folder
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:  # of which Typer would make an exit code, without a word
+            raise Interrupted from error
+
 
 # Flags that recur, declared once.
 Images = Annotated[
@@ -114,7 +172,8 @@ Balanced = Annotated[
 Given = Annotated[
     Path | None,
     typer.Option(
-        help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them.",
+        help="Classes that you know of some images, as for the truth of `report`: confidence is fitted to them. They "
+        "are remembered; `none` forgets them.",
         show_default=False,
     ),
 ]
@@ -145,7 +204,7 @@ Truth = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     images: Images,
     output: Output,
@@ -183,6 +242,8 @@ def run(
 
     Example: annotate run photos dataset cat dog --model tiny
     """
+    if class_names and not (classes or classes_file):
+        ask_back(images, output, names_from(class_names, None))
     made = annotate.run(
         images,
         output,
@@ -218,7 +279,7 @@ def run(
     show_dataset(made, output, workspace)
 
 
-@app.command()
+@app.command(cls=Command)
 def embed(
     images: Images,
     model: Model = None,
@@ -304,7 +365,7 @@ def embed(
     show_skipped(made.skipped)
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     embeddings: Annotated[Path, typer.Option(help=".npy file, (N, D).", show_default=False)],
     image_paths: Annotated[Path, typer.Option(help="Paths, one a line, or a JSON list.", show_default=False)],
@@ -347,7 +408,7 @@ def import_(
     display.show(f"{n:,} embeddings, {d} dimensions, imported")
 
 
-@app.command()
+@app.command(cls=Command)
 def cluster(
     workspace: Place = None,
     config: ConfigFile = None,
@@ -374,7 +435,7 @@ def cluster(
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def refine(
     classes: Classes = None,
     classes_file: ClassesFile = None,
@@ -430,12 +491,15 @@ def refine(
             },
         ),
     )
+    answered, mean = int(made.answered.sum()), made.mean_confidence
     display.show(
-        f"{len(made.labels):,} images labelled by '{made.method}', mean confidence {made.confidences.mean():.3f}"
+        f"{len(made.labels):,} images labelled by '{made.method}'"
+        + (f", {answered:,} of them as given" if answered else "")
+        + ("" if mean is None else f", mean confidence {100 * mean:.1f} %" + " of the others" * bool(answered))
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def organize(
     output: Output,
     link: Link = None,
@@ -477,7 +541,7 @@ def organize(
     display.show(f"{made.images:,} images {verb} in {printable(output)}/ ({made.link}); {splits_made}")
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     truth: Truth = None,
     as_json: AsJson = False,
@@ -508,7 +572,7 @@ def report(
     display.say(f"see {printable(folder)}/report/report.html")
 
 
-@app.command()
+@app.command(cls=Command)
 def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Say which stages are fresh, stale, damaged, missing.
 
@@ -521,7 +585,7 @@ def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson =
         display.show_states(states)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(workspace: Place = None, as_json: AsJson = False) -> None:
     """Read every byte and compare it with what was written.
 
@@ -539,13 +603,13 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
             display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
     damaged = [stage for stage, problem in damages.items() if problem]
     if damaged:
-        from annotate.workspace import REPAIR
+        from annotate.workspace import REMEDY
 
-        display.say(f"hint: run `{REPAIR[damaged[0]]}`")
+        display.say(f"hint: {REMEDY[damaged[0]]}")
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where the demo's images, artifacts and dataset go.")
@@ -569,15 +633,46 @@ def root(
         display.show(f"annotate {annotate.__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        display.show(context.get_help())
 
 
 # -- parsing and showing -------------------------------------------------------------------------------
 
 
+def ask_back(images: str, output: Path, names: Sequence[str]) -> None:
+    """Whether OUTPUT is a folder for the dataset, where it looks like the first of the classes.
+
+    raises  InputError with the line that was probably meant
+    """
+    from annotate.forgotten import is_doubtful, output_was_forgotten
+
+    place, words = str(output), sys.argv[1:]
+    if place not in words:  # ./cat, say
+        return
+    forgotten = output_was_forgotten(images, place, names)
+    someone_answers = sys.stdin is not None and sys.stdin.isatty() and display.on_terminal(stderr=True)
+    if not forgotten and not (someone_answers and len(names) > 1 and is_doubtful(place, names)):
+        return
+    classes = f"the classes are only {in_words(names)}" if len(names) > 1 else f"the only class is {in_words(names)}"
+    said = f"'{printable(place)}' stands where the dataset's folder is named, so {classes}"
+    if someone_answers and not forgotten:
+        display.say(f"{said}.")
+        if typer.confirm("Is that right?", err=True):
+            return
+    at = words.index(place)
+    meant = printable(shlex.join(["annotate", *words[:at], "dataset", *words[at:]]))
+    raise InputError(said, hint=f"did you mean `{meant}`? If the folder is to be called {place}, write ./{place}")
+
+
+def in_words(names: Sequence[str]) -> str:
+    """dog, bird and fish"""
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:-1]) + (" and " if shown[:-1] else "") + shown[-1]
+
+
 def names_from(arguments: Sequence[str], file: Path | None) -> list[str]:
-    """Class names of flags and arguments, split at commas, and of a file, taken as they are."""
-    names = [name for argument in arguments for name in argument.split(",")]
+    """Class names of flags and arguments, split at commas (`\\,` is a comma in a name), and of a file, as they are."""
+    names = [name.replace("\\,", ",") for argument in arguments for name in re.split(r"(?<!\\),", argument)]
     return names + (read_names(file) if file else [])
 
 
@@ -594,9 +689,10 @@ def read_names(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8, one class name a line") from None
     if path.suffix.lower() in (".json", ".yaml", ".yml"):
-        from annotate import config, yamlfile
+        from annotate import config, jsonfile, yamlfile
 
-        names = config.as_names(yamlfile.parse(content, shown=shown, hint="give a list of names"), shown=shown)
+        reader = jsonfile if path.suffix.lower() == ".json" else yamlfile
+        names = config.as_names(reader.parse(content, shown=shown, hint="give a list of names"), shown=shown)
     else:
         names = [line for line in content.splitlines() if line.strip()]
     if not names:
@@ -621,7 +717,7 @@ def workspace_folder(workspace: Path | None) -> Path:
 def print_json(content: Any) -> None:
     import json
 
-    print(json.dumps(content, indent=1))
+    display.show(json.dumps(content, indent=1))
 
 
 def slice_from(text: str) -> tuple[int, int]:
@@ -645,15 +741,20 @@ def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -
     """Where to look, and how good it is where that is known."""
     display.show_counts("class", made.report.summary["class_distribution"])
     show_skipped(made.embeddings.skipped)
-    known = made.report.summary.get("truth")
-    if known:
+    known, mean = made.report.summary["truth"], made.report.summary["confidence"]["mean"]
+    if mean is not None:
+        display.show(f"mean confidence {100 * mean:.1f} %")
+    if known and known["images"]:
         display.show(f"accuracy {100 * known['accuracy']:.1f} % of {known['images']:,} images with a known class")
+    elif known:
+        display.show("accuracy: nothing to measure, the class of every image with a truth was given")
     display.show(f"dataset  {printable(output)}/")
-    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html")
+    display.show(f"report   {printable(workspace_folder(workspace))}/report/report.html (open it in a browser)")
 
 
 def main() -> NoReturn:
     """Run a command; every failure of the user's world becomes two lines and its exit code."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows its escape
             stream.reconfigure(errors="backslashreplace")
@@ -661,23 +762,28 @@ def main() -> NoReturn:
         sys.unraisablehook = send_interrupts_again
     try:
         outcome = app(standalone_mode=False)
+        sys.stdout.flush()
     except AnnotateError as error:
         display.fail(error)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        display.say("interrupted; what is done is kept, run the same command to go on")
-        sys.stdout.flush()
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one
+        display.say(f"interrupted; {what_is_kept()}; run the same command again to go on")
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(130)  # threads that wait for a server that does not answer would keep us
-    except BrokenPipeError:
-        silence_stdout()
+    except (display.ReaderGone, BrokenPipeError):
+        display.silence(sys.stdout)
         sys.exit(0)
-    except OSError as error:
-        known = storage_error(error)
-        if known is None:
-            raise
-        display.fail(known)
-        sys.exit(known.exit_code)
     except Exception as error:
+        known = machine_error(error) or (folder_is_gone() if isinstance(error, OSError) and here_is_gone() else None)
+        if known is not None:
+            try:
+                sys.stdout.flush()
+            except OSError:  # it was the results' own file that is full
+                display.silence(sys.stdout)
+            display.fail(known)
+            sys.exit(known.exit_code)
         if not hasattr(error, "format_message"):  # a usage error of Typer's parser brings its own words
             raise
         context = getattr(error, "ctx", None)
@@ -686,6 +792,31 @@ def main() -> NoReturn:
         sys.exit(2)
     gc.freeze()  # Python would look once more at all that was ever imported, for a tenth of a second
     sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def what_is_kept() -> str:
+    """What an interrupted command leaves for the next one."""
+    try:
+        images = annotate.embedded_so_far(workspace=Command.workspace)
+    except (AnnotateError, OSError):
+        images = None
+    if images is None:
+        return "the stages that were finished are kept"
+    done, total = images
+    return (
+        f"{done:,} of {total:,} images are embedded and kept" if done else f"none of {total:,} images was embedded yet"
+    )
+
+
+def open_standard_streams() -> None:
+    """Where we were started with a standard stream closed, the next file that is opened would take its place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def send_interrupts_again(unraisable: Any) -> None:
@@ -700,10 +831,3 @@ def send_interrupts_again(unraisable: Any) -> None:
     again.daemon = True
     with suppress(RuntimeError):  # no new threads: Python is about to end anyway
         again.start()
-
-
-def silence_stdout() -> None:
-    """The reader of our output is gone (`annotate status | head -1`): leave without a traceback."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 
 from annotate import yamlfile
 from annotate.errors import ConfigError, InputError, printable
+from annotate.reasons import BY_COUNT, BY_PRESET, SAID
 
 PRESETS = ("small", "medium", "large")
 SMALL_BELOW, LARGE_FROM = 100, 100_000  # images
@@ -161,11 +164,19 @@ SECTIONS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Config:
-    """What the user said: `values` maps "section.key" to a checked value, `preset` names one or `auto`."""
+    """What the user said: `values` maps "section.key" to a checked value, `preset` names one or `auto`.
+
+    said    those of the values that the command said, which the config file did not decide
+    named   the preset that the command named, if it named one
+    file    the config file, as the user calls it
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     preset: str = "auto"
     classes: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
+    named: str | None = None
+    file: str = CONFIG_FILE
 
     @classmethod
     def load(
@@ -179,19 +190,23 @@ class Config:
         path = Path(file) if file else Path(CONFIG_FILE)
         content = read_yaml(path) if file or path.is_file() else {}
         classes = content.pop("classes", [])
-        chosen = preset or content.pop("preset", None) or "auto"
-        content.pop("preset", None)
-        if chosen not in (*PRESETS, "auto"):
-            raise ConfigError(f"no preset '{printable(chosen)}'", hint=f"use one of {', '.join((*PRESETS, 'auto'))}")
+        written = content.pop("preset", "")
+        chosen = checked_preset("auto" if written in yamlfile.NOTHING else written, source=f"{printable(path)}: ")
         values = flatten(content, source=printable(path))
-        for key, value in (overrides or {}).items():
-            if value is not None:
-                values[key] = checked(key, value, source="")
-        return cls(values, str(chosen), tuple(as_names(classes, shown=f"{printable(path)}: classes")))
+        names = tuple(as_names(classes, shown=f"{printable(path)}: classes"))
+        return cls(values, chosen, names, file=printable(path)).asked(overrides or {}, preset)
+
+    def asked(self, overrides: Mapping[str, Any], preset: str | None = None) -> Config:
+        """The same with what a command says laid over it; None is not said."""
+        said = {key: checked(key, value, source="") for key, value in overrides.items() if value is not None}
+        named = checked_preset(preset) if preset else None
+        return dataclasses.replace(
+            self, values={**self.values, **said}, preset=named or self.preset, said=said, named=named
+        )
 
     def resolve(self, n: int | None = None) -> Settings:
         """The settings for n images."""
-        preset = self.preset if self.preset != "auto" else preset_for(n)
+        preset = self.applied(n)
         values = {**preset_values(preset), **self.values}
         if values.get("refine.method", "auto") == "auto":
             values["refine.method"] = "transductive" if (n or 0) < TRANSDUCTIVE_BELOW else "dynamic"
@@ -200,6 +215,57 @@ class Config:
             for name, section in SECTIONS.items()
         }
         return Settings(**sections, preset=preset)
+
+    def applied(self, n: int | None) -> str:
+        """The preset for n images."""
+        return self.preset if self.preset != "auto" else preset_for(n)
+
+    def request(self, *sections: str, n: int | None = None, **further: Any) -> dict[str, Any]:
+        """What the command asked of a stage, and who decided its settings, for the stage's manifest.
+
+        sections  those of the stage, and of the stages that it runs itself; the first is its own
+        n         images
+        further   what it was given beside settings, where it was given
+        """
+        own = sections[0]
+        return {
+            "settings": {
+                key: os.path.abspath(value) if names_a_file(value) else value
+                for key, value in self.said.items()
+                if key.partition(".")[0] in sections
+            },
+            "preset": self.named,
+            "applied": self.applied(n),
+            "applied_by": SAID if self.named else BY_COUNT if self.preset == "auto" else self.file,
+            "decided": {
+                knob.name: who
+                for knob in dataclasses.fields(SECTIONS[own])
+                if (who := self.decided_by(f"{own}.{knob.name}", knob.default))
+            },
+            "images": n,
+            **{name: value for name, value in further.items() if value},
+        }
+
+    def decided_by(self, key: str, default: Any) -> str | None:
+        """Who decides a setting: the command, the config file by name, the preset, the number of images, or nobody."""
+        if key in self.said:
+            return SAID
+        if key in self.values and self.values[key] != "auto":
+            return self.file
+        if any(preset_values(preset).get(key, "auto") != "auto" for preset in PRESETS):
+            return BY_PRESET
+        return BY_COUNT if default in (None, "auto") else None
+
+
+def names_a_file(value: object) -> bool:
+    """Whether a setting is the path of a file, which a command elsewhere would call otherwise."""
+    return isinstance(value, str) and bool(os.path.splitext(value)[1]) and os.path.isfile(value)
+
+
+def checked_preset(name: object, *, source: str = "") -> str:
+    if name not in (*PRESETS, "auto"):
+        raise ConfigError(f"{source}no preset '{printable(name)}'", hint=suggest(name, (*PRESETS, "auto")))
+    return str(name)
 
 
 def preset_for(n: int | None) -> str:
@@ -238,13 +304,14 @@ def flatten(content: Mapping[Any, Any], *, source: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{source}: no section '{printable(section)}'", hint=suggest(section, [*SECTIONS, "classes", "preset"])
             )
-        if settings is None:
+        if settings in yamlfile.NOTHING:
             continue
         if not isinstance(settings, Mapping):
             raise ConfigError(
                 f"{source}: {section}: expected settings under it", hint=f"for example `{section}: {{...}}`"
             )
         for key, value in settings.items():
+            value = None if value in yamlfile.NOTHING else value
             values[f"{section}.{key}"] = checked(f"{section}.{key}", value, source=source)
     return values
 
@@ -256,7 +323,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"--set {printable(text)}: expected SECTION.KEY=VALUE", hint="for example --set refine.temperature=0.1"
         )
-    return key.strip(), yamlfile.parse(value, shown=f"--set {printable(text)}", hint="quote the value")
+    said = yamlfile.parse(value, shown=f"--set {printable(text)[:80]}", hint="quote the value")
+    return key.strip(), None if said in yamlfile.NOTHING else said
 
 
 def checked(key: str, value: Any, *, source: str) -> Any:
@@ -329,43 +397,106 @@ def checked_splits(value: Any, shown: str) -> tuple[int, ...]:
     return splits
 
 
+WORDS_OF_FLAGS: dict[str, tuple[str, dict[bool, str]]] = {
+    # flags of the command line that say a setting in another word, as Python's arguments too
+    "balanced": ("refine.class_sizes", {True: "balanced", False: "free"}),
+    "unknown": ("organize.unknown", {True: "apart", False: "keep"}),
+}
+
+
+def by_section(
+    function: str, named: Mapping[str, Any], sections: Sequence[str], arguments: Sequence[str]
+) -> dict[str, Any]:
+    """Settings by bare name, as Python's functions take them, to "section.name".
+
+    sections   those whose settings the function takes
+    arguments  of the function itself, for what was probably meant
+    raises     ConfigError for a name that it does not take
+    """
+    places = {knob.name: section for section in SECTIONS for knob in dataclasses.fields(SECTIONS[section])}
+    places = {**places, "engine": "engine", "balanced": "refine"}
+    del places["name"]  # is the engine's, which `engine` says as on the command line
+    found: dict[str, Any] = {}
+    for name, value in named.items():
+        section = places.get(name)
+        if section not in sections:
+            what = "setting" if sections else "argument"
+            if section:
+                hint = f"it is one of `annotate.{section}` and of `annotate.run`"
+            else:
+                known = [*arguments, *(knob for knob, place in places.items() if place in sections)]
+                hint = suggest(name, known)
+            raise ConfigError(f"{function}: no {what} '{printable(name)}'", hint=hint)
+        key = "engine.name" if name == "engine" else f"{section}.{name}"
+        if name in WORDS_OF_FLAGS and isinstance(value, bool):
+            key, words = WORDS_OF_FLAGS[name]
+            value = words[value]
+        elif name == "balanced":
+            raise ConfigError(
+                f"{function}: balanced: expected True or False, found '{printable(value)}'",
+                hint="balanced=True, or leave it out",
+            )
+        found[key] = value
+    return found
+
+
 def suggest(word: object, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(str(word), known, n=1)
     return f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}"
 
 
 def as_names(content: Any, *, shown: str) -> list[str]:
-    """Class names from a YAML or JSON list; numbers are names too, what YAML takes for yes and no is not."""
-    names = [content] if isinstance(content, str) else content
+    """Class names from a YAML or JSON list, as they are written."""
+    names = [content] if isinstance(content, str) and content else content
     if not isinstance(names, list):
         raise ConfigError(f"{shown}: expected a list of names", hint="for example [dog, cat]")
     for name in names:
-        if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise ConfigError(f"{shown}: '{printable(name)}' is not a name", hint='quote it: "yes"')
+        if not isinstance(name, str):
+            raise ConfigError(f"{shown}: '{printable(name)[:80]}' is not a name", hint='quote it: "yes"')
+    return list(names)
+
+
+def names_of(classes: Any) -> list[str]:
+    """Class names as somebody's program holds them, in their order: a list, tuple, array, Series, generator, dict keys.
+
+    Read once: from here on they are a list.
+    raises  InputError for what is no list of texts, or has no order
+    """
+    if classes is None:
+        return []
+    hint = 'for example ["dog", "cat"]'
+    if isinstance(classes, (set, frozenset)):
+        raise InputError("class names have an order, and a set has none", hint=f"give a list, {hint}")
+    listed = classes.tolist() if hasattr(classes, "tolist") else classes  # of NumPy and pandas
+    names = [*listed] if isinstance(listed, Iterable) and not isinstance(listed, (str, bytes)) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise InputError(f"class names are a list of texts, not {printable(classes)}", hint=hint)
     return [str(name) for name in names]
 
 
-def clean_class_names(names: Sequence[str]) -> list[str]:
+def clean_class_names(names: Iterable[str]) -> list[str]:
     """The class names, checked: two or more, none empty, none twice.
 
     Names are compared as a reader would: without case, spaces for underscores, Unicode's spellings as one.
     raises  InputError that names the offender
     """
-    import unicodedata
-
+    names = names if isinstance(names, str) else list(names)
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise InputError(f"class names are a list of texts, not {printable(names)}", hint='for example ["dog", "cat"]')
     cleaned = [unicodedata.normalize("NFC", name).strip() for name in names]
     if not cleaned:
         raise InputError("no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line")
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for position, name in enumerate(cleaned, 1):
         if not name:
             raise InputError(f"class {position} has an empty name", hint="take out the extra comma or blank entry")
-        earlier = seen.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
-        if earlier is not name:
+        earlier = seen.setdefault(as_read(name), position)
+        if earlier != position:
+            other = cleaned[earlier - 1]
             raise InputError(
-                f"class '{printable(name)}' is named twice", hint="give each class once; case does not tell names apart"
+                f"class '{printable(name)}' is named twice, as class {earlier} and as class {position}",
+                hint="give each class once"
+                + ("" if other == name else f"; '{printable(other)}' and '{printable(name)}' are taken for one name"),
             )
     if len(cleaned) == 1:
         raise InputError(
@@ -373,3 +504,8 @@ def clean_class_names(names: Sequence[str]) -> list[str]:
             hint="add what the other images show, for example `--classes dog,other`",
         )
     return cleaned
+
+
+def as_read(name: str) -> str:
+    """A class name without what a reader does not tell apart: case, underscores for spaces, spellings of Unicode."""
+    return " ".join(unicodedata.normalize("NFC", name.casefold()).replace("_", " ").split())

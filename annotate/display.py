@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from annotate.errors import AnnotateError, columns_of, printable
 
@@ -30,11 +31,15 @@ Cells = Sequence[Part]
 
 MOST_ROWS = 40  # of a table of classes; the report has all
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
-ITERATIONS = ("iteration", "mean confidence", "active classes", "text weight", "moved")
+IN_WORDS = {"stale": "out of date", "missing": "not there yet"}  # states, where a sentence says them
+WORTH_SAYING = 1.0  # seconds; what took less is not worth a line, and its speed says nothing
+MANY, SLOW = ("images", "rows"), 10  # units that have a speed; below this it has a decimal
+ITERATIONS = ("iteration", "mean certainty", "active classes", "text weight", "moved")
 
 
 def on_terminal(*, stderr: bool) -> bool:
-    return bool(os.environ.get("FORCE_COLOR")) or (sys.stderr if stderr else sys.stdout).isatty()
+    stream = sys.stderr if stderr else sys.stdout
+    return stream is not None and (bool(os.environ.get("FORCE_COLOR")) or stream.isatty())
 
 
 @functools.cache
@@ -42,17 +47,64 @@ def console(*, stderr: bool) -> Console:
     """The terminal; made when first needed, since pipes and `--help` never do."""
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=True, highlight=False, emoji=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def put(*parts: Part, stderr: bool) -> None:
-    """A line of texts."""
-    if on_terminal(stderr=stderr):
-        from rich.text import Text
+    """A line of texts.
 
-        console(stderr=stderr).print(Text.assemble(*parts))
-    else:
-        print(*map(plain, parts), sep="", file=sys.stderr if stderr else sys.stdout, flush=True)
+    Whoever read what is said about the work may be gone, and its file full: the work goes on without.
+    raises  ReaderGone where the reader of our results is, OSError where a result cannot be written
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    try:
+        if on_terminal(stderr=stderr):
+            from rich.text import Text
+
+            text, screen = Text.assemble(*parts), console(stderr=stderr)
+            for line in text.divide(line_starts(text.plain, screen.width)):
+                line.rstrip()
+                screen.print(line, soft_wrap=True)
+        elif stream is not None:  # Python has none where it was started with the stream closed
+            print(*map(plain, parts), sep="", file=stream, flush=True)
+    except OSError as error:
+        if not stderr and isinstance(error, BrokenPipeError):
+            raise ReaderGone from error
+        if not stderr:
+            raise
+        silence(stream)
+
+
+def line_starts(text: str, width: int) -> list[int]:
+    """Where a text is broken, so that its lines end between words.
+
+    A word that is longer than a line, a path perhaps, stays whole: a terminal that breaks it copies it in one piece.
+    """
+    starts: list[int] = []
+    used, words = 0, 0  # columns and words of the line so far
+    for part in re.finditer(r"\n|[^\S\n]+|\S+", text):
+        columns = columns_of(part.group())
+        if part.group() == "\n":
+            used = words = 0
+        elif part.group().isspace():
+            used += columns
+        else:
+            if words and used + columns > width:
+                starts.append(part.start())
+                used = words = 0
+            used, words = used + columns, words + 1
+    return starts
+
+
+class ReaderGone(Exception):
+    """Whoever read our results has seen enough (`annotate report | head -1`)."""
+
+
+def silence(stream: TextIO) -> None:
+    """Nobody hears this stream any more: what is written to it from now on is lost without an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def plain(part: Part) -> str:
@@ -76,24 +128,65 @@ def say(message: str) -> None:
     put(message, stderr=True)
 
 
+class Speed:
+    """How fast something goes, from the second thing on: the first call may bring what was done long before."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.start, self.counted = unit, time.monotonic(), 0
+        self.since: float | None = None
+
+    def add(self, count: int) -> None:
+        if self.since is None:
+            self.since = time.monotonic()
+        else:
+            self.counted += count
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    def __str__(self) -> str:
+        """Empty where there is nothing to say: at the beginning, and of things that are not many."""
+        spent = time.monotonic() - (self.since or self.start)
+        if self.unit not in MANY or not self.counted or spent < WORTH_SAYING:
+            return ""
+        rate = self.counted / spent
+        return f"{rate:,.0f} {self.unit}/s" if rate >= SLOW else f"{rate:.1f} {self.unit}/s"
+
+
 class Terminal:
     """Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
 
     def started(self, stage: str, why: str) -> None:
-        put((stage, "bold"), (f" ({printable(why)})", "dim"), stderr=True)
+        state, colon, reason = why.partition(": ")
+        said = IN_WORDS.get(state, state) + colon + reason
+        put((stage, "bold"), (f" ({printable(said)})", "dim"), stderr=True)
 
     def fresh(self, stage: str) -> None:
         put((stage, "bold"), (" is fresh, skipped", "dim"), stderr=True)
 
     @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
+        with spinner(what) if on_terminal(stderr=True) else contextlib.nullcontext():
+            outcomes: list[str] = []
+            yield outcomes.append
+        if on_terminal(stderr=True):
+            for outcome in outcomes:
+                put((f"  {outcome}", "dim"), stderr=True)
+
+    @contextlib.contextmanager
     def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        start = time.monotonic()
-        with bar_of_steps(what, total, unit) if on_terminal(stderr=True) else unseen() as advance:
+        speed = Speed(unit)
+        with bar_of_steps(what, total, speed) if on_terminal(stderr=True) else unseen() as shown:
+
+            def advance(count: int) -> None:
+                speed.add(count)
+                shown(count)
+
             yield advance
-        spent = time.monotonic() - start
-        if total >= 1000 or spent >= 1:
-            rate = f", {total / spent:,.0f} {unit}/s" if spent else ""
-            put((f"  {what}: {total:,} {unit} in {spent:.1f} s{rate}", "dim"), stderr=True)
+        if speed.seconds >= WORTH_SAYING:
+            rate = f", {speed}" if str(speed) else ""
+            put((f"  {what}: {total:,} {unit} in {speed.seconds:.1f} s{rate}", "dim"), stderr=True)
 
     def bytes(self, what: str) -> contextlib.AbstractContextManager[Callable[[int, int | None], None]]:
         return bar_of_bytes(what) if on_terminal(stderr=True) else unseen()
@@ -129,7 +222,16 @@ def unseen() -> Iterator[Callable[..., None]]:
 
 
 @contextlib.contextmanager
-def bar_of_steps(what: str, total: int, unit: str) -> Iterator[Advance]:
+def spinner(what: str) -> Iterator[None]:
+    """Something that moves, so that nobody thinks that nothing happens."""
+    from rich.text import Text
+
+    with console(stderr=True).status(Text(f"{what} …"), spinner="line"):
+        yield
+
+
+@contextlib.contextmanager
+def bar_of_steps(what: str, total: int, speed: Speed) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns: list[str | ProgressColumn] = [
@@ -143,10 +245,7 @@ def bar_of_steps(what: str, total: int, unit: str) -> Iterator[Advance]:
         task = bar.add_task(what, total=total, rate="")
 
         def advance(count: int) -> None:
-            bar.update(task, advance=count)
-            speed = bar.tasks[task].speed
-            if speed:
-                bar.update(task, rate=f"{speed:,.0f} {unit}/s")
+            bar.update(task, advance=count, rate=str(speed))
 
         yield advance
 
@@ -169,13 +268,16 @@ def bar_of_bytes(what: str) -> Iterator[Callable[[int, int | None], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     ]
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        tasks: list[int] = []
+    with contextlib.ExitStack() as shown:
+        shown.enter_context(spinner(f"loading the {what}"))
+        bars: list[Progress] = []
 
         def report(done: int, total: int | None) -> None:
-            if not tasks:
-                tasks.append(bar.add_task(what, total=total))
-            bar.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]
+            if not bars:
+                shown.close()
+                bars.append(shown.enter_context(Progress(*columns, console=console(stderr=True), transient=True)))
+                bars[0].add_task(f"fetching the {what}", total=total)
+            bars[0].update(bars[0].task_ids[0], completed=done, total=total)
 
         yield report
 
@@ -214,7 +316,8 @@ def rich_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1) 
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for place, title in enumerate(titles):
-        table.add_column(title, justify="left" if place < texts else "right", overflow="fold")
+        numbers = place >= texts
+        table.add_column(title, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for row in rows:
         table.add_row(*(Text.assemble(cell) for cell in row))
     return table

@@ -18,6 +18,7 @@ else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits w
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 
 
@@ -65,6 +66,7 @@ class ComponentMissing(AnnotateError):
     exit_code = 4
 
 
+MEMORY = ("memory ran out", "end other programs, or use a machine with more memory; finished stages are kept")
 STORAGE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished stages are kept"),
     errno.EFBIG: ("the file is too large for this disk", "use a disk whose file system takes large files"),
@@ -75,7 +77,20 @@ STORAGE_REASONS = {
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
     errno.EEXIST: ("something else is in the way", "choose another folder"),
     errno.ELOOP: ("the link leads in a circle", "choose another folder"),
+    errno.EMFILE: ("this program has too many files open", "allow it more with `ulimit -n 4096`, then run it again"),
+    errno.ENFILE: ("this machine has too many files open", "end other programs, then run the same command again"),
+    errno.ENOMEM: MEMORY,
     errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
+    errno.ESTALE: ("the disk was taken away meanwhile", "connect it again, then run the same command again"),
+    errno.ENODEV: ("the disk cannot do that", "choose a folder on another disk"),
+    errno.EBUSY: ("another program has it in use", "close that program, then run the same command again"),
+    errno.ETXTBSY: ("another program has it in use", "close that program, then run the same command again"),
+    errno.EMLINK: ("the disk takes no more names of this file", "use --link copy"),
+    errno.ENOTSUP: ("the disk cannot do that", "choose a folder on another disk"),
+    errno.ENOTEMPTY: ("somebody put files there meanwhile", "run the same command again"),
+    errno.ENXIO: ("the disk reports an error", "check the disk, then run the same command again"),
+    errno.ENOLCK: ("this disk has no locks", "choose a folder on another disk"),
+    errno.EAGAIN: ("this machine has too little to spare", "end other programs, then run the same command again"),
     errno.ENAMETOOLONG: ("the path is too long for this disk", "choose a folder with a shorter path"),
 }
 
@@ -87,6 +102,55 @@ def storage_error(error: OSError) -> StorageError | None:
     reason, hint = STORAGE_REASONS[error.errno]
     place = error.filename2 or error.filename
     return StorageError(f"{printable(place)}: {reason}" if place else reason, hint=hint)
+
+
+def machine_error(error: BaseException) -> AnnotateError | None:
+    """The user's view of what the machine refused: its disk, its memory, its folder; None for a bug.
+
+    Libraries say some of it in words alone: where they load others, start threads, or take memory by themselves.
+    """
+    if isinstance(error, AnnotateError):
+        return error
+    if isinstance(error, FileNotFoundError) and is_relative(error.filename) and not working_folder_exists():
+        return InputError(
+            "the working folder was deleted", hint="change to a folder that exists, or give all paths from the root"
+        )
+    if isinstance(error, MemoryError):
+        return StorageError(MEMORY[0], hint=MEMORY[1])
+    if isinstance(error, OSError) and (known := storage_error(error)):
+        return known
+    if isinstance(error, ImportError | RuntimeError | OSError):
+        for number, words in SAID_IN_WORDS:
+            if words in str(error):
+                return StorageError(STORAGE_REASONS[number][0], hint=STORAGE_REASONS[number][1])
+    for earlier in (error.__cause__, error.__context__):
+        if earlier is not None and isinstance(error, ImportError | RuntimeError | SystemError):
+            return machine_error(earlier)
+    return None
+
+
+SAID_IN_WORDS = [
+    (errno.ENOMEM, "Cannot allocate memory"),
+    (errno.ENOMEM, "can't allocate memory"),
+    (errno.ENOMEM, "failed to map segment"),
+    (errno.ENOMEM, "std::bad_alloc"),
+    (errno.EAGAIN, "can't start new thread"),
+    (errno.EMFILE, "Too many open files"),
+    (errno.EIO, "Input/output error"),
+    (errno.ENOSPC, "No space left on device"),
+]
+
+
+def is_relative(path: object) -> bool:
+    return path is None or (isinstance(path, str | bytes) and not os.path.isabs(path))
+
+
+def working_folder_exists() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def columns_of(text: str) -> int:

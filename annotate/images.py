@@ -1,4 +1,4 @@
-"""Find, decode, orient and crop images; the pixel budget.
+"""Find, decode, orient and crop images, within what an image may cost.
 
 An image is decoded to upright 8-bit RGB as a person would see it on white paper, then cut to the square
 that CLIP looks at: bicubic to the short side, centre crop (the preprocessing of Radford et al. 2021).
@@ -7,37 +7,49 @@ that CLIP looks at: bicubic to the short side, centre crop (the preprocessing of
 from __future__ import annotations
 
 import contextlib
-import io
+import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from annotate import own
+from annotate.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
 from annotate.errors import InputError, printable
+from annotate.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.formats import is_image as is_image
+from annotate.greys import Greys, eight_bit, limits_of
+from annotate.mending import comes_in_scans, count_scans, mended
 from annotate.records import SkippedFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif"})
-# Images all the same, of phones, cameras and microscopes: named in skipped.json rather than passed over.
-OTHER_FORMATS = frozenset(
-    ".jxl .jp2 .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .czi .lif .nd2 .svs .dcm".split()  # noqa: SIM905
-)
-HEIC = frozenset({".heic", ".heif"})
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 ORIENTATION_TAG = 0x0112
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF, and what they may say
+PNG_DEPTH = 24  # where a PNG says how many bits a sample has
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF", "F;64BF": "F;64NF"}
 JPEGS = ("JPEG", "MPO")  # MPO: what phones write, a JPEG with further pictures behind it
+SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
 TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
+STRIP = 1 << 20  # pixels converted at once
+STRIP_BYTES = 48  # for each of them, in the copies on the way from one kind of pixel to another
+# Bytes a pixel at the peak, measured; other formats are decoded in little more than their pixels.
+WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8, "TGA": 8, "ICO": 12, "PPM": 12}
+COEFFICIENT = 2  # bytes; a JPEG in scans keeps one for each pixel and component
+# Seconds a scan of a JPEG takes: 1.1 ns a pixel at worst, measured on a Xeon of 2023, doubled for slower machines.
+SCAN_PIXEL, SCAN = 2e-9, 5e-6
 MAX_ASPECT = 16  # beyond this the long side is cut before resizing: the crop shows its middle alone
 
 
@@ -58,11 +70,16 @@ class Unreadable(Exception):
     """This file is not an image that can be used; the message becomes its row in skipped.json."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str], list[SkippedFile]]:
-    """Image files below a folder, recursively, in the byte order of their paths, and what could not be read.
+class Unavailable(Unreadable):
+    """This machine could not read or decode it just now. That is no fact about the file: the next run tries again."""
 
-    Hidden files and folders are passed over. Links are followed, each real folder is entered once. What cannot
-    be read are folders that are closed and images in formats that Pillow does not know.
+
+def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+    """The images below a folder, recursively, and what could not be read.
+
+    A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
+    and folders are passed over, and the bins and previews of systems. Links are followed, each real folder is entered
+    once. Datasets and reports that annotate made are passed over, and named among what could not be read.
 
     leave_out  a folder that is not searched: the workspace, whose figures are images too
     raises  InputError where the folder is missing or not a folder
@@ -74,7 +91,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
     # A path is named from the root of the disk, so that artifacts keep their meaning wherever they are read.
     top = Path(os.path.abspath(folder))
     found: list[str] = []
-    unreadable: list[SkippedFile] = []
+    closed: list[SkippedFile] = []
+    sieve = Sieve()
     entered: set[tuple[int, int]] = set()
     if leave_out and leave_out.exists():
         status = leave_out.stat()
@@ -88,49 +106,22 @@ def find_images(folder: Path, leave_out: Path | None = None) -> tuple[list[str],
             if (status.st_dev, status.st_ino) in entered:
                 continue
             entered.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
+            entries: Sequence[os.DirEntry[str]] = sorted(os.scandir(here), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             if here == top:
                 raise InputError(f"{printable(folder)}: {error.strerror}", hint="check its permissions") from error
-            unreadable.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
+            closed.append({"path": str(here), "reason": f"folder cannot be read: {error.strerror}"})
             continue
+        entries, of_annotate = own.to_search(here, entries, asked=here == top)
+        closed += [of_annotate] if of_annotate else []
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             if is_folder(entry):
-                (linked if entry.is_symlink() else real).append(Path(entry.path))
-            elif is_image(entry.name):
+                if sieve.enters(entry.path.removeprefix(f"{top}/")):
+                    (linked if entry.is_symlink() else real).append(Path(entry.path))
+            elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
-            elif is_other_image(entry.name):
-                unreadable.append({"path": entry.path, "reason": not_read(entry.name)})
     found.sort(key=os.fsencode)
-    return found, unreadable
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name is one of the images that are read here."""
-    return suffix(name) in EXTENSIONS or (suffix(name) in HEIC and reads_heic())
-
-
-def is_other_image(name: str) -> bool:
-    """Whether it is an image of a format that is not read."""
-    return suffix(name) in OTHER_FORMATS | HEIC and not is_image(name)
-
-
-def not_read(name: str) -> str:
-    """The reason for leaving such an image out."""
-    extra = "pip install 'annotate-images[heic]', or " if suffix(name) in HEIC else ""
-    return f"{suffix(name)} is not read: {extra}convert it to JPEG"
-
-
-def suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-@lru_cache
-def reads_heic() -> bool:
-    """Whether the extra is installed that decodes the photos of iPhones."""
-    return find_spec("pi_heif") is not None
+    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -149,11 +140,12 @@ def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Dec
     """
     if not content:
         raise Unreadable("empty file")
-    pixels, (width, height), orientation = decode(content, side=resolution, max_megapixels=max_megapixels)
-    crop = square(pixels, resolution, whole=(height, width), orientation=orientation)
-    if orientation >= 5:
-        width, height = height, width
-    return Decoded(crop, orientation, width, height)
+    with picture_of(content, side=resolution, max_megapixels=max_megapixels) as whole:
+        width, height = whole.size
+        crop = square(whole.pixels, resolution, whole=(height, width), orientation=whole.turn)
+        if whole.turn >= 5:
+            width, height = height, width
+        return Decoded(np.array(crop), whole.orientation, width, height)
 
 
 def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Image:
@@ -163,41 +155,117 @@ def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Imag
     """
     from PIL.Image import fromarray
 
-    pixels, _, orientation = decode(content, side=side, max_megapixels=max_megapixels)
-    picture = fromarray(np.ascontiguousarray(upright(pixels, orientation)))
-    picture.thumbnail((side, side))
-    return picture
+    with picture_of(content, side=side, max_megapixels=max_megapixels) as whole:
+        picture = fromarray(np.ascontiguousarray(upright(whole.pixels, whole.turn)))
+        picture.thumbnail((side, side))
+        return picture
 
 
-def decode(content: bytes, *, side: int, max_megapixels: float) -> tuple[Pixels, tuple[int, int], int]:
-    """The image as stored, (H, W, 3) uint8 RGB on white, its full width and height, and its EXIF orientation.
+@dataclass(frozen=True)
+class Whole:
+    """The image as decoded, (H, W, 3) uint8 RGB on white, and the full size of it in this position.
+
+    orientation  what EXIF says of the file
+    turn         what of that is still to be applied; the decoders of some formats turn by themselves
+    """
+
+    pixels: Pixels
+    size: tuple[int, int]
+    orientation: int
+    turn: int
+
+
+@contextlib.contextmanager
+def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[Whole]:
+    """The whole image, within what an image and all of them together may take; it counts until it is left.
 
     side    pixels that matter: a JPEG of twice that or more is decoded at a fraction of its size, H and W are smaller
     raises  Unreadable with the reason
     """
+    with contextlib.ExitStack() as taken:
+        try:
+            whole = decode(content, side, max_megapixels, taken)
+        except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
+            taken.close()
+            try:
+                better = None if is_final(error) else mended(content)
+                if better is None:
+                    raise error
+                whole = decode(better, side, max_megapixels, taken, copied=len(better))
+            except Exception as again:
+                raise refusal(again if is_final(again) else error, content) from None
+        yield whole
+
+
+def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.ExitStack, *, copied: int = 0) -> Whole:
+    """What it takes of all images' memory is given back when `taken` is closed.
+
+    copied  bytes of the file that are held a second time
+    raises  whatever the decoders raise, Unreadable where it would cost too much
+    """
+    from PIL import Image
+
+    seconds = SECONDS * share(max_megapixels)
+    with Image.open(TimedReader(content, seconds), formats=formats_to_try(content)) as image:
+        check_megapixels(true_size(image), max_megapixels)
+        if image.format in JPEGS:
+            check_scans(content, image.size, seconds)
+        need = copied + memory_for(image, content)
+        check_memory(len(content) + need, max_megapixels)
+        taken.enter_context(PIXELS.of(need))
+        is_jpeg, is_tiff = image.format in JPEGS, image.format == "TIFF"
+        # Asked for its orientation, a PNG is decoded, and that it is broken would be lost.
+        orientation = exif_orientation(image) if is_jpeg or is_tiff else 1
+        pixels = jpeg_pixels(content, side) if is_jpeg and image.mode in ("RGB", "L") else None
+        if pixels is not None:
+            return Whole(pixels, image.size, orientation, orientation)
+        size = image.size
+        if is_tiff:
+            set_byte_order(image)
+        image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
+        image.load()
+        if image.format == "PNG":
+            scale_key_colour(image, depth=content[PNG_DEPTH])
+        if not is_jpeg:  # which alone comes smaller; a TIFF comes turned
+            size = image.size
+        turn = exif_orientation(image)
+        return Whole(rgb_on_white(image), size, orientation if is_tiff else turn, turn)
+
+
+def formats_to_try(content: bytes) -> list[str]:
+    """TGA only where it is one: Pillow takes many a broken file for it."""
+    return [name for name in readable_formats() if name != "TGA" or is_tga(content)]
+
+
+def refusal(error: Exception, content: bytes) -> Unreadable:
+    """Why an image is not used, as its row in skipped.json says it."""
     from PIL import Image, UnidentifiedImageError
 
-    formats = readable_formats()
-    try:
-        with Image.open(io.BytesIO(content), formats=formats) as image:
-            size = image.size
-            check_budget(size, max_megapixels)
-            orientation = exif_orientation(image)
-            pixels = jpeg_pixels(content, side) if image.format in JPEGS and image.mode in ("RGB", "L") else None
-            if pixels is None:
-                image.draft(None, (DRAFT_MARGIN * side, DRAFT_MARGIN * side))
-                pixels = np.array(rgb_on_white(image))
-            return pixels, size, orientation
-    except Unreadable:
-        raise
-    except UnidentifiedImageError:
-        raise Unreadable("not an image") from None
-    except Image.DecompressionBombError:
-        raise Unreadable("too many pixels to decode safely") from None
-    except MemoryError:
-        raise Unreadable("not enough memory to decode it") from None
-    except Exception as error:  # decoders pass on whatever their libraries raise; one file must not end the run
-        raise Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+    if isinstance(error, Unreadable):
+        return error
+    if isinstance(error, TooSlow):
+        return Unreadable("decoding takes too long: an image larger or more complex than it looks")
+    if isinstance(error, MemoryError):
+        return Unavailable("not enough memory to decode it")
+    if is_of_the_machine(error):
+        return Unavailable(f"cannot be decoded now: {' '.join(str(error).split())}")
+    if isinstance(error, Image.DecompressionBombError):
+        return Unreadable("too many pixels to decode safely")
+    if isinstance(error, UnidentifiedImageError):
+        kind = next((kind for start, kind in SIGNATURES.items() if content.startswith(start)), None)
+        return Unreadable(f"broken image, or a rare kind of {kind}: convert it" if kind else "not an image")
+    return Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def is_final(error: Exception) -> bool:
+    """Whether mending would be for nothing: the file is not at fault, or would cost too much."""
+    return isinstance(error, (Unreadable, TooSlow, MemoryError)) or is_of_the_machine(error)
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether a decoder failed for lack of files, memory or a library, rather than for what the file holds."""
+    lacks = isinstance(error, OSError) and error.errno is not None
+    return lacks or isinstance(error, ImportError) or "out of memory" in str(error)
 
 
 def jpeg_pixels(content: bytes, side: int) -> Pixels | None:
@@ -216,10 +284,50 @@ def jpeg_pixels(content: bytes, side: int) -> Pixels | None:
     return pixels
 
 
-def check_budget(size: tuple[int, int], max_megapixels: float) -> None:
+# -- what it costs -------------------------------------------------------------------------------------
+
+
+def check_megapixels(size: tuple[int, int], max_megapixels: float) -> None:
     megapixels = size[0] * size[1] / 1e6
     if megapixels > max_megapixels:
         raise Unreadable(f"{megapixels:.0f} megapixels, the budget is {max_megapixels:g} (embed.max_megapixels)")
+
+
+def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
+    """A scan may be a few bytes and yet goes over all pixels, within one call that cannot be interrupted."""
+    most = int(seconds / (SCAN_PIXEL * size[0] * size[1] + SCAN))
+    if count_scans(content, most) > most:
+        raise Unreadable(f"a JPEG of more than {most:,} scans: decoding it takes too long")
+
+
+def check_memory(need: int, max_megapixels: float) -> None:
+    most = MEMORY * share(max_megapixels)
+    if need > most:
+        raise Unreadable(
+            f"decoding it takes {need / 1e9:.1f} GB of memory, the budget is {most / 1e9:.1f} GB (embed.max_megapixels)"
+        )
+
+
+def memory_for(image: Image.Image, content: bytes) -> int:
+    """Bytes that its pixels take at the peak, besides the file."""
+    width, height = true_size(image)
+    kept = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    while_decoding = WHILE_DECODING.get(image.format or "", kept)
+    if image.format in JPEGS and comes_in_scans(content):
+        while_decoding += COEFFICIENT * len(image.getbands())
+    if image.format == "TIFF":  # a strip may be the whole picture, and turning it makes another
+        while_decoding += kept * (2 if exif_orientation(image) > 1 else 1)
+    return width * height * max(while_decoding, kept + 3) + min(width * height, STRIP) * STRIP_BYTES
+
+
+def true_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height; of an icon those of the picture within, whatever its own header says."""
+    icon = getattr(image, "ico", None)
+    size: tuple[int, int] = icon.getimage(image.size).size if icon else image.size
+    return size
+
+
+# -- decoders ------------------------------------------------------------------------------------------
 
 
 @lru_cache
@@ -232,7 +340,44 @@ def readable_formats() -> list[str]:
 
         pi_heif.register_heif_opener()
     Image.init()
+    know_more_greys()
     return [name for name in FORMATS if name in Image.OPEN]
+
+
+def know_more_greys() -> None:
+    """Teach Pillow the grey TIFFs that its decoders can read and its table of kinds lacks.
+
+    16 and 32 bits, with and without sign, in either order of bytes, also where 0 is white; floats of 64 bits.
+    """
+    from PIL.TiffImagePlugin import II, MM, OPEN_INFO
+
+    for order, mark in ((II, ""), (MM, "B")):
+        for photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+            for sample_format, bits, kind in (
+                (UNSIGNED, 16, (f"I;16{mark}", f"I;16{mark}")),
+                (SIGNED, 16, ("I", f"I;16{mark}S")),
+                (UNSIGNED, 32, ("I", f"I;32{mark}S")),
+                (SIGNED, 32, ("I", f"I;32{mark}S")),
+                (FLOAT, 32, ("F", f"F;32{mark}F")),
+                (FLOAT, 64, ("F", f"F;64{mark}F")),
+            ):
+                OPEN_INFO.setdefault((order, photometric, (sample_format,), 1, (bits,), ()), kind)
+
+
+def set_byte_order(image: Image.Image) -> None:
+    """libtiff hands out values in the order of this machine, which Pillow knows for the commonest kinds alone."""
+    for i, tile in enumerate(getattr(image, "tile", ())):
+        if tile[0] == "libtiff" and tile[3][0] in NATIVE:
+            image.tile[i] = tile._replace(args=(NATIVE[tile[3][0]], *tile[3][1:]))  # type: ignore[attr-defined]
+
+
+def scale_key_colour(image: Image.Image, depth: int) -> None:
+    """The colour that a PNG calls transparent, on the scale of 8 bits to which Pillow has brought the pixels."""
+    key = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(key, tuple) and depth == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    elif image.mode == "L" and isinstance(key, int) and depth < 8:
+        image.info["transparency"] = key * 255 // ((1 << depth) - 1)
 
 
 @contextlib.contextmanager
@@ -269,36 +414,70 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return pixels
 
 
-def rgb_on_white(image: Image.Image) -> Image.Image:
-    """8-bit RGB of any mode: full-scale 16 bit to 8, transparency laid on white."""
-    from PIL.Image import alpha_composite, fromarray, new
+def rgb_on_white(image: Image.Image) -> Pixels:
+    """8-bit RGB of any mode, (H, W, 3): greys of more bits become 8, transparency is laid on white.
 
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return fromarray(eight_bit(np.asarray(image))).convert("RGB")
+    Made strip by strip, so that the copies on the way are small.
+    """
+    width, height = image.size
+    convert = grey_converter(image) if image.mode in ("I", "F") or image.mode.startswith("I;") else rgb_of
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = convert(strip)
+    return pixels
+
+
+def rgb_of(image: Image.Image) -> Pixels:
+    from PIL.Image import alpha_composite, new
+
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         colours = image.convert("RGBA")
         paper = new("RGBA", colours.size, "white")
-        return alpha_composite(paper, colours).convert("RGB")
-    if image.mode == "LAB":
+        image = alpha_composite(paper, colours)
+    elif image.mode == "LAB":
         from PIL import ImageCms
 
         to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-        return ImageCms.applyTransform(image, to_rgb) or image
-    return image.convert("RGB")
+        image = ImageCms.applyTransform(image, to_rgb) or image
+    return np.asarray(image.convert("RGB"))
 
 
-def eight_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Grey values of 16 or 32 bits, or floats, on the scale 0 to 255.
+def grey_converter(image: Image.Image) -> Callable[[Image.Image], Pixels]:
+    """What turns strips of this image of 16 or more bits into (H, W, 1) uint8."""
+    tags = getattr(image, "tag_v2", {})
+    unsigned = tags.get(BITS_PER_SAMPLE) == (32,) and tags.get(SAMPLE_FORMAT, (UNSIGNED,)) == (UNSIGNED,)
+    white_is_zero = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    transparent = image.info.get("transparency")
 
-    Whole numbers are taken as 16 bits, or as 32 where they exceed that; floats as 0 to 1, or 0 to 255.
-    """
-    wide = np.nan_to_num(values.astype(np.float64))
-    top = float(wide.max(initial=0.0))
-    if values.dtype.kind == "f":
-        full = 1.0 if top <= 1 else 255.0 if top <= 255 else top
-    else:
-        full = 65535.0 if top <= 65535 else float(2**32 - 1) if top > 2**31 - 1 else float(2**31 - 1)
-    return np.rint(np.clip(wide / full, 0, 1) * 255).astype(np.uint8)
+    def values(strip: Image.Image) -> Greys:
+        greys = np.asarray(strip)
+        return greys.view(np.uint32) if unsigned else greys
+
+    black, white = limits_of(values(sampled(image)))
+
+    def convert(strip: Image.Image) -> Pixels:
+        greys = values(strip)
+        shades = eight_bit(greys, black, white)
+        if white_is_zero:
+            shades = 255 - shades
+        if transparent is not None:
+            shades[greys == transparent] = 255
+        return shades[:, :, None]
+
+    return convert
+
+
+def sampled(image: Image.Image) -> Image.Image:
+    """The image, or pixels spread over it where it has more than about a million."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    step = math.sqrt(width * height / STRIP)
+    if step <= 1 or image.mode.startswith("I;"):
+        return image
+    return image.resize((max(1, int(width / step)), max(1, int(height / step))), Resampling.NEAREST)
 
 
 def square(pixels: Pixels, resolution: int, *, whole: tuple[int, int] | None = None, orientation: int = 1) -> Pixels:

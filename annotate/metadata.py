@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from annotate.errors import printable
+from annotate.errors import first_few, printable
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
+from annotate.kernels.statistics import statistics
 from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Refinement, Texts
 
@@ -23,16 +24,18 @@ NO_SPLIT = -1
 class Layout:
     """Where every image goes, relative to the output folder.
 
-    folders    K, one per class; one more where images that fit none of the names go apart
-    chosen     (N,) folder of each image
-    places     N, folder and file name
-    splits     (N,) 0 train, 1 val, 2 test, -1 for images in no split
+    folders      K, one per class; one more where images that fit none of the names go apart
+    chosen       (N,) folder of each image
+    places       N, folder and file name
+    splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
+    percentages  of each class in train, val and test
     """
 
     folders: list[str]
     chosen: Ints
     places: list[str]
     splits: Ints
+    percentages: Sequence[int]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -41,9 +44,22 @@ class Layout:
         return dict(zip(self.folders, counts, strict=True))
 
     @property
-    def class_folders(self) -> list[str]:
-        """Those whose images are split."""
-        return self.folders[:-1] if (self.splits == NO_SPLIT).any() else self.folders
+    def in_loaders(self) -> dict[str, int]:
+        """The class folders with images, by the numbers that loaders give them: in the order of their names."""
+        split = np.unique(self.chosen[self.splits != NO_SPLIT]).tolist()
+        return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
+
+    def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
+        """Of each split that is not left out, the classes with images that have none there."""
+        rows = self.splits != NO_SPLIT
+        table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
+        np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)
+        lacking = (table == 0) & table.any(axis=0)
+        return {
+            name: [class_names[k] for k in np.flatnonzero(lacking[s]).tolist()]
+            for s, name in enumerate(SPLITS)
+            if self.percentages[s] and lacking[s].any()
+        }
 
     @property
     def split_counts(self) -> dict[str, int]:
@@ -63,32 +79,35 @@ def describe(
     return {
         "method": labels.method,
         "class_names": names,
-        "class_folders": dict(zip(names, layout.class_folders, strict=True)),
+        "class_folders": dict(zip(names, layout.folders, strict=False)),
+        "class_to_idx": layout.in_loaders,
+        "missing_in_splits": layout.missing_in_splits(names),
         "num_images": len(images.image_paths),
         "class_distribution": dict(zip(names, counts[: len(names)], strict=True)),
         "splits": layout.split_counts,
-        "statistics": statistics(labels.confidences),
+        "statistics": confidence_statistics(labels),
         "organized_paths": organized,
         **({"unknown": apart} if apart else {}),
+        **({"given": given_places(labels, layout)} if labels.answered.any() else {}),
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": dict(provenance),
     }
 
 
-def statistics(confidences: np.ndarray) -> dict[str, float]:
-    wide = confidences.astype(np.float64)
-    return {
-        "mean_confidence": float(wide.mean()),
-        "median_confidence": float(np.median(wide)),
-        "std_confidence": float(wide.std()),
-        "min_confidence": float(wide.min()),
-        "max_confidence": float(wide.max()),
-    }
+def confidence_statistics(labels: Refinement) -> dict[str, float | None]:
+    """Of the images whose class nobody gave, as the report has them."""
+    found = statistics(labels.confidences[~labels.answered])
+    return {f"{name}_confidence": found[name] for name in ("mean", "median", "std", "min", "max")}
+
+
+def given_places(labels: Refinement, layout: Layout) -> list[str]:
+    """Where the images are whose class somebody gave."""
+    return [layout.places[i] for i in np.flatnonzero(labels.answered).tolist()]
 
 
 def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Layout) -> Iterator[dict[str, Any]]:
     """One entry per image: where it was, where it is, its class, and its cosines to the likeliest prototypes."""
-    names = texts.class_names
+    names, in_loaders = texts.class_names, layout.in_loaders
     for block in slices(len(images.embeddings), BLOCK):
         similarity = products(single(images.embeddings[block]), labels.class_prototypes)
         best, _ = labels.likeliest(block, TOP_SIMILARITIES)
@@ -101,17 +120,36 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
                 "split": None if layout.splits[i] == NO_SPLIT else SPLITS[layout.splits[i]],
                 "class_index": label,
                 "class_name": names[label],
+                "loader_index": None if layout.splits[i] == NO_SPLIT else in_loaders[layout.folders[layout.chosen[i]]],
                 "confidence": round(float(labels.confidences[i]), 6),
+                **without_answer(labels, i, names),
                 "similarities": {names[k]: round(cosine, 6) for k, cosine in zip(classes, cosines, strict=True)},
                 "sha256": fact["digest"] if fact else None,
             }
+
+
+def without_answer(labels: Refinement, row: int, names: Sequence[str]) -> dict[str, Any]:
+    """Of an image whose class somebody gave: that it is so, and what it would be called else; nothing of others."""
+    called, sure = labels.labels_without_answer, labels.confidences_without_answer
+    if called is None or sure is None or not labels.answered[row]:
+        return {}
+    return {
+        "given": True,
+        "without_answer": {"class_name": names[called[row]], "confidence": round(float(sure[row]), 6)},
+    }
 
 
 def in_words(metadata: Mapping[str, Any]) -> str:
     """report.txt of the dataset: enough to know what it is without another tool."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
-    apart = len(metadata.get("unknown", []))
+    apart, given = len(metadata.get("unknown", [])), len(metadata.get("given", []))
+    sure = (
+        "not told: the class of every image was given"
+        if stats["mean_confidence"] is None
+        else f"mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
+        f"lowest {stats['min_confidence']:.3f}"
+    )
     shown = metadata["class_distribution"] | ({f"{UNKNOWN_FOLDER}/": apart} if apart else {})
     width = min(40, max(len(printable(name)) for name in shown))
     lines = [
@@ -120,8 +158,12 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         f"made by     annotate {metadata['provenance']['packages'].get('annotate-images', '')}, "
         f"method {metadata['method']}, model {model['name']}",
         f"splits      {', '.join(f'{name} {count:,}' for name, count in splits.items())}",
-        f"confidence  mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
-        f"lowest {stats['min_confidence']:.3f}",
+        f"confidence  {sure}",
+        *(
+            [f"given       the class of {given:,} image{'s' * (given != 1)}, not counted in the line above"]
+            if given
+            else []
+        ),
         "",
         *(
             f"{printable(name)[:width]:<{width}}  {count:>8,}  {100 * count / total:5.1f} %"
@@ -131,5 +173,10 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         "metadata.json says the same of each image, with its original path and its similarity to the classes.",
         *([f"Images in {UNKNOWN_FOLDER}/ fit none of the names; they are in no split."] if apart else []),
         "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
+        "Point a loader at splits/train, splits/val and splits/test, not at this folder: splits/ is not a class.",
+        *(
+            f"splits/{split} has no image of {first_few([printable(name) for name in names])}."
+            for split, names in metadata["missing_in_splits"].items()
+        ),
     ]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,9 @@ class Progress(Protocol):
     def fresh(self, stage: str) -> None:
         """A stage has nothing to do."""
 
+    def doing(self, what: str) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+        """Something whose length nobody knows; the callable takes what came of it."""
+
     def steps(self, what: str, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
         """A count of things to do; the callable takes how many more are done."""
 
@@ -41,6 +44,10 @@ class Silent:
 
     def fresh(self, stage: str) -> None:
         pass
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
+        yield lambda outcome: None
 
     @contextlib.contextmanager
     def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:

@@ -145,7 +145,7 @@ def prompts_from_file(class_names: Sequence[str], path: Path) -> dict[str, list[
     templates: list[str] = []
     by_class: dict[str, list[str]] = {}
     if isinstance(content, Mapping):
-        by_class = {str(name): as_prompts(prompts, shown) for name, prompts in content.items()}
+        by_class = {name: as_prompts(prompts, shown) for name, prompts in content.items()}
         templates = by_class.pop("templates", [])
     else:
         templates = as_prompts(content, shown)

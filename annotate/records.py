@@ -7,8 +7,11 @@ A letter means the same length everywhere within a record, and row i is image i 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
@@ -62,6 +65,54 @@ def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
     return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
 
 
+@cache
+def fits(kind: Any) -> Callable[[Any], bool]:
+    """Whether what JSON said is of some type: a class, a list, a dict, a TypedDict, or one of several."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return lambda value: True
+    if typing.is_typeddict(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        keys = {key: fits(hint) for key, hint in hints.items()}
+        needed = {key for key, hint in hints.items() if typing.get_origin(hint) is not NotRequired}
+        anything = fits(Any)
+        return lambda value: (
+            isinstance(value, dict)
+            and needed <= value.keys()
+            and all(keys.get(key, anything)(entry) for key, entry in value.items())
+        )
+    if origin is NotRequired:
+        return fits(inner[0])
+    if origin in (types.UnionType, typing.Union):
+        some = [fits(one) for one in inner]
+        return lambda value: any(one(value) for one in some)
+    if origin in (list, Sequence):
+        each = fits(inner[0])
+        return lambda value: isinstance(value, list) and all(each(entry) for entry in value)
+    if origin in (dict, Mapping):
+        each = fits(inner[1])
+        return lambda value: isinstance(value, dict) and all(each(entry) for entry in value.values())
+    if kind is float:
+        return lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+    return lambda value: isinstance(value, kind)
+
+
+def records_of(stage: str, above: type[Record] = Record) -> list[type[Record]]:
+    """What a stage may be read as."""
+    found = []
+    for record in above.__subclasses__():
+        found += [record] if record.stage == stage else []
+        found += records_of(stage, record)
+    return found
+
+
+def kinds_of(record: type[Record]) -> dict[str, Any]:
+    """Field name to its type."""
+    return typing.get_type_hints(record)
+
+
 def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
     file = declared.file or ""
     if declared.dtype:
@@ -107,10 +158,14 @@ class ImageFacts(TypedDict):
 
 
 class SkippedFile(TypedDict):
-    """A file that could not be used, and why. Size, time and digest tell whether it is still that file."""
+    """A file that could not be used, and why. Size, time and digest tell whether it is still that file.
+
+    `again` where the machine or the network failed rather than the file: the next run tries it again.
+    """
 
     path: str
     reason: str
+    again: NotRequired[bool]
     size: NotRequired[int]
     modified_ns: NotRequired[int]
     digest: NotRequired[str]
@@ -206,6 +261,10 @@ class Refinement(Record):
 
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
+
+    Where somebody gave classes, `answers` are those, -1 for none, and such images bear them with confidence 1. What an
+    image would be called without its own answer, and how surely, stands in `labels_without_answer` and
+    `confidences_without_answer`; of images without an answer that is what `labels` and `confidences` say.
     """
 
     stage: ClassVar[str] = "refine"
@@ -219,12 +278,28 @@ class Refinement(Record):
     notes: list[Note] = artifact()
     top_classes: npt.NDArray[np.int32] | None = artifact("top_classes.npy", "N T", "int32", optional=True)
     unfit: Ints | None = artifact("unfit.npy", "N", "int64", optional=True)
+    answers: Ints | None = artifact("answers.npy", "N", "int64", optional=True)
+    labels_without_answer: Ints | None = artifact("labels_without_answer.npy", "N", "int64", optional=True)
+    confidences_without_answer: Floats | None = artifact(
+        "confidences_without_answer.npy", "N", "float32", optional=True
+    )
     micro_cluster_alignment: Floats | None = artifact(
         "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
     )
     meta_cluster_alignment: Floats | None = artifact(
         "meta_cluster_alignment.npy", "M K", "float32", rows="probabilities", optional=True
     )
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether somebody gave the image its class: nothing is measured on such images."""
+        return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers >= 0
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Of the images whose class nobody gave; None where there is no such image."""
+        confidences = self.confidences[~self.answered]
+        return float(confidences.mean(dtype=np.float64)) if len(confidences) else None
 
     def likeliest(self, rows: Any, count: int) -> tuple[Ints, Floats]:
         """The most probable classes of some images, (n, count or fewer), their label first, and the probabilities."""

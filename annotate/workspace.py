@@ -9,29 +9,39 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import threading
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 
-from annotate.arrays import RowsFile
+from annotate import jsonfile
+from annotate.arrays import RowsFile, load_array
 from annotate.digests import content_digest, file_digest
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
+from annotate.folders import is_litter
 from annotate.lines import Lines
-from annotate.locks import lock_file
-from annotate.records import Artifact, Record, artifacts_of
+from annotate.locks import Taken, locked
+from annotate.opening import NO_WAITING, opened, sync, sync_handle
+from annotate.reasons import why_changed
+from annotate.records import Artifact, Record, artifacts_of, fits, kinds_of, records_of
 
 STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 MANIFEST = "manifest.json"
+CACHE = ".cache"  # arrays that cost only time when they are lost
 LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
 LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on disk and is read line by line
+MOST_OF_A_MANIFEST = 1 << 26  # bytes; no stage writes a hundredth of that
 SMALL_FILE = 1 << 20  # bytes; up to here a digest costs less than opening the file, so every read checks it
 
 REPAIR = {
@@ -41,6 +51,12 @@ REPAIR = {
     "refine": "annotate refine --force",
     "organize": "annotate organize OUTPUT --force",
     "report": "annotate report --force",
+    "answers": "annotate refine --given none",
+}
+# What to do about each row of `check`.
+REMEDY = {stage: f"run `{command}`" for stage, command in REPAIR.items()} | {
+    "dataset": "move what is left of the dataset away, then run `annotate organize OUTPUT`",
+    "cache": f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed",
 }
 MAKE = {stage: command.removesuffix(" --force") for stage, command in REPAIR.items()}
 
@@ -54,12 +70,16 @@ class Plan:
     version  of the method; raise it when the same inputs would give other bytes
     config   the effective settings that reach the stage
     inputs   name to digest
+    why      a reason to run even where all this is as it was
+    request  what the command asked for, and who decided the settings; it makes no byte, and lets `status` plan again
     """
 
     stage: str
     version: int
     config: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    why: str = field(default="", compare=False)
 
     def differs(self, manifest: Mapping[str, Any]) -> str:
         """Why the manifest on disk is not the one that this plan would write; empty where it is."""
@@ -68,9 +88,8 @@ class Plan:
         then, now = manifest["config"], json.loads(json.dumps(self.config))
         for key in [*now, *(key for key in then if key not in now)]:
             if then.get(key) != now.get(key):
-                change = f": {brief(then.get(key))} to {brief(now.get(key))}"
-                return f"{key} changed{'' if is_digest(now.get(key)) else change}"
-        return self.inputs_differ(manifest)
+                return why_changed(key, then.get(key), now.get(key), manifest.get("request", {}), self.request)
+        return self.inputs_differ(manifest) or self.why
 
     def inputs_differ(self, manifest: Mapping[str, Any]) -> str:
         then = manifest["inputs"]
@@ -98,18 +117,6 @@ def json_text(path: str | Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def brief(value: object) -> str:
-    """A setting on part of a line; None is what is chosen for the user."""
-    if value is None:
-        return "auto"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
-
-
 class Workspace:
     """The folder of artifacts, `artifacts/` unless the user says otherwise."""
 
@@ -117,7 +124,7 @@ class Workspace:
         self.root = Path(root or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts")
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"{printable(self.root)}: not a folder", hint="choose another one: `--workspace DIR`")
-        self._locks = 0
+        self._holder: int | None = None  # the thread that has the lock
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -130,16 +137,13 @@ class Workspace:
         """The manifest on disk, or None where the stage has not run."""
         path = self.folder(stage) / MANIFEST
         try:
-            manifest = json.loads(path.read_bytes())
-            if manifest.pop("sha256") != content_digest(manifest):
-                raise ValueError("its own digest differs")
+            return dict(parse_manifest(read_file(path, MOST_OF_A_MANIFEST), stage))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+        except ValueError as error:
             raise DamagedArtifact(
                 f"{printable(path)}: not the manifest that was written", hint=f"run `{REPAIR[stage]}`"
             ) from error
-        return dict(manifest)
 
     def has(self, stage: str) -> bool:
         return self.manifest(stage) is not None
@@ -173,11 +177,13 @@ class Workspace:
             values = {}
             for name, declared in artifacts_of(record).items():
                 if declared.file is None:
-                    values[name] = manifest["facts"].get(name) if declared.optional else manifest["facts"][name]
+                    if name not in manifest["facts"] and not declared.optional:
+                        raise ValueError(f"{MANIFEST}: '{name}' is missing")
+                    values[name] = manifest["facts"].get(name)
                 elif declared.file in manifest["files"]:
-                    values[name] = load(folder / declared.file, declared)
+                    values[name] = load_field(folder, record, name)
             return record(**values)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError) as error:
             raise DamagedArtifact(f"{printable(folder)}/{error}", hint=repair) from error
 
     def digests(self, stage: str, *files: str) -> dict[str, str]:
@@ -236,44 +242,41 @@ class Workspace:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """One run at a time. The lock dies with its process, however that ends.
+        """One run at a time; within it the same thread may take the lock again. It dies with its process.
 
-        raises  WorkspaceBusy where another run holds it
+        raises  WorkspaceBusy where another run or thread holds it
         """
-        if self._locks:
-            self._locks += 1
-            try:
-                yield
-            finally:
-                self._locks -= 1
+        me = threading.get_ident()
+        if self._holder == me:  # nobody but this thread can have set it
+            yield
             return
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+b") as file:
-            if not lock_file(file.fileno()):
-                file.seek(0)
-                holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
-                raise WorkspaceBusy(
-                    f"{printable(self.root)}/ is in use by another run (process {holder})",
-                    hint="wait until it ends, or use another folder: `--workspace DIR`",
-                )
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
-            file.flush()
-            self._locks = 1
-            try:
-                self._sweep()
-                yield
-            finally:
-                self._locks = 0
+        try:
+            with locked(self.root / ".lock", keep=True):
+                self._holder = me
+                try:
+                    self._sweep()
+                    yield
+                finally:
+                    self._holder = None
+        except Taken as taken:
+            raise WorkspaceBusy(
+                f"{printable(self.root)}/ is in use by another run (process {taken.holder})",
+                hint="wait until it ends, or use another folder: `--workspace DIR`",
+            ) from None
 
     def _sweep(self) -> None:
         """Clean up after a killed run."""
         for stage in STAGES:
             folder, previous = self.root / stage, self.root / f".{stage}.old"
-            if previous.exists() and not folder.exists():
+            if previous.is_dir() and not previous.is_symlink() and not os.path.lexists(folder):
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
+        for folder in (self.root, self.root / CACHE):
+            if not folder.is_symlink():
+                for part in folder.glob("*.part"):
+                    part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
@@ -306,6 +309,7 @@ class Workspace:
                     "version": plan.version,
                     "config": dict(plan.config),
                     "inputs": dict(plan.inputs),
+                    "request": dict(plan.request),
                     "facts": facts,
                     "files": files,
                     "ran_on": dict(ran_on),
@@ -328,21 +332,42 @@ class Workspace:
             return
         try:
             manifest = self.manifest(stage)
-        except DamagedArtifact:
-            return  # ours, and about to be repaired
-        listed = set(manifest["files"]) | {MANIFEST} if manifest else set()
+            listed = set(manifest["files"]) | {MANIFEST} if manifest else set()
+        except DamagedArtifact:  # about to be repaired, where nothing else lies there
+            listed = names_of_files(stage)
         present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-        strangers = sorted(present - listed)
+        strangers = sorted(
+            name
+            for name in present - listed
+            if not is_litter(name) and not name.startswith(tuple(f"{one}/" for one in listed))
+        )
         if strangers:
             raise InputError(
                 f"{printable(folder)} holds what annotate did not write: {printable(strangers[0])}",
                 hint="choose another workspace: `--workspace DIR`",
             )
 
-    def touch(self, stage: str) -> None:
-        """A fresh stage counts as made now, for tools that go by time, as make does."""
+    def planned(self, plan: Plan) -> None:
+        """A stage is about to do this. Whoever only wants to know overrides it, and stops the stage there."""
+
+    def touch(self, plan: Plan) -> None:
+        """A fresh stage counts as made now, for tools that go by time, as make does, and by whoever asked last."""
+        folder = self.folder(plan.stage)
+        path = folder / MANIFEST
+        if folder.is_symlink() or path.is_symlink():
+            return
+        manifest = self.manifest(plan.stage) or {}
+        request = json.loads(json.dumps(plan.request))
         with contextlib.suppress(OSError):
-            os.utime(self.folder(stage) / MANIFEST)
+            if manifest and manifest.get("request", {}) != request:
+                manifest["request"] = request
+                manifest["sha256"] = content_digest(manifest)
+                new = self.root / f".{plan.stage}.new"  # what a kill leaves there, the next run sweeps
+                new.mkdir(exist_ok=True)
+                write_bytes(new / MANIFEST, as_json(manifest))
+                os.replace(new / MANIFEST, path)
+                remove(new)
+            os.utime(path)
 
 
 def write_record(folder: Path, record: Record) -> dict[str, Any]:
@@ -370,13 +395,100 @@ def store(path: Path, value: Any, *, a_line_each: bool = False) -> None:
         write_bytes(path, as_json(value))
 
 
+class FileRecorded(TypedDict):
+    """A file of a stage, as it was written."""
+
+    sha256: str
+    size: int
+    modified_ns: int
+
+
+class Manifest(TypedDict):
+    """What a stage was made by and of, and its files."""
+
+    stage: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    facts: dict[str, Any]
+    files: dict[str, FileRecorded]
+    ran_on: dict[str, Any]
+    request: NotRequired[dict[str, Any]]
+
+
+def parse_manifest(content: bytes, stage: str) -> Manifest:
+    """raises  ValueError where it is not one that annotate wrote for this stage"""
+    try:
+        manifest = jsonfile.loads(content)
+        if not isinstance(manifest, dict) or manifest.pop("sha256", "") != content_digest(manifest):
+            raise ValueError("its own digest differs")
+    except RecursionError:  # of its digest
+        raise ValueError("it is nested too deeply") from None
+    if not fits(Manifest)(manifest) or manifest["stage"] != stage:
+        raise ValueError("it lacks keys, or their values are of other types")
+    if not all(lies_within(name) for name in manifest["files"]):
+        raise ValueError("it names files that lie elsewhere")
+    for record in records_of(stage):
+        if not all(is_fact(record, name, fact) for name, fact in manifest["facts"].items()):
+            raise ValueError("its facts are of other types")
+    return typing.cast(Manifest, manifest)
+
+
+def lies_within(name: str) -> bool:
+    """Whether the name of a file leads nowhere but into the folder it is said of."""
+    parts = name.split("/")
+    return not (set(parts) & {"", ".", ".."} or "\\" in name or ":" in parts[0] or "\0" in name)
+
+
+def is_fact(record: type[Record], name: str, value: Any) -> bool:
+    """Whether a value can be this fact of a record; a name that the record does not declare can be anything."""
+    declared = artifacts_of(record).get(name)
+    if declared is None or declared.file:
+        return True
+    return fits(kinds_of(record)[name])(value) or (value is None and declared.optional)
+
+
+def names_of_files(stage: str) -> set[str]:
+    """Names of all files, or of folders of them, that a stage may write."""
+    records = records_of(stage)
+    declared = {artifact.file for record in records for artifact in artifacts_of(record).values() if artifact.file}
+    return declared | {MANIFEST} | ({"report.txt", "report.html", "figures"} if stage == "report" else set())
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a file; not of a pipe or a device, which may never end.
+
+    raises  ValueError where it is no file, or larger than `most` bytes
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | NO_WAITING)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path.name}: a link in a circle") from error
+        raise
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise ValueError(f"{path.name}: no file, or too large")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
+
+
 def load_field(folder: Path, record: type[Record], field: str) -> Any:
-    """One field of a record, from its file."""
+    """One field of a record, from its file.
+
+    raises  ValueError where the file does not hold what the record declares
+    """
     declared = artifacts_of(record)[field]
-    return load(folder / str(declared.file), declared)
+    try:
+        return load(folder / str(declared.file), declared, kinds_of(record)[field], f"run `{REPAIR[record.stage]}`")
+    except RecursionError:
+        raise ValueError(f"{declared.file}: nested too deeply") from None
 
 
-def load(path: Path, declared: Artifact) -> Any:
+def load(path: Path, declared: Artifact, kind: Any, hint: str) -> Any:
     if path.suffix == ".npy":
         try:
             array = read_or_map(path)
@@ -385,11 +497,30 @@ def load(path: Path, declared: Artifact) -> Any:
         narrow = array.dtype == np.float16 and not isinstance(array, np.memmap)
         return array.astype(np.float32) if narrow else array
     large = path.stat().st_size > LARGE_TEXT
+
+    def checked(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """A line that is read long after the file was checked."""
+
+        def parsed(line: bytes) -> Any:
+            try:
+                return parse(line)
+            except (ValueError, RecursionError) as error:
+                raise DamagedArtifact(f"{printable(path)}: not what annotate writes there", hint=hint) from error
+
+        return parsed
+
     if path.suffix == ".txt":
-        return Lines(path, read_path_line) if large else read_path_lines(path.read_bytes())
+        return Lines(path, checked(read_path_line)) if large else read_path_lines(path.read_bytes())
     if large and declared.shape == "N" and begins_with(path, b"[\n{"):
-        return Lines(path, read_json_line, skip=1)
-    return json.loads(path.read_bytes())
+        each = fits(typing.get_args(kind)[0])
+        return Lines(path, checked(lambda line: of_kind(each, read_json_line(line), path.name)), skip=1)
+    return of_kind(fits(kind), jsonfile.loads(path.read_bytes()), path.name)
+
+
+def of_kind(fitting: Callable[[Any], bool], value: Any, name: str) -> Any:
+    if not fitting(value):
+        raise ValueError(f"{name}: not what annotate writes there")
+    return value
 
 
 def begins_with(path: Path, start: bytes) -> bool:
@@ -399,7 +530,7 @@ def begins_with(path: Path, start: bytes) -> bool:
 
 def read_or_map(path: Path) -> Any:
     """The array of a .npy file: large files are mapped."""
-    return np.load(path, mmap_mode="r" if path.stat().st_size > LARGE_FILE else None, allow_pickle=False)
+    return load_array(path, "r" if path.stat().st_size > LARGE_FILE else None)
 
 
 def as_json(value: Any) -> bytes:
@@ -430,7 +561,7 @@ def json_line(value: Any) -> str:
 
 
 def read_json_line(line: bytes) -> Any:
-    return json.loads(line.removesuffix(b","))
+    return jsonfile.loads(line.removesuffix(b","))
 
 
 def is_utf8(text: str) -> bool:
@@ -442,11 +573,11 @@ def is_utf8(text: str) -> bool:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    with open(path, "wb", buffering=1 << 20) as file:
+    with opened(path, "wb") as file:
         for line in lines:
             file.write(line.encode("utf-8") + b"\n")
         file.flush()
-        os.fsync(file.fileno())
+        sync_handle(file.fileno())
 
 
 def path_line(path: str) -> str:
@@ -465,15 +596,20 @@ def read_path_lines(content: bytes) -> list[str]:
 def read_path_line(line: bytes) -> str:
     text = line.decode("utf-8")
     if text.startswith('"') and text.endswith('"'):
-        return str(json.loads(text))
-    return text.removesuffix("\r")
+        text = str(json.loads(text))
+        os.fsencode(text)  # raises what is a ValueError
+    else:
+        text = text.removesuffix("\r")
+    if "\0" in text:
+        raise ValueError("a path that no disk knows")
+    return text
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
+    with opened(path, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync_handle(file.fileno())
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -489,8 +625,10 @@ def damage(folder: Path, manifest: Mapping[str, Any], *, thorough: bool) -> str:
     for name, recorded in manifest["files"].items():
         try:
             status = (folder / name).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name}: missing"
+        if not stat.S_ISREG(status.st_mode):
+            return f"{name}: not a file"
         if status.st_size != recorded["size"]:
             return f"{name}: {status.st_size} bytes, the manifest says {recorded['size']}"
         suspect = thorough or status.st_size <= SMALL_FILE or status.st_mtime_ns != recorded["modified_ns"]
@@ -500,8 +638,8 @@ def damage(folder: Path, manifest: Mapping[str, Any], *, thorough: bool) -> str:
 
 
 def remove(path: Path) -> None:
-    """Take a folder away, or a link to one; never what a link leads to."""
-    if path.is_symlink():
+    """Take away a folder, or a link or file in its place; never what a link leads to."""
+    if path.is_symlink() or path.is_file():
         path.unlink()
         return
     shutil.rmtree(path, ignore_errors=True)
@@ -537,13 +675,3 @@ def exchange(a: Path, b: Path) -> bool:
     except (AttributeError, OSError, TypeError):  # no such call in this system's library
         return False
     return bool(outcome == 0)
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes or a folder's names durable, where folders can be synced (not on Windows)."""
-    with contextlib.suppress(PermissionError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

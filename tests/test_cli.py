@@ -209,7 +209,7 @@ BAD_COMMANDS: dict[str, tuple[list[str], int, str, str]] = {
     ),
     "yes is no name": (["run", "photos", "out", "--classes-file", "yes.json"], 2, "'True' is not a name", "quote"),
     "same name but for _": (["run", "photos", "out", "a b", "a_b"], 2, "class 'a_b' is named twice", "once"),
-    "impossible date": (["refine", "--set", "refine.temperature=2024-13-45"], 2, "not readable as YAML", "quote"),
+    "impossible date": (["refine", "--set", "refine.temperature=2024-13-45"], 2, "expected a number", "divides"),
     "workspace in a file": (
         ["embed", "photos", "--model", "tiny", "-w", "none.txt/w"],
         2,
@@ -217,6 +217,18 @@ BAD_COMMANDS: dict[str, tuple[list[str], int, str, str]] = {
         "path",
     ),
     "unknown user": (["embed", "photos", "--model", "~nosuch/x.pt"], 2, "no checkpoint ~nosuch/x.pt", "tiny"),
+    "output is forgotten": (
+        ["run", "photos", "cat", "dog", "bird", "--model", "tiny"],
+        2,
+        "'cat' stands where the dataset's folder is named, so the classes are only dog and bird",
+        "`annotate run photos dataset cat dog bird --model tiny`",
+    ),
+    "output is forgotten, two classes": (
+        ["run", "photos", "cat", "dog"],
+        2,
+        "the only class is dog",
+        "dataset cat dog",
+    ),
     "truth is nowhere": (["report", "--truth", "none.csv"], 3, "no embed artifacts", "annotate embed"),
 }
 
@@ -350,6 +362,37 @@ def test_ctrl_c_at_any_time_loses_nothing_and_the_next_run_finishes(photos: Path
     ]
 
 
+def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
+    annotate: Command, photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from annotate.embedding import ledger
+    from annotate.engines import embedding
+
+    committed = ledger.Ledger.commit
+    monkeypatch.setattr(ledger, "SHARD", 5)
+
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+        if shard.number == 1:
+            raise KeyboardInterrupt
+        committed(self, shard, seen)
+
+    def end(code: int) -> None:
+        sys.exit(code)
+
+    monkeypatch.setattr(embedding.Ledger, "commit", interrupt)
+    monkeypatch.setattr(cli.os, "_exit", end)
+    monkeypatch.setattr(cli.signal, "signal", lambda *asked: None)
+    ended = annotate("embed", photos, "--model", checkpoint)
+    assert ended.code == 130
+    said = "interrupted; 5 of 12 images are embedded and kept; run the same command again to go on"
+    assert ended.err.splitlines()[-1] == said
+    status = json.loads(annotate("status", "--json").out)
+    assert status["embed"] == {"state": "missing", "why": "interrupted, 5 of 12 embedded"}
+    monkeypatch.setattr(embedding.Ledger, "commit", committed)
+    assert annotate("embed", photos, "--model", checkpoint).code == 0
+    assert json.loads(annotate("status", "--json").out)["embed"] == {"state": "fresh", "why": ""}
+
+
 def test_ctrl_c_in_a_callback_of_python_is_not_lost() -> None:
     code = """if True:
         import time, weakref
@@ -384,11 +427,62 @@ def test_two_runs_at_once_are_refused_clearly(annotate: Command, photos: Path, c
     assert f"in use by another run (process {os.getpid()})" in err
 
 
-def test_a_closed_pipe_is_no_error(photos: Path) -> None:
-    process = subprocess.run(
-        f"{sys.executable} -m annotate status | head -c 1", shell=True, capture_output=True, text=True, check=False
-    )
-    assert process.stderr == ""
+def test_a_path_of_a_class_name_is_a_folder_all_the_same(annotate: Command, photos: Path, checkpoint: Path) -> None:
+    assert annotate("run", photos, "./cat", "dog", "bird", "--model", checkpoint).code == 0
+    assert Path("cat/metadata.json").exists()
+
+
+def test_a_comma_in_a_class_name_is_written_with_a_backslash() -> None:
+    assert cli.names_from([r"salt\, pepper,c\d", "x,y"], None) == ["salt, pepper", r"c\d", "x", "y"]
+
+
+@pytest.fixture
+def labelled(annotate: Command, photos: Path, checkpoint: Path) -> None:
+    assert annotate("embed", photos, "--model", checkpoint, "--classes", "red,green").code == 0
+    assert annotate("refine", "--method", "direct").code == 0
+
+
+STREAMS = {
+    # how the streams are: (redirection, exit code of a status, of a refinement)
+    "stdout closed": (">&-", 0, 0),
+    "stderr closed": ("2>&-", 0, 0),
+    "all closed": ("<&- >&- 2>&-", 0, 0),
+    "reader of results gone": ("| true", 0, 0),
+    "reader of everything gone": ("2>&1 | true", 0, 0),
+    "results on a full disk": (">/dev/full", 2, 2),
+    "messages on a full disk": ("2>/dev/full", 0, 0),
+}
+
+
+@pytest.mark.parametrize("how", STREAMS)
+def test_a_stream_that_takes_nothing_is_no_bug(annotate: Command, labelled: None, how: str) -> None:
+    redirection, *expected = STREAMS[how]
+    lines = [f"{sys.executable} -m annotate {command} {redirection}" for command in ("status", "refine --force")]
+    script = "\n".join(f"{line}; echo ${{PIPESTATUS[0]}} >> codes" for line in lines)
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert Path("codes").read_text().split() == [str(code) for code in expected]
+    assert "Traceback" not in ended.stderr
+    assert json.loads(annotate("status", "--json").out)["refine"]["state"] == "fresh"
+
+
+def test_a_folder_that_is_gone_matters_only_to_paths_that_start_there(
+    labelled: None, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    ran = f"{sys.executable} -m annotate"
+    script = f"""cd gone; rmdir ../gone
+        {ran} status -w {tmp_path}/artifacts; echo $?
+        {ran} organize {tmp_path}/out -w {tmp_path}/artifacts; echo $?
+        {ran} organize out -w {tmp_path}/artifacts; echo $?
+        {ran} status; echo $?
+        {ran} --help >/dev/null; echo $?"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert [line for line in ended.stdout.splitlines() if line.isdigit()] == ["0", "0", "2", "2", "0"]
+    failures = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert failures == ["error: the folder that this was started in does not exist any more"] * 2
+    assert "Traceback" not in ended.stderr
+    assert (tmp_path / "out" / "metadata.json").exists()
 
 
 def test_a_terminal_that_lacks_letters_is_no_error(photos: Path) -> None:

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from annotate.config import Config, checked, clean_class_names, parse_assignment, preset_for
+from annotate.config import (
+    SECTIONS,
+    Config,
+    by_section,
+    checked,
+    clean_class_names,
+    names_of,
+    parse_assignment,
+    preset_for,
+)
 from annotate.errors import ConfigError, InputError
 
 
@@ -71,17 +82,34 @@ def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
         Config.load()
 
 
-@pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: 3\n", "preset: huge\n", "\x00"])
+@pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: {}\n", "preset: huge\n", "\x00"])
 def test_a_file_that_is_not_a_config_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "c.yaml").write_text(content)
     with pytest.raises(InputError):
         Config.load("c.yaml")
 
 
-def test_an_assignment_is_read_as_yaml() -> None:
-    assert parse_assignment("refine.temperature=0.1") == ("refine.temperature", 0.1)
+def test_an_assignment_is_read_as_yaml_and_its_setting_knows_the_type() -> None:
+    assert parse_assignment("organize.splits=[70, 15, 15]") == ("organize.splits", ["70", "15", "15"])
+    key, value = parse_assignment("refine.temperature=0.1")
+    assert Config.load(overrides={key: value}).resolve().refine.temperature == 0.1
+    assert parse_assignment("embed.model=0123") == ("embed.model", "0123")
+    assert parse_assignment("refine.temperature=") == ("refine.temperature", None)
     with pytest.raises(ConfigError):
         parse_assignment("refine.temperature")
+
+
+def test_settings_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "annotate.yaml").write_text(
+        "preset:\nclasses: [0123, 1:30, no, null, 2024-01-01]\nembed: {model: 1_000, ledger: ~}\nreport:\n"
+        "refine: {iterations: 7, temperature: 1e-2}\norganize: {splits: [60, 20, 20]}\n"
+    )
+    config = Config.load()
+    assert config.classes == ("0123", "1:30", "no", "null", "2024-01-01")
+    settings = config.resolve()
+    assert (settings.embed.model, settings.embed.ledger) == ("1_000", None)
+    assert (settings.refine.iterations, settings.refine.temperature) == (7, 0.01)
+    assert settings.organize.splits == (60, 20, 20)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +121,10 @@ def test_an_assignment_is_read_as_yaml() -> None:
         (["dog", "  "], "class 2 has an empty name"),
         (["dog", "cat", "Dog "], "'Dog' is named twice"),
         (["café", "cafe\u0301"], "named twice"),
+        (["cat", "cat", "dog"], "'cat' is named twice, as class 1 and as class 2"),
+        (["1", "1", "2"], "'1' is named twice, as class 1 and as class 2"),
+        (["big dog", "cat", "big_dog"], "named twice, as class 1 and as class 3"),
+        (["ΌΣΟΣ", "όσος"], "named twice"),
     ],
 )
 def test_bad_class_names_are_refused(names: list[str], said: str) -> None:
@@ -109,3 +141,50 @@ def test_names_that_are_not_a_list_of_texts_are_refused(names: object) -> None:
 def test_odd_class_names_are_kept() -> None:
     names = ["a/b", "🐶", "x" * 300, "CON", "a,b", "two\nlines"]
     assert clean_class_names(names) == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat", "dog"],
+        ("cat", "dog"),
+        np.array(["cat", "dog"]),
+        np.array(["cat", "dog"], object),
+        (name for name in ("cat", "dog")),
+        {"cat": 1, "dog": 2},
+        {"cat": 1, "dog": 2}.keys(),
+        map(np.str_, ["cat", "dog"]),
+        type("Series", (), {"tolist": lambda self: ["cat", "dog"]})(),
+    ],
+    ids=lambda names: type(names).__name__,
+)
+def test_class_names_are_taken_in_whatever_holds_them_in_order(names: object) -> None:
+    found = names_of(names)
+    assert found == ["cat", "dog"]
+    assert {type(name) for name in found} == {str}
+
+
+@pytest.mark.parametrize(
+    "names", ["cat", b"cat", 3, np.array("cat"), np.array([1, 2]), [["cat"], ["dog"]], {"cat", "dog"}, ["cat", None]]
+)
+def test_what_is_no_list_of_class_names_is_refused_with_a_line(names: object) -> None:
+    with pytest.raises(InputError, match="class names") as refused:
+        names_of(names)
+    assert '["dog", "cat"]' in refused.value.hint
+
+
+def test_a_bare_name_is_the_setting_of_its_section() -> None:
+    named = {"method": "direct", "model": "tiny", "engine": "ray", "balanced": True, "unknown": False, "splits": (1,)}
+    assert by_section("run", named, [*SECTIONS], []) == {
+        "refine.method": "direct",
+        "embed.model": "tiny",
+        "engine.name": "ray",
+        "refine.class_sizes": "balanced",
+        "organize.unknown": "keep",
+        "organize.splits": (1,),
+    }
+
+
+def test_no_two_sections_share_the_bare_name_of_a_setting() -> None:
+    names = [knob.name for section in SECTIONS.values() for knob in dataclasses.fields(section)]
+    assert len(set(names)) == len(names)

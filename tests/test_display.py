@@ -1,10 +1,12 @@
 import io
+import itertools
 import subprocess
 import sys
 
 import pytest
 
 from annotate import display
+from annotate.errors import columns_of
 
 ROWS = [("tabby cat", "7", "70.0 %"), ("dog", "3", "30.0 %")]
 
@@ -46,3 +48,49 @@ def test_a_pipe_does_not_wait_for_rich() -> None:
 def test_wide_letters_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
     display.show_table(("class", "images"), [("東京", "7"), ("cafe\u0301", "3")])
     assert capsys.readouterr().out == "class   images\n東京         7\ncafe\u0301         3\n\n"
+
+
+@pytest.mark.parametrize("width", [10, 24, 80])
+def test_lines_are_broken_between_words(width: int) -> None:
+    text = "  Gib 東京 den/langen/Pfad/der/nicht/in/die/Zeile/passt und noch\nmehr Worte auf der zweiten Zeile."
+    starts = [0, *display.line_starts(text, width), len(text)]
+    lines = [line for a, b in itertools.pairwise(starts) for line in text[a:b].split("\n")]
+    assert " ".join(lines).split() == text.split()
+    for line in lines:
+        assert columns_of(line.rstrip()) <= width or len(line.split()) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "waits", "unit", "said"),
+    [
+        ([5000], [0.2], "images", ""),  # all of it was there before
+        ([900, 10, 10], [0.0, 1.0, 1.0], "images", "10 images/s"),  # 900 were
+        ([0, 3, 3], [0.0, 2.0, 2.0], "images", "1.5 images/s"),
+        ([1, 1, 1], [1.0, 2.0, 2.0], "figures", ""),
+        ([10, 5000], [0.0, 0.1], "rows", ""),  # took no time
+    ],
+)
+def test_a_speed_is_said_where_it_says_something(
+    monkeypatch: pytest.MonkeyPatch, counts: list[int], waits: list[float], unit: str, said: str
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    speed = display.Speed(unit)
+    for count, wait in zip(counts, waits, strict=True):
+        now[0] += wait
+        speed.add(count)
+    assert str(speed) == said
+
+
+def test_what_took_no_time_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with display.Terminal().steps("organizing", 24_939, "images") as advance:
+        advance(24_939)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_state_is_said_in_words_where_a_stage_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    display.Terminal().started("report", "stale: annotate.yaml says thumbnails 3, was 24")
+    display.Terminal().started("organize", "missing")
+    assert capsys.readouterr().err == (
+        "report (out of date: annotate.yaml says thumbnails 3, was 24)\norganize (not there yet)\n"
+    )

@@ -98,7 +98,11 @@ def test_a_file_gives_prompts_class_by_class_and_templates_for_the_rest(tmp_path
     [
         ("cat: [a tabby]", "no prompts for class 'dog'"),
         ("- a drawing", "has no {}"),
-        ("cat: 3", "expected a prompt"),
+        ("cat: {a: b}", "expected a prompt"),
+        ("cat: [[a]]", "expected a prompt"),
+        ("cat: ''", "expected a prompt"),
+        ("cat: [a]\ncat: [b]", "line 2: 'cat' is there twice"),
+        ("? [cat]\n: a", "a list or section where a name should be"),
         ("a: b: c", "not readable as YAML"),
         ("", "expected a prompt"),
     ],
@@ -125,3 +129,9 @@ def test_number_prompts_refuse_other_names() -> None:
 )
 def test_numbers_are_known_by_digit_and_word(name: str, number: int | None) -> None:
     assert number_of(name) == number
+
+
+def test_the_names_in_a_file_are_kept_as_they_are_written(tmp_path: Path) -> None:
+    names = ["0123", "0x10", "1:30", "1_000", "yes", "no", "null", "~", "2024-01-01", "1e3", "0.10"]
+    (tmp_path / "p.yaml").write_text("".join(f"{name}: [{name}, {name}!]\n" for name in names))
+    assert prompts_for(names, "p.yaml") == {name: [name, f"{name}!"] for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -127,6 +128,55 @@ def test_a_text_list_keeps_its_order_and_its_relative_paths_are_its_folders() ->
     assert sources.listing("deep/list.txt").top == str(HERE() / "deep/list.txt")
 
 
+MANNERS = {
+    "UTF-8 with a mark": "\ufeffcats/é.jpg\nb c.jpg\n".encode(),
+    "UTF-16": "cats/é.jpg\r\nb c.jpg\r\n".encode("utf-16"),
+    "UTF-16 big-endian without a mark": "cats/é.jpg\nb c.jpg".encode("utf-16-be"),
+    "UTF-16 little-endian without a mark": "cats/é.jpg\nb c.jpg".encode("utf-16-le"),
+    "UTF-32": "cats/é.jpg\nb c.jpg".encode("utf-32"),
+    "blanks and quotes": '  cats/é.jpg \t\r\n"b c.jpg"  \n'.encode(),
+    "JSON texts": b'"cats/\\u00e9.jpg"\n"b c.jpg"\n',
+    "backslashes": "cats\\é.jpg\r\nb c.jpg\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("large", [False, True])
+def test_a_list_is_read_whatever_program_wrote_it(manner: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(lists, "LARGE", 0)
+    put("deep/cats/é.jpg")
+    put("deep/b c.jpg")
+    put("deep/list.txt", MANNERS[manner])
+    assert listed("deep/list.txt") == ["deep/cats/é.jpg", "deep/b c.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_table_is_read_in_the_encoding_that_a_spreadsheet_wrote(encoding: str) -> None:
+    put("t.csv", "path;label\r\ncats\\é.jpg;1\r\nb.jpg;2\r\n".encode(encoding))
+    assert listed("t.csv") == ["cats/é.jpg", "b.jpg"]
+
+
+def test_a_file_that_is_called_with_a_backslash_is_meant_where_it_exists() -> None:
+    put("cats\\1.jpg")
+    put("list.txt", "cats\\1.jpg\ncats\\2.jpg\n")
+    assert listed("list.txt") == ["cats\\1.jpg", "cats/2.jpg"]
+
+
+def test_backslashes_lead_into_archives_too() -> None:
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("cats/1.jpg", b"one")
+    put("list.txt", "x.zip\\cats\\1.jpg\n")
+    (location,) = sources.listing("list.txt").locations
+    assert sources.fetch(location) == b"one"
+
+
+def test_a_text_in_no_encoding_is_refused() -> None:
+    put("list.txt", b"\xff\xfea")
+    with pytest.raises(InputError, match="not readable as text"):
+        sources.listing("list.txt")
+
+
 def test_a_name_that_is_not_text_is_still_a_file() -> None:
     put(os.fsdecode(b"caf\xe9.jpg"), b"coffee")
     put("list.txt", b"caf\xe9.jpg\n")
@@ -175,6 +225,31 @@ def test_a_list_that_cannot_be_used_is_refused(file: str, content: bytes | str, 
     with pytest.raises(InputError, match=said) as told:
         sources.listing(file)
     assert told.value.hint
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.tsv"])
+def test_a_line_without_end_is_not_read_into_memory(name: str) -> None:
+    import tracemalloc
+
+    with open(name, "wb") as file:
+        file.write(b"path\na.jpg\n")
+        file.truncate(1 << 28)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(InputError, match="a line of more than 1,048,576 bytes"):
+        sources.listing(name)
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+    put(name, "path\n" + ("x" * 1000 + ".jpg\r\n") * 3000 if name != "t.txt" else "a" * 2**20 + "\nb.jpg\n")
+    with contextlib.suppress(InputError):  # listed twice
+        assert sources.listing(name).locations
+
+
+def test_zeros_in_a_table_name_files_that_do_not_exist() -> None:
+    put("t.csv", b"path,label\na\0b.jpg,1\nc.jpg,\0\n")
+    odd, plain = sources.listing("t.csv").locations
+    assert plain.endswith("/c.jpg")
+    with pytest.raises(Unreadable, match="No such file"):
+        sources.fetch(odd)
 
 
 def parquet_file(columns: dict[str, object], file: str = "t.parquet") -> str:
@@ -512,18 +587,24 @@ class Site:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Answers,), told))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Site]:
+        thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.over.set()
+            self.server.shutdown()
+            thread.join()
+            self.server.server_close()
+
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(remote, "PAUSE", 0.01)
-    site = Site()
-    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    site.over.set()
-    site.server.shutdown()
-    thread.join()
-    site.server.server_close()
+    with Site().running() as site:
+        yield site
 
 
 def test_an_address_is_read(site: Site) -> None:

@@ -9,13 +9,15 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import annotate
 from annotate import workspace as module
 from annotate.digests import content_digest
-from annotate.errors import DamagedArtifact, MissingArtifact, WorkspaceBusy
+from annotate.errors import AnnotateError, DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy
 from annotate.records import Clusters, Embeddings, Texts
 from annotate.workspace import Plan, Workspace, path_line, read_path_lines, swap
 
@@ -284,3 +286,155 @@ def test_nothing_is_ever_unpickled(place: Workspace) -> None:
     seal(path.parent, "embeddings.npy")
     with pytest.raises(DamagedArtifact, match="not a readable"):
         place.read(Embeddings)
+
+
+# -- what somebody forged ------------------------------------------------------------------------------
+
+
+def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """A manifest that says something else and has the digest of what it says."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["sha256"]
+    change(manifest)
+    manifest["sha256"] = content_digest(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+ODD: list[Any] = [None, [], {}, "x", 7, {"a": None}, [1]]
+
+
+def is_an_answer(act: Callable[[], object]) -> bool:
+    """Whether something ends well or with an error that is meant for the user."""
+    try:
+        act()
+    except AnnotateError as error:
+        return bool(error.hint)
+    return True
+
+
+@pytest.mark.parametrize("stage", ["embed", "text"])
+def test_a_forged_manifest_is_damage_and_never_a_traceback(place: Workspace, stage: str) -> None:
+    path = place.root / stage / "manifest.json"
+    whole = path.read_text()
+    manifest = json.loads(whole)
+    places: list[tuple[str, ...]] = [(key,) for key in manifest if key != "sha256"]
+    places += [(key, inner) for key in ("config", "facts", "inputs", "files") for inner in manifest[key]]
+    places += [("facts", "model", inner) for inner in manifest["facts"].get("model", [])]
+    for *above, last in places:
+        for value in [..., *ODD]:
+
+            def change(content: dict[str, Any], above: list[str] = above, last: str = last, value: Any = value) -> None:
+                for key in above:
+                    content = content[key]
+                if value is ...:
+                    del content[last]
+                else:
+                    content[last] = value
+
+            path.write_text(whole)
+            forge(path.parent, change)
+            for act in (annotate.status, annotate.check, lambda: place.read(Embeddings), lambda: place.read(Texts)):
+                assert is_an_answer(act), (above, last, value)
+
+
+@pytest.mark.parametrize("harm", ["a folder", "a pipe", "deeply nested", "a link in a circle"])
+def test_a_manifest_that_cannot_be_one_is_damage(place: Workspace, harm: str) -> None:
+    path = place.root / "embed" / "manifest.json"
+    path.unlink()
+    if harm == "a folder":
+        path.mkdir()
+    elif harm == "a pipe":
+        os.mkfifo(path)
+    elif harm == "deeply nested":
+        path.write_text('{"facts": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    else:
+        path.symlink_to(path)
+    with pytest.raises(DamagedArtifact, match="not the manifest") as caught:
+        place.read(Embeddings)
+    assert "annotate embed" in caught.value.hint
+    assert place.state(PLAN).name == "damaged"
+    assert place.check("embed")
+    assert annotate.status()["embed"].name == "damaged"
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/etc/passwd", "a/../../b", "C:/x", "a\\b", ""])
+def test_a_manifest_may_not_name_files_that_lie_elsewhere(place: Workspace, name: str) -> None:
+    forge(place.root / "embed", lambda manifest: manifest["files"].update({name: manifest["files"]["images.json"]}))
+    with pytest.raises(DamagedArtifact):
+        place.read(Embeddings)
+
+
+def test_a_listed_file_that_is_a_device_or_a_pipe_is_not_read(place: Workspace) -> None:
+    path = place.root / "embed" / "images.json"
+    path.unlink()
+    os.mkfifo(path)
+    forge(path.parent, lambda manifest: manifest["files"]["images.json"].update(size=0))
+    assert place.check("embed") == "images.json: not a file"
+
+
+@pytest.mark.parametrize("shape", [(10**12, 512), (10**18, 10**18), (40, 9), (-1, 8), (39, 8)])
+def test_an_array_that_claims_other_rows_than_it_has_is_damage(place: Workspace, shape: tuple[int, ...]) -> None:
+    path = place.root / "embed" / "embeddings.npy"
+    rows = np.load(path)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        file.write(rows.tobytes())
+    seal(path.parent, "embeddings.npy")
+    with pytest.raises(DamagedArtifact, match="not a readable"):
+        place.read(Embeddings)
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", "null", '[{"size": "big"}]', "[" * 100_000 + "]" * 100_000])
+@pytest.mark.parametrize("large", [False, True])
+def test_facts_of_images_that_were_forged_are_damage(
+    place: Workspace, content: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGE_TEXT", 0 if large else 1 << 22)
+    path = place.root / "embed" / "images.json"
+    path.write_text(content)
+    seal(path.parent, "images.json")
+    with pytest.raises(DamagedArtifact):
+        list(place.read(Embeddings).images)
+
+
+def test_files_beside_a_manifest_that_is_not_ours_are_not_replaced(place: Workspace) -> None:
+    """A web page has a manifest.json, too."""
+    folder = place.root / "text"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"name": "my page"}')
+    (folder / "index.html").write_text("somebody's")
+    texts = Texts(np.eye(2, 8, dtype=np.float32), {"a": [], "b": []}, "photo")
+    with pytest.raises(InputError, match=r"did not write: index\.html"):
+        place.publish(Plan("text", 1, {}), texts, ran_on={})
+    assert (folder / "index.html").read_text() == "somebody's"
+    (folder / "index.html").unlink()
+    place.publish(Plan("text", 1, {}), texts, ran_on={})
+
+
+@pytest.mark.parametrize("name", [".text.new", ".text.made", ".text.old", "text"])
+@pytest.mark.parametrize("thing", ["link", "file"])
+def test_what_bears_the_name_of_a_folder_in_the_making_is_not_followed(
+    place: Workspace, tmp_path: Path, name: str, thing: str
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "photo.jpg").write_text("somebody's")
+    shutil.rmtree(place.root / "text")
+    if thing == "link":
+        (place.root / name).symlink_to(theirs)
+    else:
+        (place.root / name).write_text("a file")
+    texts = Texts(np.eye(2, 8, dtype=np.float32), {"a": [], "b": []}, "photo")
+
+    def publish() -> None:
+        with place.lock(), place.making("text") as made:
+            place.publish(Plan("text", 1, {}), texts, ran_on={}, made=made)
+
+    if name == "text":
+        with pytest.raises((InputError, OSError)):
+            publish()
+    else:
+        publish()
+        assert place.read(Texts).class_names == ["a", "b"]
+    assert [path.name for path in theirs.iterdir()] == ["photo.jpg"]

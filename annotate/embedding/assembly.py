@@ -13,6 +13,8 @@ from annotate.arrays import write_header
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Seen, Shard
 from annotate.embedding.survey import SKIPPED, TO_DO
+from annotate.errors import InputError, printable
+from annotate.opening import opened
 from annotate.records import Ints, SkippedFile
 from annotate.workspace import json_line, path_line
 
@@ -51,9 +53,9 @@ class Assembly:
         if (numbers >= 0).any():
             self.ran_on |= set(known.ran_on.split(" and ")) - {""}
         with (
-            open(self.folder / "embeddings.npy", "wb") as rows,
-            open(self.folder / "image_paths.txt", "wb") as paths,
-            open(self.folder / "images.json", "wb") as images,
+            opened(self.folder / "embeddings.npy", "wb") as rows,
+            opened(self.folder / "image_paths.txt", "wb") as paths,
+            opened(self.folder / "images.json", "wb") as images,
         ):
             self._header(rows)
             images.write(b"[")
@@ -84,6 +86,8 @@ class Assembly:
             found: dict[str, Found | SkippedFile] = {row["path"]: row for row in seen.skipped}
             found |= {path: Found(*image) for path, *image in zip(seen.paths, seen.images, seen.rows, strict=True)}
             for path in shard.paths:
+                if path not in found:
+                    raise InputError(f"the ledger lacks {printable(path)}", hint="run the same command with --force")
                 yield found[path]
 
     def _note(self, path: str, content: str) -> None:

@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Shard
-from annotate.encoders import cores, one_thread
-from annotate.images import Unreadable, own_pixel_budget, read_image
+from annotate.encoders import cores, one_thread, out_of_memory
+from annotate.images import Unavailable, Unreadable, own_pixel_budget, read_image
 from annotate.records import ImageFacts, SkippedFile
 
 MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling
 WAITING_WORKERS = 32  # for addresses, where threads wait rather than work
+NO_MEMORY = "not enough memory to read it"
 AHEAD = 64  # images that may wait, decoded, besides those under way
 
 
@@ -95,23 +97,33 @@ class Decoding:
                 found = self.known.found_at(path, status.size, status.modified_ns)
                 if found:
                     return found
-            content = sources.fetch(path)
-            skipped["digest"] = hashlib.sha256(content).hexdigest()
-            facts: ImageFacts = {
-                "size": len(content),
-                "modified_ns": status.modified_ns if status else 0,
-                "digest": skipped["digest"],
-            }
-            alike = self.known.like(facts["digest"])
-            if alike:
-                return Found({**alike.facts, **facts}, alike.row)
-            image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
-            facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
-            return Crop(facts, image.pixels)
+            with FILES.of(status.size if status else UNKNOWN_FILE):
+                content = sources.fetch(path)
+                skipped["digest"] = hashlib.sha256(content).hexdigest()
+                facts: ImageFacts = {
+                    "size": len(content),
+                    "modified_ns": status.modified_ns if status else 0,
+                    "digest": skipped["digest"],
+                }
+                alike = self.known.like(facts["digest"])
+                if alike:
+                    return Found({**alike.facts, **facts}, alike.row)
+                image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
+                facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
+                return Crop(facts, image.pixels)
         except OSError as error:
-            skipped["reason"] = error.strerror or "cannot be read"
+            return self.to_try_again(skipped, sources.reason_of(error))
+        except Unavailable as reason:
+            return self.to_try_again(skipped, str(reason))
         except Unreadable as reason:
             skipped["reason"] = str(reason)
-        except MemoryError:
-            skipped["reason"] = "not enough memory to read it"
-        return skipped
+            return skipped
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return self.to_try_again(skipped, NO_MEMORY)
+
+    def to_try_again(self, skipped: SkippedFile, reason: str) -> SkippedFile:
+        """The row of a file that this machine could not read or decode: nothing of it is to be remembered."""
+        skipped.pop("digest", None)
+        return {**skipped, "reason": reason, "again": True}

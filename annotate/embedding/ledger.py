@@ -14,22 +14,25 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, TypedDict, overload
 
 import numpy as np
 
+from annotate import jsonfile
+from annotate.arrays import array_in
 from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
-from annotate.records import ImageFacts, Rows, SkippedFile
-from annotate.workspace import write_bytes
+from annotate.opening import not_ours, own_folder, replacing_file, sync_handle
+from annotate.records import ImageFacts, Rows, SkippedFile, fits
+from annotate.workspace import read_file
 
 REMEMBERED = 8  # shards that are kept in memory after they were read
+MOST_OF_A_FILE = 1 << 30  # bytes; a shard of 4,096 dimensions has 17 million
 SHARD = 1024  # images; whole batches of any power of two
 
 
@@ -64,6 +67,18 @@ class Seen:
     skipped: Sequence[SkippedFile]
     ran_on: str
     logit_scale: float
+
+
+class ShardRecord(TypedDict):
+    """The same as JSON, with the sha256 of the rows in their place."""
+
+    rows: str
+    paths: list[str]
+    images: list[ImageFacts]
+    skipped: list[SkippedFile]
+    ran_on: str
+    logit_scale: float
+    sha256: str
 
 
 class Shards(Sequence[Shard]):
@@ -149,14 +164,17 @@ class Ledger:
     def read(self, name: str) -> Seen | None:
         """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
         try:
-            record = json.loads(self.store.read(f"{name}.json"))
+            record = jsonfile.loads(self.store.read(f"{name}.json"))
             content = self.store.read(f"{name}.npy")
-            if record.pop("sha256") != content_digest(record) or record["rows"] != hashlib.sha256(content).hexdigest():
+            if not fits(ShardRecord)(record) or record.pop("sha256") != content_digest(record):
                 return None
-        except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
+            if record["rows"] != hashlib.sha256(content).hexdigest():
+                return None
+            rows = array_in(content)
+        except (FileNotFoundError, ValueError):
             return None
-        record["rows"] = np.load(io.BytesIO(content), allow_pickle=False)
-        return Seen(**record)
+        seen = Seen(**{**record, "rows": rows})
+        return seen if len(rows) == len(seen.paths) == len(seen.images) and rows.dtype.kind == "f" else None
 
     def remembered(self, name: str) -> Seen | None:
         """The same; the last few are not read again."""
@@ -173,32 +191,34 @@ class Ledger:
 
 
 class FolderStore:
-    """A folder, of this machine or shared by several."""
+    """A folder, of this machine or shared by several. It and the one above are annotate's: neither may be a link."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def write(self, name: str, content: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".{name}.{secrets.token_hex(4)}"  # others may write the same shard
-        try:
-            write_bytes(beside, content)
-            os.replace(beside, self.folder / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
+        own_folder(self.folder.parent)
+        own_folder(self.folder)
+        with replacing_file(self.folder / name) as file:  # others may write the same shard
+            file.write(content)
+            file.flush()
+            sync_handle(file.fileno())
 
     def read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        return read_file(self.folder / name, MOST_OF_A_FILE)
 
     def names(self) -> set[str]:
+        for folder in (self.folder.parent, self.folder):
+            if folder.is_symlink():
+                raise not_ours(folder)
         try:
             return set(os.listdir(self.folder))
         except FileNotFoundError:
             return set()
 
     def clear(self) -> None:
+        if self.folder.parent.is_symlink():
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()  # the last of its settings

@@ -9,13 +9,14 @@ from hashlib import sha256
 import numpy as np
 
 from annotate import sources
+from annotate.embedding.decoding import NO_MEMORY
 from annotate.embedding.known import Known
 from annotate.embedding.ledger import Seen
 from annotate.images import Unreadable
-from annotate.records import Ints
+from annotate.records import Ints, SkippedFile
 from annotate.sources import Listing
 
-TO_DO, SKIPPED, TOUCHED = -1, -2, -3
+TO_DO, SKIPPED, TOUCHED, AGAIN = -1, -2, -3, -4
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Survey:
     """What each of N images is.
 
     numbers         (N,) its number among the known; TO_DO; or SKIPPED, as it was before
-    unchanged       the images are those of the last run, in their order, and nothing is to be done
+    unchanged       the images are those of the last run, in their order
     skipped_before  how many could not be read in the last run
+    again           how many of these are tried again, because the machine or the network failed rather than they
     """
 
     numbers: Ints
     unchanged: bool
     skipped_before: int
+    again: int
 
     def todo(self, locations: Sequence[str]) -> Sequence[str]:
         if not self.numbers.strides[0]:  # nothing is known
@@ -37,25 +40,32 @@ class Survey:
         return [locations[i] for i in np.flatnonzero(self.numbers == TO_DO).tolist()]
 
 
-def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Survey:
+def survey(listing: Listing, known: Known, *, retry_skipped: bool = False, sliced: bool = False) -> Survey:
     """Look at every image's size and time; where nothing else has changed, read those again that differ in these.
 
     Where something has, they are left to do: whoever reads them knows their content, and their time is written anew.
+
+    sliced  on several machines, which have to agree: what one of them could not read is to be done, without a look at
+            whether this one can
     """
     locations = listing.locations
     numbers: Ints = np.broadcast_to(np.int64(TO_DO), len(locations))  # takes no memory
     failed: list[str] = []
     touched: list[int] = []
+    again: list[int] = []
     if len(known) or known.skipped:
         numbers = numbers.copy()
         for i, path in enumerate(locations):
-            numbers[i] = known_as(path, known)
+            numbers[i] = known_as(path, known, sliced)
             if path in known.skipped:
                 failed.append(path)
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
             if numbers[i] == TOUCHED:
                 touched.append(i)
                 numbers[i] = known.at(path)
+            if numbers[i] == AGAIN:
+                again.append(i)
+                numbers[i] = SKIPPED
     unchanged = (
         len(known) > 0
         and np.array_equal(numbers[numbers != SKIPPED], np.arange(len(known)))
@@ -64,7 +74,9 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False) -> Su
     if touched and not (unchanged and all(same_bytes(locations[i], known) for i in touched)):
         numbers[touched] = TO_DO
         unchanged = False
-    return Survey(numbers, unchanged, len(failed))
+    if again:
+        numbers[again] = TO_DO
+    return Survey(numbers, unchanged, len(failed), len(again))
 
 
 def same_bytes(path: str, known: Known) -> bool:
@@ -75,7 +87,7 @@ def same_bytes(path: str, known: Known) -> bool:
         return False
 
 
-def known_as(path: str, known: Known) -> int:
+def known_as(path: str, known: Known, sliced: bool) -> int:
     before = known.at(path)
     failed = known.skipped.get(path)
     if before < 0 and failed is None:
@@ -83,27 +95,47 @@ def known_as(path: str, known: Known) -> int:
     try:
         status = sources.status(path)
         if status is None:  # only reading could tell: an address keeps what it had
-            return before if before >= 0 else SKIPPED
+            return before if before >= 0 else AGAIN if failed and failed.get("again") else SKIPPED
         if before >= 0:
             return before if known.unchanged(before, status.size, status.modified_ns) else TOUCHED
     except OSError as error:
-        return SKIPPED if failed and failed["reason"] == error.strerror else TO_DO
+        return SKIPPED if failed and failed["reason"] == sources.reason_of(error) else TO_DO
     except Unreadable as reason:
         return SKIPPED if failed and failed["reason"] == str(reason) else TO_DO
     assert failed is not None
     same = (failed.get("size"), failed.get("modified_ns")) == (status.size, status.modified_ns)
-    return SKIPPED if same else TO_DO
+    if not same:
+        return TO_DO
+    return SKIPPED if "digest" in failed or (not sliced and lasts(failed)) else AGAIN
 
 
-def stands(seen: Seen | None) -> bool:
-    """Whether a finished shard still tells of the images that are there."""
+def lasts(failed: SkippedFile) -> bool:
+    """Whether a file on this machine still cannot be read: by its bytes, or because reading it fails as it did."""
+    if "digest" in failed:
+        return True
+    try:
+        sources.fetch(failed["path"])
+    except Unreadable as reason:
+        return str(reason) == failed["reason"]
+    except MemoryError:
+        return failed["reason"] == NO_MEMORY
+    return False
+
+
+def stands(seen: Seen | None, *, merging: bool = False) -> bool:
+    """Whether a finished shard still tells of the images that are there.
+
+    merging  what did not answer cannot be asked again
+    """
     if seen is None:
         return False
     files: list[tuple[str, int | None, int | None]] = [
         (path, fact["size"], fact["modified_ns"]) for path, fact in zip(seen.paths, seen.images, strict=True)
     ]
     files += [(row["path"], row.get("size"), row.get("modified_ns")) for row in seen.skipped]
-    return all(as_it_was(path, size, modified_ns) for path, size, modified_ns in files)
+    return all(as_it_was(*file) for file in files) and all(
+        merging or not row.get("again") if sources.is_url(row["path"]) else lasts(row) for row in seen.skipped
+    )
 
 
 def as_it_was(path: str, size: int | None, modified_ns: int | None) -> bool:

@@ -23,6 +23,7 @@ from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, InputError, printable
 
 TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
+PUBLISHED = ("tiny", *OPENAI_WEIGHTS)  # models known by name
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -53,6 +54,10 @@ class Encoder(Protocol):
         """P prompts to (P, D) float32 unit rows."""
         ...
 
+    def cut(self, prompts: Sequence[str]) -> dict[str, str]:
+        """Those prompts that are too long for the model, each with the part that it reads."""
+        ...
+
 
 @dataclass(frozen=True)
 class Source:
@@ -80,9 +85,9 @@ def find(model: str) -> Source:
         if not path.is_file():
             raise InputError(f"no checkpoint {printable(model)}", hint="check the path, or use --model tiny")
         return Source(path.name, file_digest(path), path, local=True)
-    known = ["tiny", *OPENAI_WEIGHTS]
-    nearest = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"use one of {', '.join(known)}, or the path of a checkpoint"
+    nearest = difflib.get_close_matches(model, PUBLISHED, n=1, cutoff=0.5)
+    others = f"use one of {', '.join(PUBLISHED)}, or the path of a checkpoint"
+    hint = f"did you mean '{nearest[0]}'?" if nearest else others
     raise InputError(f"no model '{printable(model)}'", hint=hint)
 
 
@@ -97,7 +102,10 @@ def load(
     """
     # OpenMP's threads wait for each other by spinning: beside another busy program that is 20 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from annotate.encoders import openai
+    with outside_a_deleted_folder():
+        import torch  # noqa: F401
+
+        from annotate.encoders import openai
 
     shipped = TINY if source.name == "tiny" and not source.local else None  # where it lies on this very machine
     path = shipped or source.path or WeightStore().fetch(source.name, progress)
@@ -106,6 +114,24 @@ def load(
     return openai.OpenAIClip(
         model, name=source.name, digest=source.digest, device=where, precision=choose_precision(precision, where)
     )
+
+
+@contextmanager
+def outside_a_deleted_folder() -> Iterator[None]:
+    """Where the working folder was deleted, be in another one meanwhile: Intel's MKL looks for itself from there, and
+    ends the program where that fails."""
+    try:
+        os.getcwd()
+        yield
+        return
+    except FileNotFoundError:
+        here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(os.path.abspath(os.sep))
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def load_sessions(

@@ -7,7 +7,6 @@ itself needs torchvision and pkg_resources, which it does not declare and we do 
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate.encoders import checkpoints
 from annotate.errors import ComponentMissing, InputError, printable
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 BYTE_TOKENS = 512  # 256 bytes, each inside a word and at its end
 SPECIAL_TOKENS = 2  # start and end of text, the two highest ids
+VOCABULARY = 49408  # tokens of CLIP; a pruned model has fewer
+LONGEST_TEXT = 1024  # tokens; CLIP's own models read 77
+LARGEST_SIDE = 4096  # pixels; CLIP's own models see 448 at most
 
 
 class OpenAIClip:
@@ -47,6 +50,8 @@ class OpenAIClip:
         self.dimensions = int(self.model.text_projection.shape[1])
         self.resolution = int(self.model.visual.input_resolution)
         self.logit_scale = float(self.model.logit_scale.detach().exp())
+        if not 0 < self.logit_scale < float("inf"):
+            raise not_finite()
         self.tokenizer = Tokenizer(int(self.model.vocab_size))
         self._half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(precision)
         self.model.visual.to(memory_format=torch.channels_last)
@@ -76,6 +81,11 @@ class OpenAIClip:
         with torch.inference_mode():
             return unit_rows(self.model.encode_text(tokens))
 
+    def cut(self, prompts: Sequence[str]) -> dict[str, str]:
+        """Those prompts that are too long for the model, each with the part that it reads."""
+        read = {prompt: self.tokenizer.read_of(prompt, int(self.model.context_length)) for prompt in prompts}
+        return {prompt: part for prompt, part in read.items() if part is not None}
+
 
 def folded(model: Any) -> Any:
     """The model in eval mode with every batch norm multiplied into the convolution before it: a pass less each."""
@@ -94,13 +104,19 @@ def folded(model: Any) -> Any:
 
 def unit_rows(embeddings: torch.Tensor) -> npt.NDArray[np.float32]:
     rows: npt.NDArray[np.float32] = embeddings.float().cpu().numpy().astype(np.float32)
-    if not np.isfinite(rows).all():
-        raise InputError(
-            "the model's embeddings are not finite: its weights are broken, or its numbers overflow in half precision",
-            hint="use --precision float32, or another checkpoint",
-        )
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise not_finite()
+    rows /= lengths
     return rows
+
+
+def not_finite() -> InputError:
+    return InputError(
+        "the model's embeddings are not finite: its weights are broken, or its numbers overflow in half precision",
+        hint="use --precision float32, or another checkpoint",
+    )
 
 
 class Tokenizer:
@@ -110,7 +126,7 @@ class Tokenizer:
     the words it has lost, so that every text can be encoded by any model.
     """
 
-    def __init__(self, vocabulary_size: int = 49408) -> None:
+    def __init__(self, vocabulary_size: int = VOCABULARY) -> None:
         bpe = clip_file("simple_tokenizer").SimpleTokenizer()
         merges = vocabulary_size - BYTE_TOKENS - SPECIAL_TOKENS
         bpe.bpe_ranks = {pair: rank for pair, rank in bpe.bpe_ranks.items() if rank < merges}
@@ -121,11 +137,20 @@ class Tokenizer:
         """(B, context_length) token ids; longer texts are cut and keep their end token."""
         tokens = np.zeros((len(texts), context_length), np.int64)
         for row, text in zip(tokens, texts, strict=True):
-            # The two special tokens are CLIP's own marks; as words of a user's text they carry no meaning.
-            words = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
-            ids = [self.start, *words[: context_length - 2], self.end]
+            ids = [self.start, *self.words(text)[: context_length - SPECIAL_TOKENS], self.end]
             row[: len(ids)] = ids
         return tokens
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a whole text, without start and end."""
+        # The two special tokens are CLIP's own marks; as words of a user's text they carry no meaning.
+        ids: list[int] = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
+        return ids
+
+    def read_of(self, text: str, context_length: int) -> str | None:
+        """The beginning of a text that is too long, as far as a model reads it; None where it reads all."""
+        ids, room = self.words(text), context_length - SPECIAL_TOKENS
+        return str(self._bpe.decode(ids[:room])).strip() if len(ids) > room else None
 
 
 @lru_cache
@@ -147,43 +172,23 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
     raises  InputError where the file is none of these, or not a CLIP model
     """
-    shown = printable(path)
-    hint = "give a CLIP checkpoint as OpenAI publishes them (TorchScript), or a saved state dict"
-    try:
-        state = read_state(path)
-    except FileNotFoundError:
-        raise InputError(f"{shown}: no such file", hint=hint) from None
-    except Exception as error:  # torch reports broken archives with half a dozen exception types
-        raise InputError(f"{shown}: not a readable checkpoint", hint=hint) from error
-    if isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read(path).items()}
     if "text_projection" not in state or "visual.conv1.weight" not in state:
-        raise InputError(f"{shown}: not a CLIP model of OpenAI's architecture", hint=hint)
-    return state
+        raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=checkpoints.HINT)
+    return dequantised(state, shown=printable(path))
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    import torch
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dequantised(load_file(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch deprecates the format that OpenAI's checkpoints are in
-        try:
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-        except RuntimeError:
-            return dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def dequantised(state: dict[str, Any]) -> dict[str, Any]:
+def dequantised(state: dict[str, torch.Tensor], *, shown: str) -> dict[str, torch.Tensor]:
     """Weights stored as int8 `NAME` with one `NAME.scale` per row become float32; others stay as they are."""
     import torch
 
     for name in [name for name, weight in state.items() if weight.dtype == torch.int8]:
-        weight, scale = state[name].float(), state.pop(f"{name}.scale").float()
+        weight, scale = state[name].float(), state.pop(f"{name}.scale", torch.empty(0)).float()
+        if weight.ndim == 0 or scale.shape != weight.shape[:1]:
+            raise InputError(
+                f"{shown}: not a readable checkpoint: {printable(name)} has no scale for each row",
+                hint=checkpoints.HINT,
+            )
         state[name] = weight * scale.view(-1, *[1] * (weight.ndim - 1))
     return state
 
@@ -191,13 +196,36 @@ def dequantised(state: dict[str, Any]) -> dict[str, Any]:
 def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """openai-clip's own model, its sizes read from the shapes of the weights.
 
-    raises  InputError where weights are missing or their shapes disagree
+    raises  InputError where weights are missing, their shapes disagree, or no text or image could be encoded
     """
+    import torch
+
+    build_model = clip_file("model").build_model
     try:
-        model: torch.nn.Module = clip_file("model").build_model(dict(state))
-    except (KeyError, RuntimeError, AssertionError, ZeroDivisionError, IndexError) as error:
+        # First without memory: shapes that do not fit together could make a model of any size.
+        with torch.device("meta"):
+            model: torch.nn.Module = build_model({name: weight.to("meta") for name, weight in state.items()})
+        check_sizes(model)
+        model = build_model(dict(state))
+    except (LookupError, RuntimeError, AssertionError, ArithmeticError, ValueError, TypeError, AttributeError) as error:
+        said = printable((str(error) or repr(error)).splitlines()[0])
         raise InputError(
-            f"a checkpoint whose weights do not fit together: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"a checkpoint whose weights do not fit together: {said[:300]}",
             hint="give a CLIP checkpoint as OpenAI publishes them",
         ) from error
     return model
+
+
+def check_sizes(model: Any) -> None:
+    """Sizes that make a model, but none that can be used with CLIP's tokens, or with images in memory.
+
+    raises  ValueError
+    """
+    for what, size, low, high in (
+        ("texts of {} tokens", model.context_length, SPECIAL_TOKENS + 1, LONGEST_TEXT),
+        ("a vocabulary of {} tokens", model.vocab_size, BYTE_TOKENS + SPECIAL_TOKENS, VOCABULARY),
+        ("images of {} pixels a side", model.visual.input_resolution, 1, LARGEST_SIDE),
+        ("embeddings of {} dimensions", model.text_projection.shape[1], 1, model.text_projection.numel()),
+    ):
+        if not low <= size <= high:
+            raise ValueError(f"{what.format(f'{size:,}')}, expected {low:,} to {high:,}")

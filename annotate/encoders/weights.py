@@ -10,6 +10,7 @@ from pathlib import Path
 from annotate.digests import file_digest
 from annotate.errors import ComponentMissing, printable
 from annotate.locks import one_at_a_time
+from annotate.opening import opened
 
 ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
@@ -102,6 +103,8 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     import urllib.error
     import urllib.request
 
+    if os.path.lexists(part):
+        opened(part, "ab").close()  # refuses what is not ours, before anybody is asked for it
     start = part.stat().st_size if part.exists() else 0
     try:
         if not url.startswith(("http://", "https://")):
@@ -112,7 +115,7 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
             position = start if resumed else 0
             length = answer.headers.get("Content-Length")
             total = position + int(length) if length else None
-            with open(part, "ab" if resumed else "wb") as file:
+            with opened(part, "ab" if resumed else "wb") as file:
                 while chunk := answer.read(CHUNK):
                     file.write(chunk)
                     position += len(chunk)

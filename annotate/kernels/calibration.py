@@ -14,6 +14,7 @@ from annotate.kernels.zeroshot import mean_confidence, probabilities
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
 LEAST = 1e-15  # of a confidence, and of what it lacks to one
 STEPS, NEAR = 60, 1e-6  # at most, of that search; where it ends, in log-odds of the mean confidence
+PARTS = 20  # of the given images; each is judged by what the others say
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
 DOWN, UP = 0.6, 1.3  # spread of the true log-odds below and above the expected
@@ -65,15 +66,41 @@ def likeliest_temperature(similarity: Floats, given: Ints, untold: float) -> flo
     similarity  (M, K) of the images whose class was given, and those classes (M,)
     untold      the temperature without labels, which few of them leave nearly as it is
     """
+    return float(likeliest_without_a_part(similarity, given, untold, np.zeros(len(given), np.int64), 1)[-1])
+
+
+def likeliest_temperatures_without(similarity: Floats, given: Ints, untold: float) -> npt.NDArray[np.float64]:
+    """The temperature for each given image, (M,), that those of the other parts make likeliest; see `part_of_each`."""
+    part = part_of_each(len(given))
+    return likeliest_without_a_part(similarity, given, untold, part, PARTS)[part]
+
+
+def likeliest_without_a_part(
+    similarity: Floats, given: Ints, untold: float, part: Ints, parts: int
+) -> npt.NDArray[np.float64]:
+    """The likeliest temperatures by the labels of all parts but one, (parts + 1,); the last is by those of all.
+
+    part  (M,) number of the part that an image is in
+    """
     steps = np.linspace(-4, 4, 321)  # log-temperatures from the untold one
     rows = np.arange(len(given))
-
-    def likelihood(step: float) -> float:
+    likelihoods = np.empty((len(steps), parts + 1))
+    for place, step in enumerate(steps.tolist()):
         chances = probabilities(similarity, float(untold * np.exp(step)))[rows, given]
-        return float(np.log(np.maximum(chances, 1e-12)).sum()) - (step / TEMPERATURE_SPREAD) ** 2 / 2
+        logarithms = np.log(np.maximum(chances, 1e-12))
+        of_all = float(logarithms.sum())
+        likelihoods[place] = of_all - (step / TEMPERATURE_SPREAD) ** 2 / 2
+        likelihoods[place, :parts] -= np.bincount(part, weights=logarithms, minlength=parts)
+    best: npt.NDArray[np.float64] = untold * np.exp(steps[likelihoods.argmax(axis=0)])
+    return best
 
-    likelihoods = [likelihood(float(step)) for step in steps]
-    return float(untold * np.exp(steps[int(np.argmax(likelihoods))]))
+
+def part_of_each(m: int) -> Ints:
+    """In which of PARTS parts each of m given images is, (m,): what is fitted to the others has not seen it.
+
+    Up to PARTS images each is left out alone.
+    """
+    return np.arange(m) % PARTS
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ LEAST = 0.005  # a mean confidence nearer to 0 or 1 says no more
 FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
 ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
-STEPS = 200
+STEPS, SETTLED = 200, 1e-12  # at most, of Platt's scaling; a step below ends it
 LEVELS = 4  # of confidence at least
 IMAGES_PER_LABEL = 8  # without truth, that tell as much of how many levels can be told apart
 ORDERLY = 0.02  # of the differences within a level that are left, for the order
@@ -184,15 +184,31 @@ def corrected(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_], class
 
 def scaled(confidence: Wide, given: Ints, right: npt.NDArray[np.bool_]) -> Wide:
     """c' of `corrected`, (N,)."""
-    odds = log_odds(confidence, 1e-4).clip(-7, 7)
-    seen, y = np.stack([np.ones(len(given)), odds[given]], axis=1), right.astype(np.float64)
+    return rescaled(confidence, *platt(confidence[given], right))
+
+
+def rescaled(confidence: Wide, offset: float, slope: float) -> Wide:
+    """sigmoid(a + b log-odds(c)) of each c."""
+    return sigmoid(offset + slope * bounded_odds(confidence))
+
+
+def bounded_odds(confidence: Wide) -> Wide:
+    return log_odds(confidence, 1e-4).clip(-7, 7)
+
+
+def platt(confidence: Wide, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """a and b of `corrected`, of the images whose truth is known, (M,)."""
+    seen, y = np.stack([np.ones(len(right)), bounded_odds(confidence)], axis=1), right.astype(np.float64)
     before, precision = np.array([0.0, 1.0]), np.array([OFFSET_SPREAD, SLOPE_SPREAD]) ** -2.0
     fitted = before.copy()
     curve = seen.T @ seen / 4 + np.diag(precision)  # never less curved than this, so no step is too far (Böhning 1992)
     for _ in range(STEPS):
         slope = seen.T @ (y - sigmoid(seen @ fitted)) - precision * (fitted - before)
-        fitted += np.linalg.solve(curve, slope)
-    return sigmoid(fitted[0] + max(float(fitted[1]), 0.05) * odds)
+        step = np.linalg.solve(curve, slope)
+        fitted += step
+        if np.abs(step).max() < SETTLED:
+            break
+    return float(fitted[0]), max(float(fitted[1]), 0.05)
 
 
 def levelled(confidence: Wide, levels: int) -> Wide:

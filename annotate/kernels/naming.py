@@ -8,7 +8,8 @@ among those that transduction labels k,
 
 Two classes may get one name. Given images are taken to be drawn at random; where they agree with their labels less than
 HALF as often as confidence says, they are corrections that somebody picked, which say nothing of the others, and no
-name changes.
+name changes. What an image would be called if it had not been given is asked of all the others: their votes, and
+whether they are corrections.
 
 N images, K classes, M given images, D dimensions.
 """
@@ -35,18 +36,21 @@ def names_by_given(labels: Ints, said: Ints, expected: float, classes: int) -> t
     expected  their mean confidence, before anything was given
     classes   K
     """
-    names = np.arange(classes)
-    if not len(said) or (labels == said).mean() < HALF * expected:
+    names, agreeing, m = np.arange(classes), labels == said, len(said)
+    if not m:
         return names, labels
     votes: dict[int, Counter[int]] = {}
     for label, true in zip(labels.tolist(), said.tolist(), strict=True):
         votes.setdefault(label, Counter())[true] += 1
-    for label, of in votes.items():
-        names[label] = most_given_name(label, of)
+    if agreeing.mean() >= HALF * expected:
+        for label, of in votes.items():
+            names[label] = most_given_name(label, of)
     without = {
         (label, true): most_given_name(label, of - Counter([true])) for label, of in votes.items() for true in of
     }
-    return names, np.array([without[pair] for pair in zip(labels.tolist(), said.tolist(), strict=True)])
+    renamed_by_others = np.array([without[pair] for pair in zip(labels.tolist(), said.tolist(), strict=True)])
+    picked = agreeing.sum() - agreeing < HALF * expected * (m - 1)
+    return names, np.where(picked, labels, renamed_by_others)
 
 
 def most_given_name(label: int, votes: Counter[int]) -> int:

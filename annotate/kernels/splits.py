@@ -2,7 +2,7 @@
 
 Within a class, images are ranked by a hash of the seed and of what they are (the digest of their bytes),
 and the ranks are cut at the percentages. So the split of an image is the same on every machine and in
-every order of listing, and identical files always lie in the same split.
+every order of listing, and identical files always lie in the same split, whatever their labels.
 """
 
 from __future__ import annotations
@@ -20,20 +20,46 @@ SPLITS = ("train", "val", "test")
 def split(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
     """The split of each image, (N,): 0 train, 1 val, 2 test.
 
+    A class with enough different images has some in every split whose percentage is not zero.
+
     keys         N strings, equal for identical images
-    labels       (N,) the class to stratify by
+    labels       (N,) the class to stratify by; of copies with several labels the one that most have counts
     percentages  of train, val and test; they sum to 100
     """
     chosen = np.empty(len(keys), np.int64)
     ranks = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest() for key in keys]
-    for label in np.unique(labels):
-        members = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: ranks[i])
+    stratum = labels_of_copies(ranks, labels)
+    for label in np.unique(stratum):
+        members = sorted(np.flatnonzero(stratum == label).tolist(), key=lambda i: ranks[i])
+        starts = [at for at, i in enumerate(members) if not at or ranks[i] != ranks[members[at - 1]]]
         ends = np.cumsum(quotas(len(members), percentages))
-        start_of_copies = 0
-        for position, i in enumerate(members):
-            if position and ranks[i] != ranks[members[position - 1]]:
-                start_of_copies = position
-            chosen[i] = np.searchsorted(ends, start_of_copies, side="right")
+        of_copies = nowhere_empty(np.searchsorted(ends, starts, side="right"), percentages)
+        chosen[members] = np.repeat(of_copies, np.diff([*starts, len(members)]))
+    return chosen
+
+
+def labels_of_copies(keys: Sequence[bytes], labels: Ints) -> Ints:
+    """Each image's label, (N,); copies whose labels differ get the one that most of them have, of equals the first."""
+    _, image = np.unique(np.array(keys), return_inverse=True)
+    pairs, counts = np.unique(np.stack([image, labels], axis=1), axis=0, return_counts=True)  # (P, 2) image and label
+    order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
+    _, first = np.unique(pairs[order, 0], return_index=True)
+    most: Ints = pairs[order][first, 1]
+    return most[image]
+
+
+def nowhere_empty(chosen: Ints, percentages: Sequence[int]) -> Ints:
+    """Where there are as many different images as splits in use, each split gets one: from the split with most.
+
+    chosen  (J,) the split of each different image of a class, in the order of their ranks
+    """
+    used = [s for s, percentage in enumerate(percentages) if percentage]
+    chosen = chosen.copy()
+    if len(chosen) < len(used):
+        return chosen
+    for empty in [s for s in used if not (chosen == s).any()]:
+        richest = np.bincount(chosen).argmax()
+        chosen[np.flatnonzero(chosen == richest)[-1]] = empty
     return chosen
 
 

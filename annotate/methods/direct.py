@@ -7,9 +7,9 @@ from annotate.methods.material import (
     Course,
     Material,
     Method,
-    fitted_temperature,
     nearest_prototypes,
     refinement,
+    temperature_for,
     watched,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_mismatch
@@ -23,9 +23,12 @@ def label(material: Material, course: Course) -> Refinement:
     texts, names = material.texts.text_embeddings, material.texts.class_names
     passes = refine_dynamic(material.workers, texts, material.sample, iterations=0, start=1, end=1)
     only, _, history = watched(passes, material, course)
-    temperature = course.settings.temperature or fitted_temperature(material, texts, material.temperature)
+    before = course.settings.temperature or material.temperature
+    temperature, judged = temperature_for(material, course, texts, before)
     blocks = nearest_prototypes(material, only.prototypes, temperature)
-    made = refinement(material, course, blocks, prototypes=only.prototypes, temperature=temperature, history=history)
+    made = refinement(
+        material, course, blocks, judged, prototypes=only.prototypes, temperature=temperature, history=history
+    )
     made.notes.extend(
         [
             *signs_of_mismatch(material.images, material.texts),

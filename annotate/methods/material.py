@@ -5,26 +5,32 @@ N images, K classes, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from annotate.arrays import RowsFile
 from annotate.config import RefineSettings
 from annotate.kernels.blocks import products, single, spread
-from annotate.kernels.calibration import likeliest_temperature, matching_temperature
+from annotate.kernels.calibration import (
+    likeliest_temperature,
+    likeliest_temperatures_without,
+    matching_temperature,
+)
 from annotate.kernels.chances import Chances, InMemory, RoomForRows, number_kept
 from annotate.kernels.prototypes import Workers
 from annotate.kernels.vectors import Floats, Ints
-from annotate.kernels.zeroshot import mean_confidence
+from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
 from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifacts_of
 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
+Judged = Mapping[str, npt.NDArray[Any]]
 # Fields of `Chances` that go into files block by block: they are the large ones.
 FILES = {
     field: str(artifacts_of(Refinement)[name].file)
@@ -40,19 +46,27 @@ class Material:
     images       the same, with the model that made them
     texts        the classes
     image_paths  N, read when asked for
-    known        (N,) class that somebody gave an image, -1 where nobody did; empty where none was given
+    answers      (N,) class that somebody gave an image, -1 where nobody did; empty where none was given
+    content      (N,) equal numbers for images of the same bytes; empty where none was given
     """
 
     workers: Workers
     images: EmbeddingRows
     texts: Texts
     image_paths: Callable[[], Sequence[str]] = tuple
-    known: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    answers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    content: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def shape(self) -> tuple[int, int]:
         """N and K."""
         return len(self.images.embeddings), len(self.texts.prompts)
+
+    @property
+    def answered(self) -> Ints:
+        """Images whose class somebody gave, (M,), of copies the first: one image says no more by being there twice."""
+        rows = np.flatnonzero(self.answers >= 0)
+        return rows[np.unique(self.content[rows], return_index=True)[1]]
 
     @property
     def temperature(self) -> float:
@@ -146,17 +160,21 @@ def watched(passes: Iterable[P], material: Material, course: Course) -> tuple[P,
     return first, last, rows
 
 
-def fitted_temperature(material: Material, prototypes: Floats, before: float) -> float:
-    """The temperature at which confidence is right on the images whose class somebody gave.
+def temperature_for(material: Material, course: Course, prototypes: Floats, before: float) -> tuple[float, Judged]:
+    """The temperature at which confidence is right on the images whose class somebody gave, unless one was asked for.
 
     prototypes  (K, D) unit rows
-    before      the temperature without given classes, toward which few of them are drawn
+    before      the temperature without answers, toward which few of them are drawn; or the one asked for
+    returns     the temperature, and how sure each of those images is by the answers on others alone
     """
-    rows = np.flatnonzero(material.known >= 0)
-    if not len(rows):
-        return before
-    similarity = products(single(material.images.embeddings[rows]), prototypes)
-    return likeliest_temperature(similarity, material.known[rows], before)
+    rows = material.answered
+    if course.settings.temperature is not None or not len(rows):
+        return before, {}
+    similarity, said = products(single(material.images.embeddings[rows]), prototypes), material.answers[rows]
+    others = likeliest_temperatures_without(similarity, said, before)
+    own = np.asarray(similarity / others[:, None], np.float32)
+    judged = {"confidences": probabilities(own, 1.0).max(axis=1)}
+    return likeliest_temperature(similarity, said, before), judged
 
 
 def as_sure_as_zero_shot(material: Material, zero_shot: Floats, sample: Floats) -> float:
@@ -178,6 +196,7 @@ def refinement(
     material: Material,
     course: Course,
     blocks: Iterable[Chances],
+    judged: Judged,
     *,
     prototypes: Floats,
     temperature: float,
@@ -186,9 +205,14 @@ def refinement(
 ) -> Refinement:
     """The record of an outcome; `further` are fields that one method alone fills.
 
-    blocks  what it says of all images, in order; the large fields go into files as they come
+    blocks  what it says of all images before any answer, in order; the large fields go into files as they come
+    judged  labels or confidences of `material.answered`, (M,), by the answers on other images alone
     """
     n = len(material.images.embeddings)
+    labels, sure = np.empty(len(material.answers), np.int64), np.empty(len(material.answers), np.float32)
+    if len(material.answers):
+        blocks = with_answers(noted(blocks, labels, sure), material.answers)
+        further |= {"answers": material.answers, "labels_without_answer": labels, "confidences_without_answer": sure}
     with ExitStack() as files:
 
         def room(field: str) -> RoomForRows:
@@ -196,7 +220,8 @@ def refinement(
                 return InMemory(n)
             return files.enter_context(RowsFile(course.folder / FILES[field], n))
 
-        outcome = Chances.joined(n, with_known_classes(blocks, material.known), room)
+        outcome = Chances.joined(n, blocks, room)
+    say_the_same_of_copies(material, judged, labels, sure)
     return Refinement(
         labels=outcome.labels,
         probabilities=outcome.probabilities,
@@ -211,19 +236,42 @@ def refinement(
     )
 
 
-def with_known_classes(blocks: Iterable[Chances], known: Ints) -> Iterator[Chances]:
+def noted(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Iterator[Chances]:
+    """The same blocks; what they say goes into `labels` and `confidences`, (N,), before any answer changes it."""
+    start = 0
+    for block in blocks:
+        rows = slice(start, start + len(block.labels))
+        labels[rows], confidences[rows] = block.labels, block.confidences
+        start = rows.stop
+        yield block
+
+
+def say_the_same_of_copies(material: Material, judged: Judged, labels: Ints, confidences: Floats) -> None:
+    """Put what is known of the answered images into `labels` and `confidences`, (N,), and say it of their copies."""
+    answered = material.answered
+    if not len(answered):
+        return
+    for rows, name in ((labels, "labels"), (confidences, "confidences")):
+        if name in judged:
+            rows[answered] = judged[name]
+    copies = np.flatnonzero(material.answers >= 0)
+    first = answered[np.searchsorted(material.content[answered], material.content[copies])]
+    labels[copies], confidences[copies] = labels[first], confidences[first]
+
+
+def with_answers(blocks: Iterable[Chances], answers: Ints) -> Iterator[Chances]:
     """Images whose class somebody gave bear it, for certain."""
     start = 0
     for block in blocks:
-        said = known[start : start + len(block.labels)]
+        said = answers[start : start + len(block.labels)]
         start += len(block.labels)
         yield certain(block, said) if (said >= 0).any() else block
 
 
-def certain(block: Chances, known: Ints) -> Chances:
+def certain(block: Chances, answers: Ints) -> Chances:
     """A block in which these images, -1 for none, are what was said; blocks of other processes are read-only."""
-    rows = np.flatnonzero(known >= 0)
-    said, column = known[rows], known[rows]
+    rows = np.flatnonzero(answers >= 0)
+    said, column = answers[rows], answers[rows]
     labels, confidences, probabilities = block.labels.copy(), block.confidences.copy(), block.probabilities.copy()
     classes = None if block.classes is None else block.classes.copy()
     if classes is not None:  # what was said goes first, what stood there takes its place, or the last one

@@ -12,9 +12,9 @@ from annotate.methods.material import (
     Material,
     Method,
     as_sure_as_zero_shot,
-    fitted_temperature,
     nearest_prototypes,
     refinement,
+    temperature_for,
     watched,
 )
 from annotate.methods.signs import signs_of_blur, signs_of_collapse, signs_of_few_images, signs_of_mismatch
@@ -36,14 +36,14 @@ def label(material: Material, course: Course, *, clusters: Clusters) -> Refineme
         temperature=scale,
     )
     first, last, history = watched(passes, material, course)
-    temperature = asked.temperature or fitted_temperature(
-        material, last.prototypes, as_sure_as_zero_shot(material, first.sample, last.sample)
-    )
+    before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
+    temperature, judged = temperature_for(material, course, last.prototypes, before)
     blocks = nearest_prototypes(material, last.prototypes, temperature)
     made = refinement(
         material,
         course,
         blocks,
+        judged,
         prototypes=last.prototypes,
         temperature=temperature,
         history=history,

@@ -5,13 +5,14 @@ kernels/transduction.py has the equations, kernels/confidence.py how sure the ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
+from annotate.kernels.calibration import PARTS, part_of_each
 from annotate.kernels.chances import Chances, chances_of, chances_with
 from annotate.kernels.confidence import (
     CaseEvidence,
@@ -22,6 +23,8 @@ from annotate.kernels.confidence import (
     corrected,
     evidence_for_labels,
     named_by_words,
+    platt,
+    rescaled,
     within,
 )
 from annotate.kernels.joint_images import Wide
@@ -29,7 +32,7 @@ from annotate.kernels.naming import names_by_given, renamed
 from annotate.kernels.transduction import JointPass, transduce
 from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
 from annotate.kernels.vectors import Ints
-from annotate.methods.material import SAMPLE, Course, Material, Method, refinement, watched
+from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, watched
 from annotate.methods.signs import (
     signs_of_absence,
     signs_of_approximation,
@@ -72,7 +75,7 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
         kept=material.kept,
     )
     first, found, history = watched(passes, material, course)
-    sure, last = by_evidence(material, neighbours, first, found, rename=asked.class_sizes == "free")
+    sure, last, judged = by_evidence(material, neighbours, first, found, rename=asked.class_sizes == "free")
     if asked.temperature is None:
         blocks = as_sure_as_evidence(material, last, sure)
     else:
@@ -81,6 +84,7 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
         material,
         course,
         blocks,
+        judged,
         prototypes=last.prototypes,
         temperature=asked.temperature or material.temperature,
         history=history,
@@ -103,10 +107,11 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
 
 def by_evidence(
     material: Material, neighbours: Neighbours, first: JointPass, last: JointPass, *, rename: bool
-) -> tuple[Wide, JointPass]:
+) -> tuple[Wide, JointPass, Judged]:
     """How sure the evidence makes every label, (N,), and the last pass with the names that classes have now.
 
-    rename  whether classes may bear other names by the classes that were given
+    rename   whether classes may bear other names by the classes that were given
+    returns  also what the answered images would be called without their own answers, and how surely
     """
     (n, k), similarity = material.shape, last.similarity
     x, t = material.images.embeddings, material.texts.text_embeddings
@@ -123,12 +128,33 @@ def by_evidence(
 
     evidence, named = (np.concatenate(blocks) for blocks in zip(*across(look, parts_in_cache(n, k)), strict=True))
     sure = confidences(within(evidence), between(last.labels, named, case), k)
-    rows = np.flatnonzero(material.known >= 0)
-    said, without = material.known[rows], last.labels[rows]
-    if rename and len(rows):
-        names, without = names_by_given(without, said, float(sure[rows].mean()), k)
-        last = renamed(last, names, t)
-    return corrected(sure, rows, without == said, k), last
+    rows = material.answered
+    if not len(rows):
+        return corrected(sure, rows, np.empty(0, np.bool_), k), last, {}
+    labels, said, certainty = last.labels[rows], material.answers[rows], sure[rows]
+
+    def called(some: Any) -> tuple[Ints, Ints]:
+        """Names of the classes by some of the answers, and what each image of them is called by the others of them."""
+        if not rename:
+            return np.arange(k), labels[some]
+        return names_by_given(labels[some], said[some], float(certainty[some].mean()), k)
+
+    names, alone = called(slice(None))
+    judged = {"labels": alone, "confidences": np.maximum(seen_by_others(certainty, said, called), 1 / k)}
+    return corrected(sure, rows, alone == said, k), renamed(last, names, t), judged
+
+
+def seen_by_others(certainty: Wide, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Wide:
+    """Confidences of the answered images, (M,), each fitted to the answers on the images of other parts alone.
+
+    called  as in `by_evidence`
+    """
+    part, confidence = part_of_each(len(said)), certainty.copy()
+    for number in range(min(PARTS, len(said)) if len(said) > 1 else 0):
+        mine, others = part == number, part != number
+        fitted = platt(certainty[others], called(others)[1] == said[others])
+        confidence[mine] = rescaled(certainty[mine], *fitted)
+    return confidence
 
 
 def as_sure_as_evidence(material: Material, last: JointPass, sure: Wide) -> Iterator[Chances]:
@@ -161,8 +187,8 @@ def groups_that_fit_no_name(material: Material, neighbours: Neighbours, labels: 
     if n > SEARCHED or material.kept:
         return None
     groups = unfit_groups(x, t, labels, neighbours.graph, logit_scale=material.images.model["logit_scale"])
-    if len(material.known):
-        groups = [replace(group, rows=group.rows[material.known[group.rows] < 0]) for group in groups]
+    if len(material.answers):
+        groups = [replace(group, rows=group.rows[material.answers[group.rows] < 0]) for group in groups]
     return [group for group in groups if len(group.rows) >= FEWEST]
 
 

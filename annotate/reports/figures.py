@@ -9,6 +9,10 @@ N images, K classes.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import logging
+import os
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -31,6 +35,7 @@ OTHERS = "#c9ced4"
 MOST_COLOURED = len(COLOURS) * len(MARKERS)  # classes on the map; the rest is grey
 MOST_BARS, MOST_RANGES, MOST_CELLS, MOST_NUMBERED = 40, 40, 40, 14
 DPI = 144
+NOT_LOOKS = ("backend", "backend_fallback", "interactive", "date.epoch")  # of matplotlib's settings
 NAME = 22  # characters of a class name
 # Fonts that some systems have, for scripts that matplotlib's own font lacks.
 FONTS = (
@@ -48,7 +53,8 @@ FONTS = (
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
     """Our own settings, whatever the user's matplotlibrc says."""
-    import matplotlib.style
+    load_matplotlib()
+    import matplotlib
 
     settings: dict[str, Any] = {
         "font.family": list(fonts()[0]),
@@ -76,8 +82,47 @@ def house_style() -> Iterator[None]:
         "legend.fontsize": 8,
         "figure.facecolor": "white",
     }
-    with matplotlib.style.context(["default", settings]):
+    looks: dict[Any, Any] = {name: its for name, its in matplotlib.rcParamsDefault.items() if name not in NOT_LOOKS}
+    with matplotlib.rc_context(looks | settings):  # matplotlib.style would read the user's own styles first
         yield
+
+
+@lru_cache
+def load_matplotlib() -> None:
+    """Import matplotlib without the settings of other programs, which may keep it from starting at all.
+
+    MPLBACKEND names a backend that this Python may lack, and a matplotlibrc in the folder of the photos may hold
+    anything. Whoever draws later in this process, in a notebook, finds the settings that are theirs.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend, file = os.environ.pop("MPLBACKEND", None), os.environ.get("MATPLOTLIBRC")
+    package = importlib.util.find_spec("matplotlib")
+    assert package and package.origin
+    os.environ["MATPLOTLIBRC"] = os.path.join(os.path.dirname(package.origin), "mpl-data")
+    exists = os.path.exists
+
+    def other_than_here(path: Any) -> bool:
+        return exists(path) and path not in ("matplotlibrc", os.path.abspath("matplotlibrc"))
+
+    os.path.exists = other_than_here
+    try:
+        import matplotlib
+    finally:
+        os.path.exists = exists
+        del os.environ["MATPLOTLIBRC"]
+        os.environ |= {
+            **({"MPLBACKEND": backend} if backend is not None else {}),
+            **({"MATPLOTLIBRC": file} if file is not None else {}),
+        }
+    log = logging.getLogger("matplotlib")
+    log.addFilter(silent := lambda record: False)
+    with contextlib.suppress(ValueError, OSError):  # settings that cannot be read are left to whoever uses them
+        theirs = matplotlib.rc_params_from_file(matplotlib.matplotlib_fname(), use_default_template=False)
+        matplotlib.rcParams.update(theirs)
+        if backend:
+            matplotlib.rcParams["backend"] = backend
+    log.removeFilter(silent)
 
 
 # -- the figures ---------------------------------------------------------------------------------------
@@ -195,11 +240,11 @@ def confidence_ranges(ranges: Mapping[str, Mapping[str, float | None]]) -> Figur
 
 @house_style()
 def convergence(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """How refinement went: mean confidence, images that moved and active classes by pass."""
+    """How refinement went: mean certainty, images that moved and active classes by pass."""
     passes = [row["iteration"] for row in history]
     figure, panels = sheets(3, height=4.4)
     rows = (
-        ("mean confidence", [row["mean_confidence"] for row in history], True),
+        ("mean certainty", [row["mean_confidence"] for row in history], True),
         ("moved", [np.nan, *(row["moved_percent"] / 100 for row in history[1:])], True),
         ("active classes", [row["active_classes"] for row in history], False),
     )
@@ -388,6 +433,7 @@ def legible(name: str, k: int, width: int = NAME) -> str:
 @lru_cache
 def fonts() -> tuple[tuple[str, ...], frozenset[int]]:
     """The fonts of FONTS that this machine has, and the characters that they can show."""
+    load_matplotlib()
     from matplotlib import font_manager
 
     files = {font.name: font.fname for font in font_manager.fontManager.ttflist}

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.images import Unreadable, own_pixel_budget, thumbnail
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, Refinement, Texts
-from annotate.reports.summary import runners_up
+from annotate.reports.summary import judged_by, runners_up
 from annotate.reports.truth import UNKNOWN, Truth
 
 SIDE = 112  # pixels
@@ -28,17 +29,21 @@ WRONG = 24  # images in the gallery of confident mistakes
 
 @dataclass(frozen=True)
 class Tile:
-    """One image with what is said of it; `source` is a data: address, None where the file cannot be read."""
+    """One image with what is said of it; `source` is a data: address, None where the file cannot be read.
+
+    Of a `given` image the label is what somebody gave; confidence and the class that came second are null.
+    """
 
     path: str
     source: str | None
     tiny: bool
     label: str
-    confidence: float
-    runner_up: str
-    runner_up_probability: float
+    confidence: float | None
+    runner_up: str | None
+    runner_up_probability: float | None
     truth: str | None
     wrong: bool
+    given: bool
 
     @property
     def file_name(self) -> str:
@@ -87,14 +92,15 @@ def make_galleries(
     progress: Progress,
 ) -> Galleries:
     """Choose the images, read their thumbnails in threads, and lay out the galleries."""
-    doubtful = np.argsort(refinement.confidences, kind="stable")[:least_certain]
-    choices = [Choice("least certain", len(refinement.labels), doubtful)]
+    counted = np.flatnonzero(~refinement.answered)
+    doubtful = counted[np.argsort(refinement.confidences[counted], kind="stable")[:least_certain]]
+    choices = [Choice("least certain", len(counted), doubtful)]
     if truth:
         choices.append(mistakes(refinement, truth))
     of_class = class_choices(refinement, texts.class_names, per_class) if per_class else []
     rows = np.unique(np.concatenate([choice.rows for choice in (*choices, *of_class)]))
-    sources = read_thumbnails(images.image_paths, rows, max_megapixels, progress)
-    tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, sources), strict=True))
+    pictures = read_thumbnails(images, rows, max_megapixels, progress)
+    tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, pictures), strict=True))
     least, *others = [laid_out(choice, tiles) for choice in (*choices, *of_class)]
     counts = np.bincount(refinement.labels, minlength=len(texts.class_names))
     return Galleries(
@@ -103,7 +109,7 @@ def make_galleries(
         classes=others,
         empty=[name for name, count in zip(texts.class_names, counts, strict=True) if not count],
         left_out=int((counts > 0).sum()) - len(of_class) if per_class else 0,
-        pictures=not sources or any(source for source, _ in sources.values()),
+        pictures=not pictures or any(source for source, _ in pictures.values()),
     )
 
 
@@ -113,7 +119,7 @@ def laid_out(choice: Choice, tiles: Mapping[int, Tile]) -> Gallery:
 
 def mistakes(refinement: Refinement, truth: Truth) -> Choice:
     """Images whose label is not the truth, most confident first."""
-    wrong = np.flatnonzero((truth.labels != UNKNOWN) & (truth.labels != refinement.labels))
+    wrong = np.flatnonzero(judged_by(truth, refinement) & (truth.labels != refinement.labels))
     order = np.argsort(-refinement.confidences[wrong], kind="stable")
     return Choice("confident mistakes", len(wrong), wrong[order][:WRONG])
 
@@ -145,44 +151,48 @@ def make_tiles(
     texts: Texts,
     refinement: Refinement,
     truth: Truth | None,
-    sources: Mapping[int, tuple[str | None, bool]],
+    pictures: Mapping[int, tuple[str | None, bool]],
 ) -> Iterator[Tile]:
     names = texts.class_names
     seconds, probabilities = runners_up(refinement, rows)
     for i, second, p in zip(rows.tolist(), seconds.tolist(), probabilities.tolist(), strict=True):
         label = int(refinement.labels[i])
-        true = int(truth.labels[i]) if truth else UNKNOWN
-        source, tiny = sources[i]
+        true, given = int(truth.labels[i]) if truth else UNKNOWN, bool(refinement.answered[i])
+        source, tiny = pictures[i]
         yield Tile(
             path=images.image_paths[i],
             source=source,
             tiny=tiny,
             label=names[label],
-            confidence=float(refinement.confidences[i]),
-            runner_up=names[second],
-            runner_up_probability=p,
+            confidence=None if given else float(refinement.confidences[i]),
+            runner_up=None if given else names[second],
+            runner_up_probability=None if given else p,
             truth=None if true == UNKNOWN else names[true],
-            wrong=true not in (UNKNOWN, label),
+            wrong=true not in (UNKNOWN, label) and not given,
+            given=given,
         )
 
 
 def read_thumbnails(
-    paths: Sequence[str], rows: Ints, max_megapixels: float, progress: Progress
+    images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress
 ) -> dict[int, tuple[str | None, bool]]:
     """Row to the thumbnail's data: address, None where it cannot be read, and whether it is tiny."""
 
     def read(row: int) -> tuple[str | None, bool]:
+        fact = images.images[row]
         try:
-            picture = thumbnail(sources.fetch(paths[row], tries=1), side=SIDE, max_megapixels=max_megapixels)
+            with FILES.of(fact["size"] if fact else UNKNOWN_FILE):
+                content = sources.fetch(images.image_paths[row], tries=1)
+                picture = thumbnail(content, side=SIDE, max_megapixels=max_megapixels)
         except Unreadable:
             return None, False
         tiny = max(picture.size) <= TINY
-        content = io.BytesIO()
+        small = io.BytesIO()
         if tiny:
-            picture.save(content, "PNG", optimize=True)
+            picture.save(small, "PNG", optimize=True)
         else:
-            picture.save(content, "JPEG", quality=QUALITY)
-        return data_address(content.getvalue(), "png" if tiny else "jpeg"), tiny
+            picture.save(small, "JPEG", quality=QUALITY)
+        return data_address(small.getvalue(), "png" if tiny else "jpeg"), tiny
 
     with (
         progress.steps("thumbnails", len(rows), "images") as advance,

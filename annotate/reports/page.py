@@ -10,7 +10,11 @@ from typing import Any
 from annotate.reports.galleries import MOST_CLASSES, Galleries, data_address
 from annotate.reports.plaintext import (
     about,
+    about_given,
+    accuracy,
     bounds,
+    given_as,
+    has_scores,
     lead,
     left_out,
     most_certain,
@@ -36,7 +40,10 @@ def page(summary: Mapping[str, Any], galleries: Galleries, folder: Path, drawn: 
     return str(
         template().render(
             summary=summary,
-            truth=summary["truth"],
+            truth=summary["truth"] if has_scores(summary) else None,
+            unmeasured=accuracy(summary["truth"]) if summary["truth"] and not has_scores(summary) else "",
+            given=summary["given"],
+            about_given=about_given(summary) if summary["given"] else "",
             promise=unbroken(promise)(summary),
             sharpness=sharpness(summary),
             lead=lead(summary),
@@ -67,6 +74,7 @@ def template() -> Any:
     environment.filters |= {
         "about": unbroken(about),
         "bounds": unbroken(bounds),
+        "given_as": unbroken(given_as),
         "percent": unbroken(percent),
         "whole_percent": unbroken(whole_percent),
     }

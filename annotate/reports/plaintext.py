@@ -11,7 +11,8 @@ from annotate.errors import columns_of, first_few, printable
 
 WIDTH = 80
 NAME = 24  # columns for a class name
-SKIPPED = 20  # files listed
+SKIPPED = LISTED = 20  # files listed; given images
+CERTAINTY = "certainty is the model's own at each pass, before it becomes confidence"
 LEAD = 0.8  # the share kept that the report speaks of
 TABLED = (1.0, 0.9, 0.8, 0.5)  # shares kept in the table
 ROUNDING = 1e-9  # of a product with 100
@@ -22,8 +23,8 @@ def text_report(summary: dict[str, Any]) -> str:
 
     summary  as annotate.reports.summary makes it
     """
-    parts = [headline(summary), warnings(summary), truth(summary), coverage(summary), distribution(summary)]
-    parts += [confidence(summary), convergence(summary), skipped(summary)]
+    parts = [headline(summary), warnings(summary), truth(summary), given(summary), coverage(summary)]
+    parts += [distribution(summary), confidence(summary), convergence(summary), skipped(summary)]
     return "\n".join("\n".join(part) + "\n" for part in parts if part)
 
 
@@ -33,16 +34,32 @@ def headline(summary: dict[str, Any]) -> list[str]:
         ("classes", f"{summary['classes']:,}"),
         ("method", f"{summary['method']}, {sharpness(summary)}"),
         ("model", f"{printable(summary['model'])}, prompts {summary['prompts']}"),
-        ("confidence", f"{percent(summary['confidence']['mean'])} on average"),
+        ("confidence", of_counted(summary, f"{percent(summary['confidence']['mean'])} on average")),
     ]
+    if summary["given"]:
+        count = summary["given"]["images"]
+        rows.append(("given", f"the class of {count:,} image{'s' * (count != 1)}, listed below"))
     if summary["skipped"]:
         rows.append(("skipped", f"{len(summary['skipped']):,}, listed below"))
     if summary["truth"]:
         scores = summary["truth"]
-        rows.append(("accuracy", f"{percent(scores['accuracy'])} of {scores['images']:,} images with a truth"))
+        rows.append(("accuracy", accuracy(scores)))
     if summary["folder"]:
         rows.insert(0, ("folder", printable(summary["folder"])))
     return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
+
+
+def of_counted(summary: Mapping[str, Any], said: str) -> str:
+    """What is said of confidences, where there is an image whose class nobody gave."""
+    return said if summary["counted"] else "nothing to tell: the class of every image was given"
+
+
+def accuracy(scores: Mapping[str, Any]) -> str:
+    """Accuracy in one line, or why there is none."""
+    if not scores["images"]:
+        return "nothing to measure: the class of every image with a truth was given"
+    others = " whose class nobody gave" if scores["left_out"]["given"] else ""
+    return f"{percent(scores['accuracy'])} of {scores['images']:,} images with a truth{others}"
 
 
 def sharpness(summary: Mapping[str, Any]) -> str:
@@ -75,6 +92,8 @@ def distribution(summary: dict[str, Any]) -> list[str]:
 
 
 def confidence(summary: dict[str, Any]) -> list[str]:
+    if not summary["counted"]:
+        return []
     found = summary["confidence"]
     rows = [
         ("mean", found["mean"]),
@@ -93,17 +112,24 @@ def confidence(summary: dict[str, Any]) -> list[str]:
 
 
 def coverage(summary: dict[str, Any]) -> list[str]:
-    true = summary["truth"] is not None
+    if not summary["counted"]:
+        return []
+    true = has_scores(summary)
     lines = [*section("Coverage"), *wrapped(promise(summary), indent=2), ""]
     lines.append("   kept     images   least confidence   expected         between" + "     right" * true)
     for row in tabled(summary):
         span = (
-            f"{whole_percent(row['images'] / summary['images'])} {row['images']:>10,} {percent(row['confidence']):>18}"
+            f"{whole_percent(row['images'] / summary['counted'])} {row['images']:>10,} {percent(row['confidence']):>18}"
         )
         between = f"{100 * row['low']:.1f} to {percent(row['high'])}"
         right = f"{percent(row['accuracy']):>10}" if true else ""
         lines.append(f"  {span:>36} {percent(row['expected']):>10} {between:>15}{right}")
     return lines
+
+
+def has_scores(summary: Mapping[str, Any]) -> bool:
+    """Whether there are images by which labels can be judged."""
+    return bool(summary["truth"] and summary["truth"]["images"])
 
 
 def tabled(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -114,19 +140,22 @@ def tabled(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def promise(summary: Mapping[str, Any]) -> str:
     """What to expect of the most certain images, in one sentence."""
     row = lead(summary)
+    if row is None:
+        return of_counted(summary, "")
     sure = "" if summary["confidence_is_estimate"] else "if confidences hold, "
     sentence = f"{sure}keep {most_certain(summary)} and expect {about(row['expected'])} right ({bounds(row)})"
     return sentence if row["accuracy"] is None else f"{sentence}; in truth {percent(row['accuracy'])} are"
 
 
-def lead(summary: Mapping[str, Any]) -> dict[str, Any]:
+def lead(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     """The row of the coverage that the report speaks of."""
-    return next(row for row in summary["coverage"] if row["share"] == LEAD)
+    return next((row for row in summary["coverage"] if row["share"] == LEAD), None)
 
 
 def most_certain(summary: Mapping[str, Any]) -> str:
     """Which images the lead keeps; of few images, or of equals, it may be all."""
-    share = lead(summary)["images"] / summary["images"]
+    row = lead(summary)
+    share = row["images"] / summary["counted"] if row else 1
     return "all images" if share == 1 else f"the {whole_percent(share)} most certain"
 
 
@@ -147,7 +176,8 @@ def pairs_of_bins(histogram: Sequence[int]) -> list[int]:
 def convergence(summary: dict[str, Any]) -> list[str]:
     if len(summary["history"]) < 2:
         return []
-    lines = [*section("Convergence"), "  pass   confidence   active classes   text weight          moved"]
+    lines = [*section("Convergence"), *wrapped(CERTAINTY, indent=2), ""]
+    lines.append("  pass    certainty   active classes   text weight          moved")
     for row in summary["history"]:
         weight = "" if row["text_weight"] is None else f"{row['text_weight']:.3f}"
         moved = f"{row['moved']:,} ({row['moved_percent']:.1f} %)" if row["iteration"] else ""
@@ -172,6 +202,9 @@ def truth(summary: dict[str, Any]) -> list[str]:
     scores = summary["truth"]
     if not scores:
         return []
+    if not scores["images"]:
+        lines = [*section("Against the truth"), *wrapped(accuracy(scores), indent=2)]
+        return lines + [line for sentence in left_out(scores) for line in wrapped(sentence, indent=2)]
     lines = [
         *section("Against the truth"),
         f"  accuracy          {percent(scores['accuracy']):>8}   {scores['images']:,} images",
@@ -193,8 +226,10 @@ def truth(summary: dict[str, Any]) -> list[str]:
 
 
 def left_out(scores: dict[str, Any]) -> list[str]:
-    """Sentences on the images that accuracy does not count."""
+    """Sentences on the images that accuracy does not count, and on what the truth says twice."""
     found, sentences = scores["left_out"], []
+    if found["given"]:
+        sentences.append(f"class given to refine: {found['given']:,} images with a truth, not counted")
     if found["outside_the_classes"]:
         names = [f"'{printable(name)}'" for name in found["outside_names"]]
         outside = f"{found['outside_the_classes']:,} images, not counted ({first_few(names)})"
@@ -203,7 +238,41 @@ def left_out(scores: dict[str, Any]) -> list[str]:
         sentences.append(f"no truth known: {found['unknown']:,} images, not counted")
     if found["unused_entries"]:
         sentences.append(f"entries that are none of the images: {found['unused_entries']:,}")
+    if found["disputed"]:
+        sentences.append(f"images whose copy has another truth, which is the later: {found['disputed']:,}")
     return sentences
+
+
+def given(summary: dict[str, Any]) -> list[str]:
+    found = summary["given"]
+    if not found:
+        return []
+    lines = [
+        *section(f"Given: {found['images']:,} image{'s' * (found['images'] != 1)}"),
+        *wrapped(about_given(summary), indent=2),
+    ]
+    for row in found["list"][:LISTED]:
+        lines += [f"  {printable(row['path'])}", f"      {given_as(row)}"]
+    return lines + more(len(found["list"]) - LISTED, "report.json lists them all")
+
+
+def about_given(summary: Mapping[str, Any]) -> str:
+    """What given classes are to the figures of a report, and how many of them surprise."""
+    found = summary["given"]
+    counts = "no figure here counts them: nothing is measured on an image whose class was given"
+    if not found["otherwise"]:
+        return f"{counts}. Without their own answers all would be called the same"
+    return f"{counts}. Without their own answers {found['otherwise']:,} would be called otherwise: look at these again"
+
+
+def given_as(row: Mapping[str, Any]) -> str:
+    """The class that was given, and what the image would be called without that."""
+    alone = f"{percent(row['confidence_without_answer'])} sure"
+    if row["class"] == row["label_without_answer"]:
+        return f"{shortened(row['class'], NAME)}; the same without its answer, {alone}"
+    return (
+        f"{shortened(row['class'], NAME)}; {shortened(row['label_without_answer'], NAME)} without its answer, {alone}"
+    )
 
 
 # -- lines ---------------------------------------------------------------------------------------------

@@ -17,12 +17,11 @@ import numpy.typing as npt
 from annotate.errors import first_few
 from annotate.kernels.calibration import coverage, reliability
 from annotate.kernels.scores import confusion, precision_recall
+from annotate.kernels.statistics import percentiles, statistics
 from annotate.kernels.vectors import Floats, Ints
 from annotate.records import Clusters, Embeddings, Note, Refinement, Texts
 from annotate.reports.truth import UNKNOWN, Truth
 
-BINS = 20  # of the confidence histogram
-SURE, DOUBTFUL = 0.9, 0.5
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the images, kept by confidence
 MOST_CONFUSED = 20  # pairs
 
@@ -39,18 +38,26 @@ def summarize(
 ) -> dict[str, Any]:
     """Everything worth knowing of a labelled set of images.
 
+    Images whose class somebody gave are listed, and take no part in what is said of confidence, coverage and accuracy:
+    `counted` is how many others there are.
+
     least_certain  how many images to list, least certain first
     estimated      whether confidences are estimates of accuracy, not a softmax at a temperature that was given
     """
     names = texts.class_names
-    labels, confidences = refinement.labels, refinement.confidences
+    labels, counted = refinement.labels, ~refinement.answered
+    confidences = refinement.confidences[counted]
     counts = np.bincount(labels, minlength=len(names))
+    ranges = {name: percentiles(confidences[labels[counted] == k]) for k, name in enumerate(names)}
+    doubtful = np.flatnonzero(counted)[np.argsort(confidences, kind="stable")[:least_certain]]
     return {
         "images": len(labels),
         "classes": len(names),
         "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
-        "confidence": confidence_statistics(confidences),
-        "confidence_per_class": {name: confidence_range(confidences[labels == k]) for k, name in enumerate(names)},
+        "counted": len(confidences),
+        "given": given_classes(images, refinement, names),
+        "confidence": statistics(confidences),
+        "confidence_per_class": ranges,
         "confidence_is_estimate": estimated,
         "coverage": coverage_rows(refinement, truth),
         "method": refinement.method,
@@ -62,40 +69,42 @@ def summarize(
         "clusters": cluster_counts(clusters) if clusters else None,
         "skipped": images.skipped,
         "warnings": warnings_of(refinement, counts, names),
-        "least_certain": doubts(images, texts, refinement, np.argsort(confidences, kind="stable")[:least_certain]),
+        "least_certain": doubts(images, texts, refinement, doubtful),
         "truth": truth_scores(refinement, truth, names) if truth else None,
     }
 
 
-def confidence_statistics(confidences: Floats) -> dict[str, Any]:
-    histogram, _ = np.histogram(np.clip(confidences, 0, 1), BINS, (0, 1))
-    wide = confidences.astype(np.float64)
+def given_classes(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:
+    """The images whose class somebody gave, with what they would be called without that; null where there are none."""
+    answers, labels, confidences = (
+        refinement.answers, refinement.labels_without_answer, refinement.confidences_without_answer,
+    )  # fmt: skip
+    if answers is None or labels is None or confidences is None:
+        return None
+    rows = np.flatnonzero(answers >= 0)
     return {
-        "mean": float(wide.mean()),
-        **confidence_range(confidences),
-        "share_at_least_0.9": float((confidences >= np.float32(SURE)).mean()),
-        "share_below_0.5": float((confidences < DOUBTFUL).mean()),
-        "histogram": histogram.tolist(),
+        "images": len(rows),
+        "otherwise": int((labels[rows] != answers[rows]).sum()),
+        "list": [
+            {
+                "path": images.image_paths[i],
+                "class": names[answers[i]],
+                "label_without_answer": names[labels[i]],
+                "confidence_without_answer": float(confidences[i]),
+            }
+            for i in rows.tolist()
+        ],
     }
-
-
-def confidence_range(confidences: Floats) -> dict[str, float | None]:
-    """Least, percentiles and most; null where there is no image."""
-    keys = ("min", "p10", "p25", "median", "p75", "p90", "max")
-    if not len(confidences):
-        return dict.fromkeys(keys)
-    values = np.percentile(confidences.astype(np.float64), [0, 10, 25, 50, 75, 90, 100])
-    return dict(zip(keys, values.tolist(), strict=True))
 
 
 def coverage_rows(refinement: Refinement, truth: Truth | None) -> list[dict[str, float | None]]:
     """Accuracy expected of the most certain images, share by share; with the true accuracy where it is known."""
-    confidences = refinement.confidences
+    confidences, counted = refinement.confidences, ~refinement.answered
     rows: list[dict[str, float | None]] = []
-    for kept in coverage(confidences, SHARES):
+    for kept in coverage(confidences[counted], SHARES) if counted.any() else ():
         rows.append({**asdict(kept), "accuracy": None})
         if truth:
-            judged = (truth.labels != UNKNOWN) & (confidences >= np.float32(kept.confidence))
+            judged = counted & (truth.labels != UNKNOWN) & (confidences >= np.float32(kept.confidence))
             if judged.any():
                 rows[-1]["accuracy"] = float((truth.labels == refinement.labels)[judged].mean())
     return rows
@@ -148,24 +157,32 @@ def runners_up(refinement: Refinement, rows: Ints) -> tuple[Ints, Floats]:
 # -- against the truth ---------------------------------------------------------------------------------
 
 
+def judged_by(truth: Truth, refinement: Refinement) -> npt.NDArray[np.bool_]:
+    """(N,) whether an image tells how right labels are: its true class is one of the classes, and nobody gave it."""
+    judged: npt.NDArray[np.bool_] = (truth.labels != UNKNOWN) & ~refinement.answered
+    return judged
+
+
 def truth_scores(refinement: Refinement, truth: Truth, names: Sequence[str]) -> dict[str, Any]:
-    """How right the labels are, over the images whose true class is one of the classes."""
-    known = truth.labels != UNKNOWN
-    true, labels, confidences = truth.labels[known], refinement.labels[known], refinement.confidences[known]
+    """How right the labels are, over the images of `judged_by`; null where there is no such image."""
+    judged = judged_by(truth, refinement)
+    true, labels, confidences = truth.labels[judged], refinement.labels[judged], refinement.confidences[judged]
     right = true == labels
     curve = reliability(confidences.astype(np.float64), right)
     counts = confusion(true, labels, len(names))
     return {
         "source": truth.source,
-        "images": int(known.sum()),
+        "images": len(right),
         "left_out": {
+            "given": int((refinement.answered & (truth.labels != UNKNOWN)).sum()),
             "outside_the_classes": sum(truth.outside.values()),
             "outside_names": dict(truth.outside),
             "unknown": truth.unknown,
             "unused_entries": truth.unused,
+            "disputed": truth.disputed,
         },
-        "accuracy": float(right.mean()),
-        "mean_confidence": float(confidences.mean(dtype=np.float64)),
+        "accuracy": float(right.mean()) if len(right) else None,
+        "mean_confidence": float(confidences.mean(dtype=np.float64)) if len(right) else None,
         "per_class": per_class(counts, names),
         "confusion": sparse(counts, names),
         "most_confused": most_confused(counts, names),
@@ -173,7 +190,7 @@ def truth_scores(refinement: Refinement, truth: Truth, names: Sequence[str]) -> 
             {"confidence": float(c), "accuracy": float(a), "share": float(s)}
             for c, a, s in zip(curve.confidence, curve.accuracy, curve.share, strict=True)
         ],
-        "ece": curve.error,
+        "ece": curve.error if len(right) else None,
     }
 
 

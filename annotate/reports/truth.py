@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
+from annotate.datasets import read_manifest
 from annotate.digests import file_digest
 from annotate.errors import InputError, printable
 from annotate.images import find_images
 from annotate.prompts import number_of
 from annotate.records import ImageFacts
+from annotate.sources import lists
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
 NONE = "none"  # the word for no truth at all, whatever the folders are called
@@ -37,6 +39,7 @@ class Truth:
     outside  names that are none of the classes, with how many images bear them
     unknown  images of which nothing is said
     unused   entries of the source that are none of the images
+    disputed images that the source gives two classes, under two of their paths; the later one counts
     """
 
     source: str
@@ -44,12 +47,33 @@ class Truth:
     outside: Mapping[str, int] = field(default_factory=dict)
     unknown: int = 0
     unused: int = 0
+    disputed: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a source says, in its own words.
+
+    source    for the reader
+    names     N, the class of each image, None where nothing is said
+    unused    entries that are none of the images
+    disputed  paths of images that are byte-identical to one of another class; the later one counts for both
+    """
+
+    source: str
+    names: list[str | None]
+    unused: int
+    disputed: list[str]
 
 
 def check_truth(source: Path | None) -> None:
-    """Find before a long run that there is nothing to read; no source is fine."""
-    if source is not None and str(source) != FOLDERS and not source.exists():
+    """Find before a long run that there is nothing to read, or only annotate's own labels; no source is fine."""
+    if source is None or str(source) in (FOLDERS, NONE):
+        return
+    if not source.exists():
         raise no_truth(source)
+    places = [source] if source.is_dir() else [source.parent, Path(os.path.realpath(source)).parent]
+    refuse_own_labels(map(str, places), printable(source))
 
 
 def no_truth(source: Path) -> InputError:
@@ -73,17 +97,33 @@ def read_truth(
     images       N facts; their digests find the files of a tree that is laid out otherwise
     raises       InputError where it cannot be read, or says nothing about these images and classes
     """
+    said = read_said(source, image_paths, class_names, folder=folder, images=images)
+    return matched(said, class_names)
+
+
+def read_said(
+    source: Path,
+    image_paths: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    folder: str | None = None,
+    images: Sequence[ImageFacts | None] = (),
+) -> Said:
+    """What the source says of the images; arguments and errors as those of `read_truth`."""
+    check_truth(source)
     unused, folder = 0, folder and sources.base_of(folder)
+    order: Sequence[int] = range(len(image_paths))
     if str(source) == FOLDERS:
         shown, names = "folder names", [parent_name(path) for path in image_paths]
+        refuse_own_labels(folders_of(image_paths), "these images")
     elif source.is_dir():
         shown = f"{printable(source)}/"
         names, unused = names_from_tree(source, image_paths, folder, images)
     elif source.is_file():
         shown = printable(source)
-        names, unused = names_from_csv(source, image_paths, folder)
+        names, order, unused = names_from_csv(source, image_paths, folder)
     else:
-        raise no_truth(source)
+        raise no_truth(source)  # a pipe, a device
     if all(name is None for name in names):
         raise InputError(
             f"{shown}: says nothing about any of the {len(names):,} images",
@@ -91,38 +131,100 @@ def read_truth(
             if source.is_dir()
             else "its paths must be absolute, or relative to the images or to the CSV itself",
         )
-    return matched(shown, names, class_names, unused)
+    disputed = share_with_copies(names, order, images, matcher(class_names))
+    return Said(shown, names, unused, [image_paths[i] for i in disputed])
+
+
+def share_with_copies(
+    names: list[str | None],
+    order: Sequence[int],
+    images: Sequence[ImageFacts | None],
+    class_of: Callable[[str], int | None],
+) -> list[int]:
+    """Give byte-identical images one class, the one that was said last of any of them; which ones had another.
+
+    order  N numbers that grow in the order in which classes were said
+    """
+    if len(images) != len(names):
+        return []
+    digests = [fact["digest"] if fact else "" for fact in images]
+    last: dict[str, int] = {}
+    for row in sorted(
+        (row for row, name in enumerate(names) if name is not None and digests[row]), key=order.__getitem__
+    ):
+        last[digests[row]] = row
+    disputed = []
+    for row, digest in enumerate(digests):
+        counts = names[last[digest]] if digest in last else None
+        if counts is None or names[row] == counts:
+            continue
+        before, names[row] = names[row], counts
+        if before is not None and (class_of(before) is None or class_of(before) != class_of(counts)):
+            disputed.append(row)
+    return disputed
 
 
 def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Truth | None:
     """The truth that the images' own folders tell: every one of them bears the name of a class, and they differ.
 
-    None where any folder has another name: then folders mean something else.
+    None where any folder has another name: then folders mean something else. None for images of a dataset that annotate
+    made: its folders are annotate's labels.
     """
     class_of = matcher(class_names)
     folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
     if None in folders.values() or len(set(folders.values())) < 2:
         return None
-    return matched("folder names", [parent_name(path) for path in image_paths], class_names)
+    if any(own_dataset(place) for place in folders_of(image_paths)):
+        return None
+    return matched(Said("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
 
 
-def matched(source: str, names: Sequence[str | None], class_names: Sequence[str], unused: int = 0) -> Truth:
+def matched(said: Said, class_names: Sequence[str]) -> Truth:
     """Names as classes; those that are none are counted, never dropped.
 
     raises  InputError where none of them is a class
     """
-    class_of = matcher(class_names)
+    class_of, names = matcher(class_names), said.names
     found = {name: class_of(name) for name in set(names) if name is not None}
     outside = Counter(name for name in names if name is not None and found[name] is None)
     if all(index is None for index in found.values()):
         examples = ", ".join(f"'{printable(name)}'" for name, _ in outside.most_common(3))
         classes = ", ".join(printable(name) for name in class_names[:8]) + " …" * (len(class_names) > 8)
         raise InputError(
-            f"{source}: none of its names is a class, for example {examples}", hint=f"the classes are {classes}"
+            f"{said.source}: none of its names is a class, for example {examples}", hint=f"the classes are {classes}"
         )
     indices = [found[name] if name is not None else None for name in names]
     labels = np.array([UNKNOWN if index is None else index for index in indices], np.int64)
-    return Truth(source, labels, dict(outside.most_common()), sum(name is None for name in names), unused)
+    unknown = sum(name is None for name in names)
+    return Truth(said.source, labels, dict(outside.most_common()), unknown, said.unused, len(said.disputed))
+
+
+# -- annotate's own labels -----------------------------------------------------------------------------
+
+
+def refuse_own_labels(places: Iterable[str], shown: str) -> None:
+    """raises  InputError where a folder lies in a dataset that annotate made: what it says are annotate's labels"""
+    for place in places:
+        made = own_dataset(place)
+        if made:
+            raise InputError(
+                f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
+                "what annotate found, not what anybody knows",
+                hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
+                "then run `annotate refine --given FILE.csv`",
+            )
+
+
+def own_dataset(place: str) -> str | None:
+    """The dataset of annotate that a folder is or lies in, under its own path or that of what it links to."""
+    ways = dict.fromkeys((os.path.abspath(place), os.path.realpath(place)))
+    folders = dict.fromkeys(folder for way in ways for folder in (Path(way), *Path(way).parents))
+    return next((str(folder) for folder in folders if read_manifest(folder) is not None), None)
+
+
+def folders_of(image_paths: Sequence[str]) -> list[str]:
+    """The folders of this machine that images lie in."""
+    return sorted(place for place in {os.path.dirname(path) for path in image_paths} if os.path.isdir(place))
 
 
 # -- names ---------------------------------------------------------------------------------------------
@@ -177,7 +279,8 @@ def names_from_tree(
     top: Path, image_paths: Sequence[str], folder: str | None, images: Sequence[ImageFacts | None]
 ) -> tuple[list[str | None], int]:
     """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
-    found, _ = find_images(top)
+    found = find_images(top).images
+    refuse_own_labels(folders_of(found), f"{printable(top)}/")
     root = os.path.abspath(top)
     by_path = {os.path.relpath(path, root): parent_name(path) for path in found if os.path.dirname(path) != root}
     names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]
@@ -202,14 +305,16 @@ def names_by_digest(found: Iterable[str], images: Sequence[ImageFacts | None]) -
     return {digest: folders.pop() for digest, folders in names.items() if len(folders) == 1}
 
 
-def names_from_csv(file: Path, image_paths: Sequence[str], folder: str | None) -> tuple[list[str | None], int]:
-    """The class that the CSV gives each image; rows that name no image are counted.
+def names_from_csv(
+    file: Path, image_paths: Sequence[str], folder: str | None
+) -> tuple[list[str | None], list[int], int]:
+    """The class that the CSV gives each image, and its line; rows that name no image are counted.
 
     raises  InputError where it is not a table of paths and classes, or contradicts itself
     """
     find = finder(image_paths, folders=[os.path.dirname(os.path.abspath(file)), *([folder] if folder else [])])
     names: list[str | None] = [None] * len(image_paths)
-    unused = 0
+    lines, unused = [0] * len(image_paths), 0
     for line, path, name in csv_rows(file):
         index = find(path)
         if index is None:
@@ -224,8 +329,8 @@ def names_from_csv(file: Path, image_paths: Sequence[str], folder: str | None) -
                 f"and '{printable(before)}' before",
                 hint="give each image one class",
             )
-        names[index] = name
-    return names, unused
+        names[index], lines[index] = name, line
+    return names, lines, unused
 
 
 def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
@@ -234,7 +339,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     hint = "write one line `path,class` per image; quote paths that hold commas"
     columns: tuple[int, int] | None = None
     try:
-        with open(file, encoding="utf-8-sig", newline="") as lines:
+        with open(file, encoding=lists.encoding_of(str(file)), newline="") as lines:
             first = lines.readline()
             if not first.strip():
                 raise InputError(f"{shown}: empty", hint=hint)
@@ -253,7 +358,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
                     found = f"{len(row)} column{'s' * (len(row) != 1)}"
                     raise InputError(f"{shown}: line {reader.line_num}: expected path,class, found {found}", hint=hint)
                 yield reader.line_num, row[columns[0]], row[columns[1]].strip()
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise InputError(f"{shown}: not readable as a CSV in UTF-8", hint=f"save it as `CSV UTF-8`; {hint}") from error
 
 
@@ -271,14 +376,18 @@ def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
 
 
 def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[str], int | None]:
-    """From a path as somebody wrote it to the image: as listed, below one of the folders, or by a bare name."""
+    """From a path as somebody wrote it to the image: as listed, below one of the folders, or by a bare name.
+
+    Backslashes are slashes where no image is called so.
+    """
     listed = {path: index for index, path in enumerate(image_paths)}
     bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_of(path)))
 
     def find(path: str) -> int | None:
-        for candidate in (path, path.strip(), *(below(top, path.strip()) for top in folders)):
-            if candidate in listed:
-                return listed[candidate]
+        for way in lists.spellings(path):
+            for candidate in (way, way.strip(), *(below(top, way.strip()) for top in folders)):
+                if candidate in listed:
+                    return listed[candidate]
         return bare.get(path.strip())
 
     return find

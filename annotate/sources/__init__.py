@@ -9,18 +9,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from annotate.errors import InputError, printable
-from annotate.images import Unreadable, find_images, is_image
+from annotate.errors import InputError, first_few, printable
+from annotate.formats import Found, is_image, without_waiting
+from annotate.images import Unavailable, Unreadable, find_images
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url
 
-FORMATS = "annotate looks for jpg, jpeg, png, bmp, gif, webp, tif, tiff and avif, in all folders below"
+FORMATS = (
+    "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
+    "does not tell is known by its first bytes"
+)
 TAKEN = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
 
 
@@ -30,12 +34,14 @@ class Listing:
 
     top          what was asked for, absolute where it is on this machine
     locations    N; folders in the byte order of paths, lists in their own, archives by name and their members by name
-    passed_over  what could not be looked into, and images in formats that are not read
+    passed_over  what could not be looked into, and what is not read
+    notes        what the user should know of the search
     """
 
     top: str
     locations: Sequence[str]
     passed_over: list[SkippedFile]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,26 +60,38 @@ def listing(images: str | Path, leave_out: Path | None = None) -> Listing:
                ComponentMissing where reading it needs an extra
     """
     asked = str(images)
-    locations, passed_over = found_in(asked, leave_out)
-    if not locations:
-        others = f" that can be read; {passed_over[0]['reason']}" if passed_over else ""
+    found = found_in(asked, leave_out)
+    if not isinstance(found, Found):
+        found = Found(found)  # type: ignore[arg-type]  # lines that stay on disk, perhaps
+    if not found.images:
+        others = f" that can be read; {found.skipped[0]['reason']}" if found.skipped else ""
         raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS)
-    return Listing(asked if is_url(asked) else os.path.abspath(asked), locations, passed_over)
+    top = asked if is_url(asked) else os.path.abspath(asked)
+    return Listing(top, found.images, found.skipped, notes_on(found.folders))
 
 
-def found_in(asked: str, leave_out: Path | None) -> tuple[Sequence[str], list[SkippedFile]]:
+def found_in(asked: str, leave_out: Path | None) -> Found | Sequence[str]:
     if is_url(asked):
         return remote.find(asked)
     if not os.path.isdir(asked):
+        if os.path.exists(asked) and not os.path.isfile(asked):  # reading a pipe would wait for whoever writes it
+            raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=TAKEN)
         if lists.is_list(asked):
-            return lists.read(asked), []
+            return lists.read(asked)
         if archives.are_meant(asked):
             return archives.members_of(archives.matching(asked))
         if os.path.exists(asked):
             archives.refuse_compressed(asked)
             raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
-    paths, closed = find_images(Path(asked), leave_out)
-    return paths, closed
+    return find_images(Path(asked), leave_out)
+
+
+def notes_on(folders: Collection[str]) -> list[str]:
+    """One line on the folders that were passed over."""
+    if not folders:
+        return []
+    names = first_few(sorted({printable(folder.rpartition("/")[2]) for folder in folders}))
+    return [f"passed over {len(folders):,} folders that systems make for bins, previews and the like: {names}"]
 
 
 def status(location: str) -> Status | None:
@@ -100,7 +118,8 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
     """The whole content. Threads may call it at once.
 
     tries   of an address that does not answer
-    raises  Unreadable with the reason, ComponentMissing where the address needs an extra
+    raises  Unreadable with the reason; Unavailable where that is the machine's or the network's, and none of the
+            image; ComponentMissing where the address needs an extra
     """
     if is_url(location):
         return remote.fetch(location, tries)
@@ -108,12 +127,21 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         inside = archives.split(location)
         if inside:
             return archives.read(*inside)
-        found = status(location)  # opening a pipe would wait for whoever writes it
+        found = status(location)
         if found and found.size > archives.MOST:
             raise Unreadable(f"{found.size / archives.MOST:.1f} GiB: no image is that large")
-        return Path(location).read_bytes()
+        with open(location, "rb", opener=without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1)
+        if len(content) != size:
+            raise Unavailable("it changed while it was read")
+        return content
     except OSError as error:
-        raise Unreadable(error.strerror or "cannot be read") from error
+        raise Unavailable(reason_of(error)) from error
+
+
+def reason_of(error: OSError) -> str:
+    return error.strerror or "cannot be read"
 
 
 def is_local(location: str) -> bool:

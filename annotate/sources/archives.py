@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import errno
 import glob
+import io
 import os
 import re
 import struct
 import threading
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import BinaryIO
 
 from annotate.errors import InputError, printable
+from annotate.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
 from annotate.images import Unreadable
-from annotate.records import SkippedFile
-from annotate.sources import tar
-from annotate.sources.names import byte_order, is_image, is_other_image, not_read
+from annotate.sources import tar, zips
 
+MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory
+LONGEST_NAME = 4096  # bytes of a member's: no file on a disk can have a longer path
+UNPACKED_UNSEEN = 1 << 26  # bytes; what unpacks to more has to begin as a picture does
 MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
+PIECE = 1 << 20  # bytes unpacked at once
 SUFFIXES = (".zip", ".tar")
 COMPRESSED = re.compile(r"\.(?:tgz|tbz2?|txz|tzst|7z|rar|(?:tar\.)(?:gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 BORDER = re.compile(r"\.(?:zip|tar)/", re.IGNORECASE)  # between an archive and what it holds
 LEADING = re.compile(r"(?:\.?/)+")  # of a member's name: says nothing
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
-ENCRYPTED = 1  # flag of a member of a zip
+STORED, DEFLATED = 0, 8  # methods of a zip
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of name, length of what follows it
-BROKEN = (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,24 @@ class Member:
 
 @dataclass(frozen=True)
 class Index:
-    """The images of an archive by name, those in formats that are not read, and when the archive changed."""
+    """The images of an archive by name, what else lies there, and when the archive changed."""
 
-    members: dict[str, Member]
-    others: list[str]
+    archive: str
     modified_ns: int
+    members: dict[str, Member] = field(default_factory=dict)
+    sieve: Sieve = field(default_factory=Sieve)
+
+    def add(self, name: str, member: Member, file: BinaryIO) -> None:
+        """Take in a member where it is an image; `file` is the archive."""
+        if len(name) > LONGEST_NAME or "\0" in name:
+            self.sieve.passes_over(f"{self.archive}/{name[:99]}...", "no file can have such a name")
+        elif self.sieve.takes(name, f"{self.archive}/{name}", partial(beginning, file, member)):
+            self.members[name] = member
+            if len(self.members) > MOST_IMAGES:
+                raise InputError(
+                    f"{printable(self.archive)}: more than {MOST_IMAGES:,} images",
+                    hint="unpack it and give the folder, or make several archives of it",
+                )
 
 
 def are_meant(asked: str) -> bool:
@@ -132,21 +148,21 @@ def choices(inside: str) -> Iterator[str]:
 # -- what they hold ------------------------------------------------------------------------------------
 
 
-def members_of(files: Sequence[str]) -> tuple[list[str], list[SkippedFile]]:
-    """Locations of all images, and the images in formats that are not read.
+def members_of(files: Sequence[str]) -> Found:
+    """Locations of all images, by name in each archive.
 
     raises  InputError where an archive is broken
     """
-    locations: list[str] = []
-    passed_over: list[SkippedFile] = []
+    found = Found()
     for archive in files:
         try:
             index = index_of(archive, os.stat(archive))
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
-        locations += [f"{archive}/{name}" for name in sorted(index.members, key=byte_order)]
-        passed_over += [not_read(f"{archive}/{name}", name) for name in sorted(index.others, key=byte_order)]
-    return locations, passed_over
+        found.images += [f"{archive}/{name}" for name in sorted(index.members, key=byte_order)]
+        found.skipped += sorted(index.sieve.passed_over, key=lambda row: byte_order(row["path"]))
+        found.folders |= {f"{archive}/{folder}" for folder in index.sieve.folders}
+    return found
 
 
 def size_and_time(archive: str, name: str) -> tuple[int, int]:
@@ -176,23 +192,55 @@ def read(archive: str, name: str) -> bytes:
 
 def content_of(file: BinaryIO, member: Member) -> bytes:
     broken = Unreadable("broken in the archive")
-    file.seek(member.offset)
-    if member.crc is not None:
-        header = file.read(LOCAL_HEADER.size)
-        if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
-            raise broken
-        _, name, more = LOCAL_HEADER.unpack(header)
-        file.seek(name + more, os.SEEK_CUR)
-    content = file.read(member.packed)
+    if member.deflated and member.size > UNPACKED_UNSEEN:
+        start = beginning(file, member)
+        if not format_of(start) and not is_tga(start):
+            raise Unreadable("not an image")
+    content = packed_of(file, member, member.packed)
     if member.deflated:
         try:
             # A byte more than was declared tells a member that unpacks to more, without unpacking it all.
-            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.size + 1)
+            content = inflated(content, member.size + 1)
         except zlib.error:
             raise broken from None
     if len(content) != member.size or (member.crc is not None and zlib.crc32(content) != member.crc):
         raise broken
     return content
+
+
+def inflated(packed: bytes, most: int) -> bytes:
+    """At most so many bytes of what was packed, piece by piece: at once, zlib takes twice their memory."""
+    unpacker, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
+    for start in range(0, len(packed), PIECE):
+        waiting, more = packed[start : start + PIECE], True
+        while more and unpacked.tell() < most:
+            limit = min(PIECE, most - unpacked.tell())
+            more = unpacked.write(unpacker.decompress(waiting, limit)) == limit
+            waiting = unpacker.unconsumed_tail
+    return unpacked.getvalue()
+
+
+def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
+    """At most so many bytes of a member, as they lie in the archive."""
+    file.seek(member.offset)
+    if member.crc is not None:
+        header = file.read(LOCAL_HEADER.size)
+        if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+            raise Unreadable("broken in the archive")
+        _, name, more = LOCAL_HEADER.unpack(header)
+        file.seek(name + more, os.SEEK_CUR)
+    return file.read(most)
+
+
+def beginning(file: BinaryIO, member: Member) -> bytes:
+    """The first bytes of a member; none where they cannot be had."""
+    if member.refused:
+        return b""
+    try:
+        content = packed_of(file, member, min(member.packed, 4 * HEAD if member.deflated else HEAD))
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, HEAD) if member.deflated else content
+    except (Unreadable, zlib.error):
+        return b""
 
 
 _indices: dict[str, tuple[tuple[int, ...], Index]] = {}
@@ -224,10 +272,11 @@ def checked_index(archive: str, status: os.stat_result) -> Index:
 
 def read_index(archive: str, modified_ns: int) -> Index:
     is_zip = archive.lower().endswith(".zip")
-    index = Index({}, [], modified_ns)
+    index = Index(archive, modified_ns)
     try:
-        (read_zip if is_zip else read_tar)(archive, index)
-    except BROKEN as error:
+        with open(archive, "rb") as file, open(archive, "rb") as beside:
+            (read_zip if is_zip else read_tar)(file, beside, index)
+    except ValueError as error:
         raise InputError(
             f"{printable(archive)}: not a whole {'zip' if is_zip else 'tar'}: {printable(error)}",
             hint="make or download it again" if is_zip else "make or download it again, without compression",
@@ -235,48 +284,49 @@ def read_index(archive: str, modified_ns: int) -> Index:
     return index
 
 
-def read_zip(archive: str, index: Index) -> None:
-    with zipfile.ZipFile(archive) as members:
-        for info in members.infolist():
-            name = plain(info.filename)
-            if is_image(name):
-                index.members[name] = Member(
-                    info.header_offset,
-                    info.compress_size,
-                    info.file_size,
-                    info.compress_type == zipfile.ZIP_DEFLATED,
-                    info.CRC,
-                    refused(info),
-                )
-            elif is_other_image(name):
-                index.others.append(name)
+def read_zip(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
+    for entry in zips.entries(file):
+        if not entry.name.endswith("/"):
+            member = Member(entry.offset, entry.packed, entry.size, entry.method == DEFLATED, entry.crc, refused(entry))
+            index.add(plain(entry.name), member, beside)
+    refuse_overlaps(index.members)
 
 
-def refused(info: zipfile.ZipInfo) -> str:
-    if info.flag_bits & ENCRYPTED:
+def refused(entry: zips.Entry) -> str:
+    if entry.encrypted:
         return "encrypted: unpack the archive with its password"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if entry.method not in (STORED, DEFLATED):
         return "compressed in a rare way: repack the archive"
-    return too_large(max(info.file_size, info.compress_size))
+    return too_large(max(entry.size, entry.packed)) or ("" if entry.inside else "broken in the archive")
+
+
+def refuse_overlaps(members: dict[str, Member]) -> None:
+    """A few bytes that many members share unpack to any size: none is read whose bytes are another's, too."""
+    end, before = 0, ""
+    for name in sorted(members, key=lambda name: members[name].offset):
+        member = members[name]
+        if member.refused:
+            continue
+        if member.offset < end:
+            for twin in (before, name):
+                members[twin] = replace(members[twin], refused="its bytes are also another's in the archive")
+        if member.offset + LOCAL_HEADER.size + member.packed > end:
+            end, before = member.offset + LOCAL_HEADER.size + member.packed, name
 
 
 def too_large(size: int) -> str:
     return f"{size / MOST:.1f} GiB, at most {MOST >> 30} GiB of an archive is read at once" if size > MOST else ""
 
 
-def read_tar(archive: str, index: Index) -> None:
+def read_tar(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
     """A hard link is another name of an earlier member."""
-    with open(archive, "rb") as file:
-        for entry in tar.entries(file):
-            name = plain(entry.name)
-            if is_image(name):
-                if entry.is_file:
-                    why = "a sparse file: unpack the archive" if entry.sparse else too_large(entry.size)
-                    index.members[name] = Member(entry.offset, entry.size, entry.size, refused=why)
-                elif entry.is_hard_link and plain(entry.target) in index.members:
-                    index.members[name] = index.members[plain(entry.target)]
-            elif is_other_image(name):
-                index.others.append(name)
+    for entry in tar.entries(file):
+        name = plain(entry.name)
+        if entry.is_file:
+            why = "a sparse file: unpack the archive" if entry.sparse else too_large(entry.size)
+            index.add(name, Member(entry.offset, entry.size, entry.size, refused=why), beside)
+        elif entry.is_hard_link and plain(entry.target) in index.members:
+            index.add(name, index.members[plain(entry.target)], beside)
 
 
 def plain(name: str) -> str:

@@ -1,9 +1,16 @@
-"""Lists of images: a text file, a table, a Parquet file; one path or address each."""
+"""Lists of images: a text file, a table, a Parquet file; one path or address each.
+
+One reader for all of them, whatever program wrote them: UTF-8 or UTF-16, with a mark of the encoding or without, lines
+that end as on Windows, paths in quotes, backslashes for slashes.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +20,22 @@ import numpy as np
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.images import is_image
 from annotate.lines import Lines
-from annotate.sources import remote
+from annotate.sources import archives, remote
 from annotate.sources.remote import is_url
 
 TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
 COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")
 LARGE = 1 << 26  # bytes
+LONGEST_LINE = 1 << 20  # bytes: no path or row of a table has more, and a line is held in memory whole
 SAVE_AS = "save it as `CSV UTF-8`; quote paths that hold commas"
+MARKS = (  # with which a text begins that says its encoding; that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+ON_WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\")  # a path from the root of a drive or of a server
 
 
 def is_list(file: str) -> bool:
@@ -38,6 +54,7 @@ def read(file: str) -> Sequence[str]:
     folder, protocols = os.path.dirname(os.path.abspath(file)), set[str]()
     locations: Sequence[str] = []
     try:
+        refuse_long_lines(file)
         if file.lower().endswith(TEXTS) and os.path.getsize(file) > LARGE and is_plain(file):
             locations = Lines(Path(file), lambda line: located(text_of(line), folder))
         else:
@@ -54,16 +71,30 @@ def read(file: str) -> Sequence[str]:
     return locations
 
 
-def is_plain(file: str) -> bool:
-    """Whether each line of a text names an image."""
+def refuse_long_lines(file: str) -> None:
+    """raises  InputError for what has a list's name and is none: a video, a dump of a database"""
+    if file.lower().endswith(PARQUET):
+        return
     with open(file, "rb") as text:
-        if text.read(3) == b"\xef\xbb\xbf":  # the mark of an encoding, as Windows writes it
-            return False
-        text.seek(0)
+        since = 0  # bytes since a line ended
+        while piece := text.read(LONGEST_LINE):
+            ends = [place for place in (piece.find(b"\n"), piece.find(b"\r")) if place >= 0]
+            if since + min(ends, default=len(piece)) > LONGEST_LINE:
+                raise InputError(
+                    f"{printable(file)}: a line of more than {LONGEST_LINE:,} bytes", hint="write one image a line"
+                )
+            since = len(piece) - 1 - max(piece.rfind(b"\n"), piece.rfind(b"\r")) if ends else since + len(piece)
+
+
+def is_plain(file: str) -> bool:
+    """Whether each line of a text is the path or address of an image as it stands, in UTF-8."""
+    if encoding_of(file) != "utf-8":
+        return False
+    with open(file, "rb") as text:
         line = b"\n"
         for line in text:
             start = line.lstrip()
-            if not start or start.startswith(b"#"):
+            if not start or start.startswith((b"#", b'"')):
                 return False
         return line.endswith(b"\n")
 
@@ -73,11 +104,36 @@ def text_of(line: bytes) -> str:
 
 
 def located(entry: str, folder: str) -> str:
+    """The location that an entry names. One with backslashes is meant as it is where such a file exists."""
+    if "\\" in entry and not is_url(entry):
+        as_written, *others = (joined(spelling, folder) for spelling in spellings(entry))
+        return as_written if not others or exists(as_written) else others[0]
     if entry.startswith("/") and "/." not in entry and "//" not in entry and not entry.endswith("/"):
         return entry  # as it stands on Linux and macOS, and by far the most
     if is_url(entry):
         return entry
+    return joined(entry, folder)
+
+
+def joined(entry: str, folder: str) -> str:
     return os.path.normpath(entry if os.path.isabs(entry) else f"{folder}/{entry}")  # os.path.join takes a second more
+
+
+def spellings(path: str) -> list[str]:
+    """A path as it was written, then with slashes where Windows writes backslashes."""
+    return [path, path.replace("\\", "/")] if "\\" in path and os.sep != "\\" else [path]
+
+
+def exists(location: str) -> bool:
+    """Whether there is such a file here, or such a member of an archive."""
+    inside = archives.split(location)
+    if inside is None:
+        return os.path.lexists(location)
+    try:
+        archives.size_and_time(*inside)
+    except (OSError, InputError):
+        return False
+    return True
 
 
 def repeats(locations: Sequence[str]) -> bool:
@@ -107,25 +163,56 @@ def name_the_repeated(file: str, folder: str) -> None:
 
 
 def entries(file: str) -> Iterator[tuple[int, str]]:
-    """Line or row number, from one, and what it names; nothing is held in memory."""
+    """Line or row number, from one, and what it names; nothing is held in memory.
+
+    Tables and Parquet files are known by their names; everything else is text.
+    """
     name = file.lower()
-    return lines(file) if name.endswith(TEXTS) else rows(file) if name.endswith(TABLES) else parquet_rows(file)
+    return rows(file) if name.endswith(TABLES) else parquet_rows(file) if name.endswith(PARQUET) else lines(file)
 
 
 def lines(file: str) -> Iterator[tuple[int, str]]:
     """The lines of a text but blank ones and those that begin with #."""
-    with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text:
-        for number, line in enumerate(text, 1):
-            entry = line.strip()
-            if entry and not entry.startswith("#"):
-                yield number, entry
+    try:
+        with open(file, encoding=encoding_of(file), errors="surrogateescape", newline="\n") as text:
+            for number, line in enumerate(text, 1):
+                entry = line.strip()
+                if entry and not entry.startswith("#"):
+                    yield number, unquoted(entry)
+    except UnicodeError as error:
+        raise InputError(f"{printable(file)}: not readable as text", hint="save it as UTF-8") from error
+
+
+def encoding_of(file: str) -> str:
+    """By the mark that a text begins with, or by the zeros that UTF-16 has beside every Latin letter; else UTF-8."""
+    with open(file, "rb") as text:
+        start = text.read(4)
+    for mark, encoding in MARKS:
+        if start.startswith(mark):
+            return encoding
+    if len(start) > 1 and not (start[0] and start[1]):
+        return "utf-16-le" if start[0] else "utf-16-be"
+    return "utf-8"
+
+
+def unquoted(entry: str) -> str:
+    """What stands in quotes: a JSON text, as `image_paths.txt` has it, or a path as Windows copies it."""
+    if len(entry) < 2 or not entry[0] == entry[-1] == '"':
+        return entry
+    inside = entry[1:-1]
+    if ON_WINDOWS.match(inside):
+        return inside
+    try:
+        return str(json.loads(entry))
+    except ValueError:
+        return inside
 
 
 def rows(file: str) -> Iterator[tuple[int, str]]:
     """One column of a table with a header."""
     shown = printable(file)
     try:
-        with open(file, encoding="utf-8-sig", newline="") as text:
+        with open(file, encoding=encoding_of(file), newline="") as text:
             first = text.readline()
             text.seek(0)
             # Excel writes what the country uses.
@@ -141,7 +228,7 @@ def rows(file: str) -> Iterator[tuple[int, str]]:
             for row in reader:
                 if len(row) > column and row[column].strip():
                     yield reader.line_num, row[column].strip()
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise InputError(f"{shown}: not readable as a table in UTF-8", hint=SAVE_AS) from error
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from annotate.errors import ComponentMissing, InputError, printable
-from annotate.images import Unreadable
-from annotate.records import SkippedFile
-from annotate.sources.names import byte_order, is_image, is_other_image, not_read
+from annotate.formats import HEAD, Found, Sieve, byte_order, is_image
+from annotate.images import Unavailable, Unreadable
 
 URL = re.compile(r"[A-Za-z][\w+.\-]+(?:::[\w+.\-]+)*://")
 SPELLED_OUT = re.compile(r"[!-~]+")  # an address to send as it is: a signed one must not be quoted anew
@@ -20,6 +20,9 @@ TIMEOUT = 30.0  # seconds a try may take; an image takes one or two, a dead serv
 PAUSE = 0.5  # seconds before the second try, twice as many before each further one
 EXTRA = "run `pip install 'annotate-images[remote]'`"
 OURS = ("http", "https", "s3", "s3a")  # protocols of that extra
+LOOKS = 100  # files of an extension below an address that are opened: each is a request
+GONE = ("404 Not Found", "410 Gone", "No such file or directory")  # said of the image itself, and remembered
+BUSY = (408, 425, 429)  # answers to those who come too late, too early or too often
 NO_RIGHTS = ("NoCredentialsError", "PartialCredentialsError")  # of botocore, which is not imported here
 CHECK = "check the address, and the credentials in the environment"
 
@@ -31,7 +34,8 @@ def is_url(location: str) -> bool:
 def fetch(url: str, tries: int = TRIES) -> bytes:
     """What lies at an address. Timeouts, broken connections and failing servers get another try; refusals do not.
 
-    raises  Unreadable with the reason, ComponentMissing where the protocol needs a package
+    raises  Unreadable with the reason; Unavailable where another run may have more luck; ComponentMissing where the
+            protocol needs a package
     """
     try:
         files, path = opened(url)
@@ -47,12 +51,13 @@ def fetch(url: str, tries: int = TRIES) -> bytes:
         except Exception as error:  # every protocol's package raises what it likes; one image must not end the run
             reason, final = verdict(error, url)
             if final:
-                raise Unreadable(reason) from error
-    raise Unreadable(f"{reason} after {tries} tries" if tries > 1 else reason)
+                lasting = reason in GONE or isinstance(error, ValueError | IsADirectoryError)
+                raise (Unreadable if lasting else Unavailable)(reason) from error
+    raise Unavailable(f"{reason} after {tries} tries" if tries > 1 else reason)
 
 
-def find(top: str) -> tuple[list[str], list[SkippedFile]]:
-    """Addresses of all images below one, in byte order, and of those in formats that are not read; or the one alone.
+def find(top: str) -> Found:
+    """Addresses of all images below one, in byte order; or the one alone.
 
     raises  InputError where it cannot be listed, ComponentMissing where the protocol needs a package
     """
@@ -62,16 +67,39 @@ def find(top: str) -> tuple[list[str], list[SkippedFile]]:
     except ValueError as error:
         raise InputError(f"{printable(top)}: {one_line(error)}", hint=CHECK) from error
     if is_image(path):
-        return [top], []
+        return Found([top])
+    web = "http" in files.protocol
     try:
+        if web and not top.endswith("/") and Sieve().takes("", top, lambda: beginning(files, path)):
+            return Found([top])
         files.invalidate_cache()
-        below = linked(files, path) if "http" in files.protocol else files.find(path)
-        found = [str(files.unstrip_protocol(name)) for name in below]
+        below = dict.fromkeys(linked(files, path)) if web else files.find(path, detail=True)
+        found = {str(files.unstrip_protocol(name)): facts for name, facts in below.items()}
     except Exception as error:  # as above
         raise InputError(f"{printable(top)}: {verdict(error, top)[0]}", hint=CHECK) from error
-    names = {url: url.removeprefix(top) for url in sorted(found, key=byte_order)}
-    images = [url for url, name in names.items() if is_image(name)]
-    return images, [not_read(url, name) for url, name in names.items() if is_other_image(name)]
+    sieve = Sieve(LOOKS)
+    images = []
+    for url in sorted(found, key=byte_order):
+        facts = found[url] or {}
+        empty = facts.get("size") == 0  # of which no part can be asked for
+        if sieve.takes(url.removeprefix(top), url, bytes if empty else partial(beginning, files, url)):
+            images.append(url)
+    return Found(images, sieve.passed_over, sieve.folders)
+
+
+def beginning(files: Any, url: str) -> bytes:
+    """The first bytes at an address.
+
+    raises  OSError
+    """
+    try:
+        if "http" not in files.protocol:
+            return bytes(files.cat_file(url, start=0, end=HEAD))
+        # Of unknown size, it is streamed: a server that sends it all is heard no longer than that.
+        with files.open(url, block_size=0, size=1, timeout=TIMEOUT) as content:
+            return bytes(content.read(HEAD))
+    except Exception as error:  # as above
+        raise OSError(None, verdict(error, url)[0]) from error
 
 
 def linked(files: Any, top: str) -> Iterator[str]:
@@ -134,10 +162,10 @@ def verdict(error: Exception, url: str) -> tuple[str, bool]:
     """What went wrong, and whether another try would be for nothing."""
     code = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError):
-        return ("404 Not Found" if url.lower().startswith("http") else "No such file or directory"), True
+        return (GONE[0] if url.lower().startswith("http") else GONE[-1]), True
     if isinstance(code, int) and code >= 400:
         known = code in HTTPStatus._value2member_map_
-        return f"{code} {HTTPStatus(code).phrase if known else one_line(error)}", code < 500
+        return f"{code} {HTTPStatus(code).phrase if known else one_line(error)}", code < 500 and code not in BUSY
     if isinstance(error, TimeoutError):
         return "timed out", False
     lasting = isinstance(error, PermissionError | IsADirectoryError | ValueError | MemoryError)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 BLOCK = 512  # bytes; headers begin at multiples of it
-LONGEST = 1 << 20  # bytes of a header's extension
+LONGEST = 1 << 20  # bytes of the extensions of a header together
+LONGEST_MAP = 1 << 24  # bytes of the map of a sparse file
+LONGEST_NUMBER = 20  # digits: no file has more bytes
 CHECKSUM = slice(148, 156)  # of the header's bytes, with eight spaces in its own place
 REGULAR, HARD_LINK, SPARSE = (b"0", b"\0", b"7"), b"1", b"S"
 EMPTY = b"123456"  # links, devices, folders, pipes: no content follows, whatever size they state
@@ -48,27 +50,34 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
     if not end:
         raise ValueError("an empty file")
     said: dict[str, str] = {}  # by extensions, of the member that follows
+    member = 0  # where its extensions begin
     while header := read_header(file, place):
         kind, size, place = header[156:157], number(header[124:136]), place + BLOCK
         if kind in PAX + GLOBAL + LONG_NAME + LONG_LINK:
-            if size > LONGEST:
-                raise ValueError(f"a header of {size:,} bytes at {place:,}")
-            said |= extension(kind, file.read(size))
+            if place + size - member > LONGEST:
+                raise ValueError(f"more than {LONGEST:,} bytes of headers from {member:,} on")
+            content = file.read(size)
+            if len(content) < size:
+                raise ValueError(f"ends at {end:,}, within a header")
+            said |= extension(kind, content)
             place += padded(size)
             continue
-        more = kind == SPARSE and header[482]
+        more, map_end = kind == SPARSE and header[482], place + LONGEST_MAP
         while more:  # of the map of a sparse file
+            if place > map_end:
+                raise ValueError(f"a sparse file whose map has no end before {place:,}")
             block, place = file.read(BLOCK), place + BLOCK
             more = len(block) == BLOCK and block[504]
         name = said.get("GNU.sparse.name") or said.get("path") or name_of(header)
         target = said.get("linkpath") or text(header[157:257])
-        size = 0 if kind in EMPTY else int(said.get("size", size))
+        size = 0 if kind in EMPTY else decimal(said["size"].encode()) if "size" in said else size
         if place + padded(size) > end:
             raise ValueError(f"ends at {end:,}, within {name}")
         yield Entry(
             name, kind, place, size, target, kind == SPARSE or any(key.startswith("GNU.sparse.") for key in said)
         )
-        place, said = place + padded(size), {}
+        member = place = place + padded(size)
+        said = {}
 
 
 def read_header(file: BinaryIO, place: int) -> bytes:
@@ -95,11 +104,13 @@ def records(content: bytes) -> Iterator[tuple[str, str]]:
     """pax: `25 path=cats/1.jpg` and a line feed, where 25 is the length of it all."""
     place = 0
     while place < len(content) and content[place]:
-        length, _, _ = content[place : place + 20].partition(b" ")
-        record = content[place + len(length) + 1 : place + int(length) - 1]
-        key, _, value = record.partition(b"=")
+        said, _, _ = content[place : place + LONGEST_NUMBER].partition(b" ")
+        start, end = place + len(said) + 1, place + decimal(said)
+        key, is_there, value = content[start : end - 1].partition(b"=")
+        if not start < end <= len(content) or not is_there:
+            raise ValueError("a broken header of pax")
         yield key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
-        place += max(int(length), 1)
+        place = end
 
 
 def name_of(header: bytes) -> str:
@@ -112,10 +123,23 @@ def text(field: bytes) -> str:
 
 
 def number(field: bytes) -> int:
-    """Octal digits; or, beyond what they can say, bytes."""
-    if field[0] & 0x80:
+    """Octal digits; or, beyond what they can say, bytes.
+
+    raises  ValueError where it is none, or below zero
+    """
+    if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    return int(field.partition(b"\0")[0].strip() or b"0", 8)
+    digits = field.partition(b"\0")[0].strip() or b"0"
+    if not digits.isdigit():
+        raise ValueError(f"{digits!r} instead of a number")
+    return int(digits, 8)
+
+
+def decimal(digits: bytes) -> int:
+    """raises  ValueError where it is no number, or below zero"""
+    if not digits.isdigit() or len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"{digits[:LONGEST_NUMBER]!r} instead of a number")
+    return int(digits)
 
 
 def padded(size: int) -> int:

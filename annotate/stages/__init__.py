@@ -6,12 +6,14 @@ already holds, else make one record and publish it.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from annotate.opening import news_of_the_disk
 from annotate.progress import Progress
 from annotate.records import Record
 from annotate.workspace import Plan, State, Workspace
@@ -41,27 +43,39 @@ def run_stage(
     settle    the plan as it turned out, where the digests of inputs are known only once they have been read
     """
     with workspace.lock():
+        workspace.planned(plan)
         state = workspace.state(plan)
         if state.fresh and not (force or why):
             progress.fresh(plan.stage)
-            workspace.touch(plan.stage)
+            workspace.touch(plan)
             return workspace.read(kind)
         workspace.check_ours(plan.stage)
-        progress.started(plan.stage, why or reason(state))
+        progress.started(plan.stage, why or reason(state, force=force))
         with workspace.making(plan.stage) as made:
             record = make(made)
             plan = settle(record) if settle else plan
             workspace.publish(plan, record, ran_on={**this_machine(packages), **(ran_on or {})}, made=made)
+        tell_news_of_the_disk(progress)
         return record
 
 
-def reason(state: State) -> str:
+def tell_news_of_the_disk(progress: Progress) -> None:
+    for news in news_of_the_disk():
+        progress.note({"message": news, "hint": ""})
+
+
+def reason(state: State, *, force: bool = False) -> str:
     """Why a stage runs, for the user."""
-    if state.fresh:
-        return "forced"
     if state.name == "missing":
         return "first run"
+    if force or state.fresh:
+        return "forced"
     return f"{state.name}: {state.why}"
+
+
+def as_asked(source: Path | None) -> str | None:
+    """A file or folder that a command was given, wherever the next one starts; a word such as `folders` as it is."""
+    return os.path.abspath(source) if source and source.exists() else str(source) if source else None
 
 
 def this_machine(packages: Iterable[str] = ()) -> dict[str, Any]:

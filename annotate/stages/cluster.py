@@ -36,6 +36,7 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
             VERSION,
             {**chosen, "meta_clusters": settings.meta_clusters or k, "given": given},
             workspace.digests("embed", "embeddings.npy"),
+            config.request("cluster", n=n),
         )
 
         def make(_: Path) -> Clusters:

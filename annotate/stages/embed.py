@@ -30,6 +30,7 @@ from annotate.workspace import Plan, Workspace, json_text, load_field
 VERSION = 2
 PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
+TOTAL = "images"  # a file beside the shards: how many images are to be embedded
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,15 @@ def embed(
     if merge and (force or retry_skipped):
         raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
     with workspace.lock():
-        work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
+        with progress.doing("looking for images") as found:
+            work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
+            found(f"{len(work.images.locations):,} images found")
+        if merge and not work.complete:
+            work = prepare(workspace, images, config, sliced=True)
         if merge and not work.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
             work = prepare(workspace, images, config, anew=True)
+        tell(work.images, progress)
         if force:
             forget(work)
         ran_on: dict[str, Any] = {}
@@ -151,19 +157,34 @@ def embed_slice(
     if not 1 <= number <= of:
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
-    work = prepare(workspace, images, config)
+    with progress.doing("looking for images"):
+        work = prepare(workspace, images, config, sliced=True)
+    tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
     compute(work, mine, progress)
     return mine.images
 
 
+def tell(images: Listing, progress: Progress) -> None:
+    """What the search for the images passed over."""
+    for message in images.notes:
+        progress.note({"message": message, "hint": ""})
+
+
 def prepare(
-    workspace: Workspace, images: str | Path, config: Config, *, anew: bool = False, retry_skipped: bool = False
+    workspace: Workspace,
+    images: str | Path,
+    config: Config,
+    *,
+    anew: bool = False,
+    retry_skipped: bool = False,
+    sliced: bool = False,
 ) -> Work:
     """What there is to do; the encoder is not loaded yet.
 
-    anew  nothing counts as known
+    anew    nothing counts as known
+    sliced  as all who compute slices of it see it
     """
     found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
@@ -172,8 +193,9 @@ def prepare(
     key = key_of(VERSION, configured)
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
-    seen = survey(found, known, retry_skipped=retry_skipped)
-    plan = plan_for(workspace, configured, found, seen)
+    seen = survey(found, known, retry_skipped=retry_skipped, sliced=sliced)
+    request = config.request("embed", n=len(found.locations))
+    plan = replace(plan_for(workspace, configured, found, seen), request=request)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
         source=source,
@@ -200,7 +222,7 @@ def compute(
     ledger = work.job.ledger
     done, todo = ledger.done(), shards
     if done:
-        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped)]
+        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped, merge)]
         todo = Shards(shards.paths, left)
     if not todo:
         return
@@ -216,6 +238,8 @@ def compute(
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
+    if not work.settings.embed.ledger:
+        ledger.store.write(TOTAL, str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -229,6 +253,18 @@ def compute(
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
+
+
+def interrupted(workspace: Workspace) -> tuple[int, int] | None:
+    """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
+    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
+    if not told:
+        return None
+    total = int(told[-1].read_bytes())
+    shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
+    last = -(-total // shards.size)
+    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("*.json")}
+    return Shards(shards.paths, sorted(number for number in done if number < last)).images, total
 
 
 def ledger_place(asked: str | None, top: str) -> str:
@@ -246,10 +282,10 @@ def forget(work: Work) -> None:
         shutil.rmtree(work.root / LEDGER, ignore_errors=True)
 
 
-def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool) -> bool:
+def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool, merging: bool) -> bool:
     """Whether a shard is in the ledger, and its images are still those."""
     seen = ledger.read(shard.name) if shard.name in done else None
-    return seen is not None and stands(seen) and not (retry_skipped and seen.skipped)
+    return seen is not None and stands(seen, merging=merging) and not (retry_skipped and seen.skipped)
 
 
 def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:
@@ -279,7 +315,9 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     """The plan for these images; where they are not those of the last run it differs from the one on disk."""
     manifest = (workspace.manifest("embed") or {}) if seen.unchanged else {}
     digest = manifest.get("inputs", {}).get("images", "")
-    return Plan("embed", VERSION, configured, {"folder": json_text(images.top), "images": digest})
+    inputs = {"folder": json_text(images.top), "images": digest}
+    why = f"what could not be read is tried again (images: {seen.again:,})" if seen.again else ""
+    return Plan("embed", VERSION, configured, inputs, why=why)
 
 
 def model_of(work: Work) -> Model:

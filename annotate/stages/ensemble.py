@@ -34,7 +34,7 @@ def held(workspace: Workspace, also: Sequence[str | Path]) -> Iterator[list[Work
 
     raises  InputError where two are the same folder, MissingArtifact where one holds no embeddings
     """
-    others = [Workspace(place) for place in also]
+    others = [type(workspace)(place) for place in also]  # seen as this one is: to work in, or only to look at
     taken = {os.path.realpath(workspace.root)}
     for other in others:
         shown, place = printable(other.root), os.path.realpath(other.root)
@@ -78,7 +78,7 @@ def texts_of(other: Workspace, texts: Texts, config: Config, progress: Progress)
             )
         return known
     if texts.prompt_set != IMPORTED:
-        return embed_prompts(other, model, texts.prompts, texts.prompt_set, progress=progress)
+        return embed_prompts(other, model, texts.prompts, texts.prompt_set, config, progress=progress)
     worded = other.has("text") and other.read(Texts).class_names == texts.class_names
     return embed_text(other, model, config, classes=[] if worded else texts.class_names, progress=progress)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -13,16 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotate import jsonfile
 from annotate.config import clean_class_names
-from annotate.digests import file_digest
+from annotate.digests import content_digest, file_digest
 from annotate.errors import InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
 from annotate.kernels.density import centroids_of
 from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
+from annotate.sources import lists
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, read_or_map, read_path_lines
+from annotate.workspace import Plan, Workspace, read_or_map
 
 VERSION = 1
 CLIP_LOGIT_SCALE = 100.0
@@ -43,7 +44,7 @@ def import_embeddings(
     """Publish the embed stage, and text and cluster where given, from files of another program.
 
     embeddings       .npy (N, D), any float type; rows are normalised
-    image_paths      one path a line, or JSON: a list, or an object that holds one
+    image_paths      a list as `embed` takes it, or JSON: a list, or an object that holds one
     text_embeddings  .npy (K, D), a row per class name
     cluster_files    micro_assignments, meta_assignments (N,) and micro_centroids, meta_centroids (C, D)
     logit_scale      of the model that made them; 100 for CLIP
@@ -63,7 +64,7 @@ def import_embeddings(
     if len(paths) != len(rows):
         raise InputError(
             f"{printable(embeddings)} has {len(rows):,} rows, {printable(image_paths)} {len(paths):,} paths",
-            hint="give one path for each row, in the same order",
+            hint="give one path for each row, in the same order; blank lines and those that begin with # name nothing",
         )
     if "" in paths:
         raise InputError(
@@ -90,7 +91,7 @@ def import_embeddings(
             "embed",
             VERSION,
             {"source": IMPORTED, "logit_scale": logit_scale},
-            {"embeddings": digest, "image paths": file_digest(image_paths)},
+            {"embeddings": digest, "image paths": content_digest(paths)},
         )
         record = run_stage(
             workspace,
@@ -183,15 +184,16 @@ def normalised(rows: npt.NDArray[Any]) -> Floats:
 
 
 def read_paths(path: Path) -> list[str]:
+    """The paths of a list, read as `embed` reads its lists, or of a JSON file."""
     shown = printable(path)
     if not path.is_file():
         raise InputError(f"no file {shown}", hint="check the path")
-    hint = "give one path a line, or a JSON list of paths"
+    if path.suffix.lower() != ".json":
+        return [entry for _, entry in lists.entries(str(path))]
+    hint = "give a JSON list of paths, or a text with one path a line"
     try:
-        if path.suffix.lower() != ".json":
-            return read_path_lines(path.read_bytes())
-        content = json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
+        content = jsonfile.loads(path.read_bytes())
+    except ValueError as error:
         raise InputError(f"{shown}: not readable: {error}", hint=hint) from error
     if isinstance(content, dict):
         content = next((value for value in content.values() if isinstance(value, list)), [*content.values()])
@@ -213,7 +215,8 @@ def can_be_a_path(text: str) -> bool:
 
 def located(path: str, folder: Path) -> str:
     """The path from the root of the disk where it is a file here, seen from this folder or from that of the list."""
-    found = next((place for place in (Path(path), folder / path) if os.path.isfile(place)), None)
+    places = (top / spelling for spelling in lists.spellings(path) for top in (Path(), folder))
+    found = next((place for place in places if os.path.isfile(place)), None)
     return os.path.abspath(found) if found else path
 
 
@@ -227,12 +230,14 @@ def first_duplicate(paths: Sequence[str]) -> str | None:
 
 
 def facts_of(path: str) -> ImageFacts | None:
-    """What is known of a file without decoding it; None where it is not on this machine."""
-    try:
-        status = os.stat(path)
-        return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(Path(path))}
-    except (OSError, ValueError):
+    """What is known of a file without decoding it; None where it is not on this machine.
+
+    raises  OSError where it is, and this machine fails to read it
+    """
+    if not os.path.isfile(path):
         return None
+    status = os.stat(path)
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(Path(path))}
 
 
 def imported_texts(path: Path, classes: Sequence[str], d: int, progress: Progress) -> Texts:

@@ -20,25 +20,29 @@ from typing import Any
 import numpy as np
 
 from annotate import sources
+from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.config import Config, OrganizeSettings
-from annotate.datasets import check_replaceable, claimed, replacing, seal, stale
+from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
 from annotate.digests import file_digest
-from annotate.errors import InputError, StaleArtifact, StorageError, printable
+from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
 from annotate.folders import distinct, folder_names, safe_file_name
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.opening import copy_file, set_time
+from annotate.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.stages import this_machine, versions
+from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
 
-VERSION = 2
+VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 FETCHERS = 8  # threads; one waits for a server while another writes
+FETCHED = FILES.total  # bytes fetched ahead of what is written
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
@@ -68,13 +72,8 @@ def organize(
         images, texts, labels = read_labelled(workspace)
         settings = config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace)
+        check_holds_no_image(output, images)
         check_linkable(images, settings)
-        if settings.unknown == "apart" and labels.unfit is None:
-            progress.note(NOT_SEARCHED)
-        layout = lay_out(images, texts, labels, settings)
-        outcome = Organized(
-            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
-        )
         plan = Plan(
             "organize",
             VERSION,
@@ -84,27 +83,42 @@ def organize(
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
             },
+            config.request("organize", n=len(images.embeddings)),
         )
+        workspace.planned(plan)
+        if settings.unknown == "apart" and labels.unfit is None:
+            progress.note(NOT_SEARCHED)
+        layout = lay_out(images, texts, labels, settings)
+        outcome = Organized(
+            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
+        )
+        missing = missing_note(texts, layout)
+        if missing:
+            progress.note(missing)
+        digests = Digests()
         if dry_run:
-            check_replaceable(output, images)
+            check_replaceable(output, images, digests, progress)
             return outcome
         with claimed(output):
             why = stale(plan, output)
             if not why and not force:
                 progress.fresh("organize")
-                os.utime(output / MANIFEST)
+                set_time(output / MANIFEST)
             else:
-                check_replaceable(output, images)
+                check_replaceable(output, images, digests, progress)
                 check_unchanged(images)
                 check_room(images, output, settings)
                 progress.started("organize", why or "forced")
                 provenance = provenance_of(workspace, images, texts, labels, settings)
-                with replacing(output, images) as new:
+                with replacing(output, images, digests) as new:
                     made = write_images(images, layout, settings, new, progress)
                     write_papers(new, images, texts, labels, layout, provenance)
                     seal(new, plan, made)
             if not workspace.state(plan).fresh or force:
                 workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
+            else:
+                workspace.touch(plan)
+        tell_news_of_the_disk(progress)
         return outcome
 
 
@@ -124,6 +138,9 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(
             f"{shown} and the workspace {printable(workspace.root)} lie in each other", hint="use separate folders"
         )
+    around = next((folder for folder in place.parents if made_by(folder)), None)
+    if around:
+        raise InputError(f"{shown} lies in {printable(around)}, which annotate made", hint="use separate folders")
     if images is None or not sources.is_local(str(images)):
         return
     source = Path(os.path.realpath(images))
@@ -131,6 +148,17 @@ def check_place(output: Path, images: str | Path | None, workspace: Workspace) -
         raise InputError(f"{shown} lies in the folder of images", hint="write the dataset to a folder beside it")
     if place in source.parents:
         raise InputError(f"{shown} holds the folder of images", hint="write the dataset to a folder beside it")
+
+
+def check_holds_no_image(output: Path, images: Embeddings) -> None:
+    """Refuse an output that holds an image of this run, by whatever list it came: it would be replaced with it."""
+    tops = {f"{place(output)}{os.sep}" for place in (os.path.abspath, os.path.realpath)}
+    inside = next((path for path in images.image_paths if path.startswith(tuple(tops))), None)
+    if inside:
+        raise InputError(
+            f"{printable(output)} holds an image that is to be organized: {printable(inside)}",
+            hint="write the dataset to another folder",
+        )
 
 
 def check_unchanged(images: Embeddings) -> None:
@@ -179,8 +207,8 @@ def check_room(images: Embeddings, output: Path, settings: OrganizeSettings) -> 
     free = shutil.disk_usage(nearest_folder(output)).free
     if need > free:
         raise StorageError(
-            f"{printable(output)}: copies need {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            hint="use --link hardlink or --link symlink, or another disk",
+            f"{printable(output)}: copies need {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free",
+            hint="use --link auto, hardlink or symlink, or another disk",
         )
 
 
@@ -209,7 +237,7 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     splits = split(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
-    return Layout(folders, chosen, places, splits)
+    return Layout(folders, chosen, places, splits, settings.splits)
 
 
 def name_of_copy(path: str) -> str:
@@ -218,38 +246,72 @@ def name_of_copy(path: str) -> str:
     return (name or "image") if sources.is_local(path) else safe_file_name(name)
 
 
+def missing_note(texts: Texts, layout: Layout) -> Note | None:
+    """What to know where a class has images, but none in some split."""
+    missing = layout.missing_in_splits(texts.class_names)
+    if not missing:
+        return None
+    lacks = "; ".join(
+        f"{name} has none of {first_few([printable(class_name) for class_name in names])}"
+        for name, names in missing.items()
+    )
+    return {
+        "message": f"some classes have too few different images to be in every split: {lacks}",
+        "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
+        "take those of class_to_idx in metadata.json, or find more images of these classes",
+    }
+
+
 def write_images(
     images: Embeddings, layout: Layout, settings: OrganizeSettings, new: Path, progress: Progress
-) -> dict[str, str]:
-    """Put every image in its class and in its split; returns path in the output to original path.
+) -> dict[str, Copy]:
+    """Put every image in its class and in its split; returns path in the output to what lies there.
 
     Within the output, a split's file is a second name of the class's file where the disk allows it.
     """
     link = PLACERS[settings.link]
-    made: dict[str, str] = {}
-    for folder in layout.folders:
-        (new / folder).mkdir(exist_ok=True)
-    for folder in layout.class_folders:
-        for name in SPLITS:
-            (new / "splits" / name / folder).mkdir(parents=True, exist_ok=True)
+    made: dict[str, Copy] = {}
+    parts = layout.splits.tolist()
+    in_splits = [
+        None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        for target, part in zip(layout.places, parts, strict=True)
+    ]
+    # A folder without images would be a class that loaders look for in vain.
+    for folder in sorted({path.rpartition("/")[0] for path in [*layout.places, *in_splits] if path}):
+        (new / folder).mkdir(parents=True, exist_ok=True)
     with progress.steps("organizing", len(layout.places), "images") as advance:
-        parts, fetched = layout.splits.tolist(), contents(images.image_paths, images.images)
-        for (original, content), target, part in zip(fetched, layout.places, parts, strict=True):
-            in_split = None if part == NO_SPLIT else f"splits/{SPLITS[part]}/{target}"
+        fetched = contents(images.image_paths, images.images)
+        for (original, content), fact, target, in_split in zip(
+            fetched, images.images, layout.places, in_splits, strict=True
+        ):
             try:
                 if content is None:
                     link(original, new / target)
                 else:
                     write_copy(original, content, new / target)
+                copy = Copy(original, digest_of(original, new / target, fact))
                 if in_split:
                     second_name(new / target, new / in_split, original)
             except FileNotFoundError:
                 if os.path.exists(original):
                     raise
                 raise InputError(f"{printable(original)} is gone", hint=GONE) from None
-            made |= {name: original for name in (target, in_split) if name}
+            made |= {name: copy for name in (target, in_split) if name}
             advance(1)
     return made
+
+
+def digest_of(original: str, target: Path, fact: ImageFacts | None) -> str:
+    """The sha256 of a copy, which is read for it; of a link that of the image when it was embedded.
+
+    raises  StaleArtifact where the copy is not of the bytes that were embedded
+    """
+    if fact and (target.is_symlink() or is_the_original(target, original)):
+        return fact["digest"]
+    digest = file_digest(target)
+    if fact and digest != fact["digest"]:
+        raise edited(original)
+    return digest
 
 
 def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterator[tuple[str, bytes | None]]:
@@ -267,15 +329,19 @@ def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterat
             raise edited(path)
         return content
 
-    waiting: deque[tuple[str, Future[bytes] | None]] = deque()
+    waiting: deque[tuple[str, Future[bytes] | None, int]] = deque()
+    held = 0
     with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
         try:
             for path, fact in zip(paths, facts, strict=True):
-                waiting.append((path, None if sources.is_local(path) else pool.submit(fetch, path, fact)))
-                if len(waiting) > 2 * FETCHERS:
-                    first, future = waiting.popleft()
+                size = 0 if sources.is_local(path) else fact["size"] if fact else UNKNOWN_FILE
+                while waiting and (len(waiting) > 2 * FETCHERS or held + size > FETCHED):
+                    first, future, freed = waiting.popleft()
                     yield first, future.result() if future else None
-            for first, future in waiting:
+                    held -= freed
+                held += size
+                waiting.append((path, None if sources.is_local(path) else pool.submit(fetch, path, fact), size))
+            for first, future, _ in waiting:
                 yield first, future.result() if future else None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -286,11 +352,11 @@ def write_copy(original: str, content: bytes, target: Path) -> None:
     target.write_bytes(content)
     status = sources.status(original)
     if status:
-        os.utime(target, ns=(status.modified_ns, status.modified_ns))
+        set_time(target, status.modified_ns)
 
 
 def copy(original: str, target: Path) -> None:
-    shutil.copy2(original, target)
+    copy_file(original, target)
 
 
 def hardlink(original: str, target: Path) -> None:
@@ -337,7 +403,7 @@ def second_name(first: Path, second: Path, original: str) -> None:
     try:
         os.link(first, second)
     except OSError:
-        shutil.copy2(first, second)
+        copy_file(first, second)
 
 
 def write_papers(

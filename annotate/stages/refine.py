@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,25 +11,24 @@ from typing import Any
 import numpy as np
 
 from annotate.config import Config, EngineSettings, RefineSettings
-from annotate.digests import content_digest
 from annotate.engines import open_workers
-from annotate.errors import ConfigError, StaleArtifact, first_few, printable
+from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
-from annotate.kernels.vectors import Ints
 from annotate.methods import METHODS
 from annotate.methods.material import Course, Material
 from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.stages import cache, run_stage
+from annotate.stages import answers, cache, run_stage
+from annotate.stages.answers import given_classes
 from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
 from annotate.stages.text import embed_text
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import CACHE, Plan, Workspace
 
-VERSION = 7
+VERSION = 8
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
@@ -46,8 +46,9 @@ def refine(
     """Label every image with one of the classes.
 
     classes  names; without them those of the config file, then those of the workspace
-    given    labels that somebody knows, as `report` takes the truth, of images picked at random: those images bear
-             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them
+    given    classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear
+             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them.
+             The workspace keeps them for every later run (answers.py); `none` forgets them
     also     workspaces of the same images by other models, which label together with this one's (ensemble.py)
     """
     progress = progress or Silent()
@@ -73,17 +74,17 @@ def refine(
                 texts_of(other, texts, config, progress)
             knobs |= knobs_of(workspace, others)
             inputs |= inputs_of(workspace, others)
-        labels_given = np.empty(0, np.int64)
-        if given:
-            labels_given = read_given(workspace, texts, given, progress)
-            inputs |= {"given labels": content_digest(labels_given.tolist())}
+        answered = given_classes(workspace, texts, given, progress)
+        inputs |= answers.inputs_of(workspace)
         if method.iterations:
             knobs["iterations"] = iterations
         knobs |= {name: getattr(settings, name) for name in method.settings}
         clusters = own_clusters(workspace, config, progress) if "clusters" in method.needs else None
         if clusters:
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
-        plan = Plan("refine", VERSION, knobs, inputs)
+        asked = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
+        request = config.request("refine", "text", "cluster", "engine", n=len(images.embeddings), **asked)
+        plan = Plan("refine", VERSION, knobs, inputs, request)
 
         key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
 
@@ -94,7 +95,9 @@ def refine(
             file = workspace.folder("embed") / "embeddings.npy"
             x, t = joint(workspace, texts, others) if others else (images, texts)
             with one_thread_per_product(), open_workers(x.embeddings, file, engine.name, engine.address) as workers:
-                material = Material(workers, x, t, image_paths, labels_given)
+                material = Material(workers, x, t, image_paths)
+                if answered:
+                    material = replace(material, answers=answered.classes, content=answered.content)
                 needed: dict[str, Any] = {}
                 if clusters:
                     needed["clusters"] = clusters
@@ -124,24 +127,6 @@ def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
         )
 
 
-def read_given(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> Ints:
-    """The class that somebody gave each image, (N,); -1 unknown."""
-    from annotate.reports.truth import read_truth
-
-    images = workspace.read(Embeddings)
-    known = read_truth(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-    if known.outside or known.unused:
-        names = first_few([f"'{printable(name)}'" for name in known.outside])
-        progress.note(
-            {
-                "message": f"{sum(known.outside.values()) + known.unused:,} of the given labels count for nothing: "
-                + (f"{names} is no class" if names else "their files are not among the images"),
-                "hint": "see that names and paths are spelt as here",
-            }
-        )
-    return known.labels
-
-
 def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Clusters:
     """The workspace's clusters: imported ones as they are, others made anew where they are stale.
 
@@ -152,7 +137,8 @@ def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Cl
         return cluster(workspace, config, progress=progress)
     if manifest["config"].get("source") != IMPORTED:
         given = {f"cluster.{key}": value for key, value in manifest["facts"]["given"].items()}
-        return cluster(workspace, replace(config, values={**given, **config.values}), progress=progress)
+        values, said = {**given, **config.values}, {**given, **config.said}
+        return cluster(workspace, replace(config, values=values, said=said), progress=progress)
     if not workspace.of_these_embeddings("cluster"):
         raise StaleArtifact(
             "the imported clusters are of other embeddings",
@@ -166,7 +152,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
     n = len(images.embeddings)
     if n < WORTH_KEEPING:
         return Neighbours(neighbour_graph(*nearest_neighbours(images.embeddings, NEIGHBOURS)), 1.0)
-    kept = workspace.root / ".cache" / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
+    kept = workspace.root / CACHE / f"neighbours-{NEIGHBOURS}-v{NEIGHBOURS_VERSION}-{key[:16]}.npz"
     stored = cache.read(kept)
     shapes = {"nearest": (n, NEIGHBOURS), "cosines": (n, NEIGHBOURS), "recall": ()}
     if {name: rows.shape for name, rows in stored.items()} != shapes:

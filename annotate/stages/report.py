@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,16 @@ from annotate.reports import figures
 from annotate.reports.galleries import make_galleries
 from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
-from annotate.reports.summary import summarize
-from annotate.reports.truth import NONE, UNKNOWN, Truth, implied_truth, read_truth
-from annotate.stages import run_stage
+from annotate.reports.summary import judged_by, summarize
+from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
+from annotate.stages import as_asked, run_stage
 from annotate.stages.refine import read_labelled
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Plan, Workspace, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 4
+VERSION = 5
 
 
 def report(
@@ -40,8 +41,9 @@ def report(
 ) -> Reported:
     """Write report.txt, report.html, report.json and the figures.
 
-    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like;
-            unless given, the images' own folders where each bears the name of a class; `none` for neither
+    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like, of the
+            images whose class nobody gave to `refine`; unless named, the images' own folders where each bears the name
+            of a class; `none` for neither
     raises  StaleArtifact where labels and images are not of one run, InputError for a truth that says nothing
     """
     progress = progress or Silent()
@@ -56,7 +58,8 @@ def report(
         else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
         estimated = confidence_is_estimate(workspace, refinement)
-        plan = plan_for(workspace, settings, clusters, known, estimated)
+        request = config.request("report", n=len(images.embeddings), truth=as_asked(truth))
+        plan = replace(plan_for(workspace, settings, clusters, known, estimated), request=request)
 
         def make(parts: Path) -> Reported:
             summary = summarize(
@@ -93,7 +96,8 @@ def plan_for(
     if clusters:
         inputs |= workspace.digests("cluster")
     if truth:
-        inputs["truth"] = content_digest([truth.labels.tolist(), dict(truth.outside), truth.unknown, truth.unused])
+        left_out = [dict(truth.outside), truth.unknown, truth.unused, truth.disputed]
+        inputs["truth"] = content_digest([truth.labels.tolist(), *left_out])
     chosen = {
         "thumbnails": settings.report.thumbnails,
         "least_certain": settings.report.least_certain,
@@ -131,20 +135,23 @@ def draw_figures(
     rows = sample(len(labels), settings.report.map_points)
     drawings: dict[str, Callable[[], Figure]] = {
         "distribution.png": lambda: figures.distribution(np.bincount(labels, minlength=len(names)), names),
-        "confidence.png": lambda: figures.confidence_histogram(
-            confidence["histogram"], mean=confidence["mean"], median=confidence["median"]
-        ),
-        "coverage.png": lambda: figures.coverage(
-            summary["coverage"], of=len(labels), estimated=summary["confidence_is_estimate"]
-        ),
-        "confidence_per_class.png": lambda: figures.confidence_ranges(summary["confidence_per_class"]),
         "map.png": lambda: figures.embedding_map(project(images.embeddings[rows]), labels[rows], names),
     }
+    if summary["counted"]:
+        drawings |= {
+            "confidence.png": lambda: figures.confidence_histogram(
+                confidence["histogram"], mean=confidence["mean"], median=confidence["median"]
+            ),
+            "coverage.png": lambda: figures.coverage(
+                summary["coverage"], of=summary["counted"], estimated=summary["confidence_is_estimate"]
+            ),
+            "confidence_per_class.png": lambda: figures.confidence_ranges(summary["confidence_per_class"]),
+        }
     if len(refinement.history) > 1:
         drawings["convergence.png"] = lambda: figures.convergence(refinement.history)
-    if truth:
-        known = truth.labels != UNKNOWN
-        counts = confusion(truth.labels[known], labels[known], len(names))
+    if truth and summary["truth"]["images"]:
+        judged = judged_by(truth, refinement)
+        counts = confusion(truth.labels[judged], labels[judged], len(names))
         scores = summary["truth"]
         drawings["confusion.png"] = lambda: figures.confusion_matrix(counts, names)
         drawings["calibration.png"] = lambda: figures.calibration(scores["calibration"], error=scores["ece"])
@@ -158,4 +165,4 @@ def draw_figures(
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8; file names that are not text show their bytes as escapes."""
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))

@@ -10,7 +10,7 @@ from annotate.datasets import check_replaceable
 from annotate.errors import printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
-from annotate.reports.truth import NONE, check_truth
+from annotate.reports.truth import check_truth
 from annotate.stages.embed import embed
 from annotate.stages.organize import check_place, organize
 from annotate.stages.refine import check_settings, refine
@@ -39,8 +39,8 @@ def run(
         progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
     check_place(output, str(images), workspace)
     check_replaceable(output)
-    for source in (truth if str(truth) != NONE else None, given):
-        check_truth(source)
+    check_truth(truth)
+    check_truth(given)
     few, many = config.resolve(1), config.resolve(1 << 30)
     if few.refine.method == many.refine.method:  # it does not depend on how many images there will be
         check_settings(few.refine, few.engine)

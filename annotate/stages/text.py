@@ -6,23 +6,28 @@ else, so that a class has the same embedding whatever was encoded before it or b
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from annotate import encoders
 from annotate.config import Config, clean_class_names
 from annotate.digests import content_digest
-from annotate.errors import InputError, MissingArtifact, StaleArtifact, printable
+from annotate.errors import InputError, MissingArtifact, StaleArtifact, first_few, printable
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress, Silent
 from annotate.prompts import SETS, automatic, prompts_for
-from annotate.records import IMPORTED, Model, Texts
+from annotate.records import IMPORTED, Model, Note, Texts
 from annotate.stages import cache, run_stage
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import CACHE, Plan, Workspace
 
-VERSION = 1
+VERSION = 2
 PACKAGES = ("torch", "openai-clip")  # that decide the bytes
 
 
@@ -45,7 +50,8 @@ def embed_text(
     if model["name"] == IMPORTED:
         return as_imported(workspace, clean_class_names(asked) if asked else [])
     prompts, prompt_set = wording(workspace, asked, config)
-    return embed_prompts(workspace, model, prompts, prompt_set, force=force, progress=progress)
+    request = config.request("text", classes=list(classes))
+    return embed_prompts(workspace, model, prompts, prompt_set, config, request=request, force=force, progress=progress)
 
 
 def embed_prompts(
@@ -53,17 +59,22 @@ def embed_prompts(
     model: Model,
     prompts: dict[str, list[str]],
     prompt_set: str,
+    config: Config,
     *,
+    request: Mapping[str, Any] | None = None,
     force: bool = False,
     progress: Progress,
 ) -> Texts:
     """Embed classes that are worded already."""
-    plan = plan_for(model, prompts)
+    plan = replace(plan_for(model, prompts), request=request or {})
 
     def make(_: Path) -> Texts:
-        return Texts(known_rows(workspace, model, prompts, progress), prompts, prompt_set)
+        return Texts(known_rows(workspace, model, prompts, config, progress), prompts, prompt_set)
 
-    return run_stage(workspace, plan, Texts, make, force=force, progress=progress, packages=PACKAGES)
+    texts = run_stage(workspace, plan, Texts, make, force=force, progress=progress, packages=PACKAGES)
+    for note in notes_on(texts, read_cache(cache_of(workspace, model))):
+        progress.note(note)
+    return texts
 
 
 def plan_for(model: Model, prompts: Mapping[str, Sequence[str]]) -> Plan:
@@ -112,28 +123,114 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
     )
 
 
-def known_rows(workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], progress: Progress) -> Floats:
+@dataclass(frozen=True)
+class Known:
+    """A class that was embedded: its row (D,), and what the model reads of those prompts that are too long for it."""
+
+    row: Floats
+    cut: Mapping[str, str]
+
+
+def known_rows(
+    workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], config: Config, progress: Progress
+) -> Floats:
     """The classes' embeddings (K, D), encoding those that the cache does not hold."""
-    kept = workspace.root / ".cache" / f"text-{model['digest'][:16]}.npz"
+    kept = cache_of(workspace, model)
     known = read_cache(kept)
     keys = {name: content_digest(list(wording)) for name, wording in prompts.items()}
     new = [name for name, key in keys.items() if key not in known]
     if new:
-        source = encoders.find(model["path"] or model["name"])
-        if source.digest != model["digest"]:
-            raise StaleArtifact(
-                f"{printable(model['path'] or model['name'])} is not the model that embedded the images any more",
-                hint=f"run `annotate embed IMAGES --model {printable(model['path'] or model['name'])}`",
-            )
+        source = source_of(workspace, model, config)
         with progress.bytes(f"weights of {source.name}") as report:
             # Text always runs where its bytes are the same: on the CPU, in float32.
             encoder = encoders.load(source, device="cpu", precision="float32", progress=report)
-        with progress.steps("embedding class names", len(new), "classes") as advance:
-            for name in new:
-                known[keys[name]] = mean_of_prompts(encoder.encode_text(list(prompts[name])))
+
+        def embedded(name: str) -> Known:
+            return Known(mean_of_prompts(encoder.encode_text(list(prompts[name]))), encoder.cut(prompts[name]))
+
+        # A product that several threads share is summed in another order than by one: so a class is one thread's.
+        with (
+            progress.steps("embedding class names", len(new), "classes") as advance,
+            encoders.threads_kept(),
+            ThreadPoolExecutor(min(encoders.cores(), len(new)), "text", initializer=encoders.one_thread) as pool,
+        ):
+            for name, one in zip(new, pool.map(embedded, new), strict=True):
+                known[keys[name]] = one
                 advance(1)
-        cache.write(kept, {"keys": np.array(list(known)), "rows": np.stack(list(known.values()))})
-    return np.stack([known[key] for key in keys.values()])
+        write_cache(kept, known)
+    return np.stack([known[key].row for key in keys.values()])
+
+
+def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.Source:
+    """The model that embedded the images, which has to read the class names, too.
+
+    A manifest says where a checkpoint lies, and a workspace may come from anybody. That place counts only where its
+    file has the digest that the manifest records, and lies outside the workspace, where a sender cannot put files.
+    A model that the user names now counts wherever it lies.
+
+    raises  StaleArtifact, which asks for the model, where it is not there
+    """
+    named = config.values.get("embed.model")
+    if named:
+        source = encoders.find(str(named))
+        if source.digest == model["digest"]:
+            return source
+    if model["path"] is None:
+        if model["name"] in encoders.PUBLISHED:
+            source = encoders.find(model["name"])
+            if source.digest == model["digest"]:
+                return source
+        shown, reason = printable(model["name"]), "is not the model that embedded the images any more"
+    else:
+        shown, path = printable(model["path"]), Path(model["path"])
+        inside = Path(os.path.realpath(workspace.root)) in Path(os.path.realpath(path)).parents
+        if inside or not path.is_absolute():
+            reason = "is a model that the workspace itself names, not you"
+        elif not path.is_file():
+            reason = "is the model that embedded the images, and it is not there any more"
+        else:
+            source = replace(encoders.find(str(path)), name=model["name"])
+            if source.digest == model["digest"]:
+                return source
+            reason = "is not the model that embedded the images any more"
+    raise StaleArtifact(
+        f"{shown} {reason}",
+        hint="name the model that did: `annotate refine --set embed.model=MODEL`, "
+        "or start again with another: `annotate embed IMAGES --model MODEL`",
+    )
+
+
+def notes_on(texts: Texts, known: Mapping[str, Known]) -> list[Note]:
+    """Warnings of prompts that the model reads only in part, and of classes that are one and the same to it."""
+    notes: list[Note] = []
+    cut = {
+        prompt: known[key].cut[prompt]
+        for prompts in texts.prompts.values()
+        if (key := content_digest(list(prompts))) in known
+        for prompt in prompts
+        if prompt in known[key].cut
+    }
+    if cut:
+        prompt, read = next(iter(cut.items()))
+        what = "1 prompt is" if len(cut) == 1 else f"{len(cut):,} prompts are"
+        notes.append(
+            {
+                "message": f"{what} too long for the model: of '{shortened(prompt)}' it reads '{shortened(read)}'",
+                "hint": "use shorter names, or shorter prompts of your own: `--prompts FILE`",
+            }
+        )
+    alike: dict[bytes, list[str]] = {}
+    for name, row in zip(texts.class_names, texts.text_embeddings, strict=True):
+        alike.setdefault(row.tobytes(), []).append(f"'{shortened(name)}'")
+    for names in alike.values():
+        if len(names) > 1:
+            notes.append(
+                {
+                    "message": f"{first_few(names)} are the same text to the model: it cannot tell them apart",
+                    "hint": "use names that differ early on, or other prompts for them: `--prompts FILE`",
+                }
+            )
+    return notes
 
 
 def mean_of_prompts(rows: Floats) -> Floats:
@@ -141,9 +238,30 @@ def mean_of_prompts(rows: Floats) -> Floats:
     return unit(unit(rows).mean(axis=0, dtype=np.float64))
 
 
-def read_cache(path: Path) -> dict[str, Floats]:
-    """Class embeddings by the digest of their prompts."""
+def shortened(text: str) -> str:
+    """A text with its beginning and its end, where it is too long for a line."""
+    return text if len(text) <= 80 else f"{text[:40]} ... {text[-35:]}"
+
+
+def cache_of(workspace: Workspace, model: Model) -> Path:
+    return workspace.root / CACHE / f"text-v{VERSION}-{model['digest'][:16]}.npz"
+
+
+def read_cache(path: Path) -> dict[str, Known]:
+    """Classes that were embedded, by the digest of their prompts."""
     stored = cache.read(path)
-    if not {"keys", "rows"} <= stored.keys() or len(stored["keys"]) != len(stored["rows"]):
+    if not {"keys", "rows", "cut"} <= stored.keys():
         return {}
-    return dict(zip(stored["keys"].tolist(), stored["rows"], strict=True))
+    keys, rows, cut = stored["keys"].tolist(), stored["rows"], stored["cut"].tolist()
+    if not len(keys) == len(rows) == len(cut):
+        return {}
+    try:
+        return {key: Known(row, dict(json.loads(read))) for key, row, read in zip(keys, rows, cut, strict=True)}
+    except (ValueError, TypeError, RecursionError):
+        return {}
+
+
+def write_cache(path: Path, known: Mapping[str, Known]) -> None:
+    ones = known.values()
+    cut = np.array([json.dumps(one.cut) for one in ones])
+    cache.write(path, {"keys": np.array(list(known)), "rows": np.stack([one.row for one in ones]), "cut": cut})

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from annotate.kernels import calibration
-from annotate.kernels.calibration import accuracy_of, coverage, matching_temperature, reliability
+from annotate.kernels.calibration import (
+    PARTS,
+    accuracy_of,
+    coverage,
+    likeliest_temperature,
+    likeliest_temperatures_without,
+    matching_temperature,
+    part_of_each,
+    reliability,
+)
 from annotate.kernels.vectors import Floats
 from annotate.kernels.zeroshot import mean_confidence
 
@@ -22,6 +31,15 @@ def test_the_temperature_meets_the_mean_confidence_asked_for(target: float, monk
     found = matching_temperature(similarity, target)
     assert mean_confidence(similarity, found) == pytest.approx(target, abs=1e-6)
     assert len(passes) <= 25
+
+
+@pytest.mark.parametrize("given", [1, 7, PARTS, 3 * PARTS + 1])
+def test_each_given_image_has_the_temperature_that_the_other_parts_make_likeliest(given: int) -> None:
+    rng = np.random.default_rng(given)
+    similarity, said = rng.uniform(0, 1, (given, 4)).astype(np.float32), rng.integers(0, 4, given)
+    part = part_of_each(given)
+    expected = [likeliest_temperature(similarity[part != own], said[part != own], 0.3) for own in part]
+    np.testing.assert_allclose(likeliest_temperatures_without(similarity, said, 0.3), expected)
 
 
 def test_a_target_out_of_reach_gives_a_bound_not_a_nan() -> None:

@@ -46,11 +46,34 @@ def test_another_seed_gives_another_split() -> None:
     assert split(keys(50), labels, (50, 25, 25), 1).tolist() != split(keys(50), labels, (50, 25, 25), 2).tolist()
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40))
-def test_identical_images_never_straddle_two_splits(names: list[str]) -> None:
-    chosen = split(names, np.zeros(len(names), int), (40, 30, 30), 7)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 3)), min_size=1, max_size=40))
+def test_identical_images_never_straddle_two_splits_whatever_their_labels(images: list[tuple[str, int]]) -> None:
+    names, labels = [name for name, _ in images], np.array([label for _, label in images])
+    chosen = split(names, labels, (40, 30, 30), 7)
     for name in set(names):
         assert len({int(s) for s, n in zip(chosen, names, strict=True) if n == name}) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2)), min_size=1, max_size=40))
+def test_identical_images_never_straddle_two_splits_even_when_their_labels_differ(rows: list[tuple[str, int]]) -> None:
+    names, labels = [name for name, _ in rows], np.array([label for _, label in rows])
+    chosen = split(names, labels, (40, 30, 30), 7)
+    for name in set(names):
+        assert len({int(s) for s, n in zip(chosen, names, strict=True) if n == name}) == 1
+    backwards = split(names[::-1], labels[::-1], (40, 30, 30), 7)
+    assert backwards.tolist() == chosen[::-1].tolist()
+
+
+@given(st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=40), st.sampled_from([(98, 1, 1), (70, 15, 15)]))
+def test_a_class_with_enough_different_images_has_some_in_every_split(names: list[str], parts: tuple[int, ...]) -> None:
+    chosen = split(names, np.zeros(len(names), int), parts, 7)
+    assert len(set(chosen.tolist())) == 3 or len(set(names)) < 3
+
+
+@given(st.integers(1, 40))
+def test_a_split_of_zero_percent_has_no_image(n: int) -> None:
+    assert 2 not in split(keys(n), np.zeros(n, int), (80, 20, 0), 7)
+    assert 1 not in split(keys(n), np.zeros(n, int), (50, 0, 50), 7)
 
 
 GOLDEN = [0, 0, 2, 1, 1, 0, 0, 0, 1, 2]

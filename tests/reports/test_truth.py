@@ -102,6 +102,32 @@ def test_paths_with_commas_quotes_and_newlines_are_found(tmp_path: Path) -> None
     assert read_truth(file, [path], CLASSES).labels.tolist() == [0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_csv_of_windows_is_read_backslashes_and_all(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "truth.csv"
+    file.write_bytes("path,class\r\ncats\\a.png,cat\r\ndeep\\é.png,dog\r\n".encode(encoding))
+    paths = [str(tmp_path / "images" / "cats" / "a.png"), str(tmp_path / "images" / "deep" / "é.png")]
+    assert read_truth(file, paths, CLASSES, folder=str(tmp_path / "images")).labels.tolist() == [0, 1]
+
+
+def test_a_file_called_with_a_backslash_is_meant_where_there_is_one(tmp_path: Path) -> None:
+    paths = [f"{tmp_path}/cats\\a.png", f"{tmp_path}/cats/a.png"]
+    assert read_truth(csv(tmp_path, "cats\\a.png,cat\n"), paths, CLASSES).labels.tolist() == [0, -1]
+
+
+def test_copies_of_an_image_share_the_truth_that_was_said_last(tmp_path: Path, images: list[str]) -> None:
+    picture(tmp_path / "images" / "copy.png", 10)
+    twins = [images[0], str(tmp_path / "images" / "copy.png"), images[1]]
+    known = [facts(path) for path in twins]
+    for text, labels, disputed in (
+        ("copy.png,dog\n", [1, 1, -1], 0),
+        ("copy.png,dog\na.png,Cat\n", [0, 0, -1], 1),
+        ("a.png,cat\ncopy.png,cats\n", [0, 0, -1], 0),
+    ):
+        truth = read_truth(csv(tmp_path, text), twins, CLASSES, folder=str(tmp_path / "images"), images=known)
+        assert (truth.labels.tolist(), truth.disputed) == (labels, disputed)
+
+
 def test_a_bare_name_that_two_images_share_is_no_answer(tmp_path: Path) -> None:
     file = csv(tmp_path, "1.png,cat\nother.png,dog\n")
     truth = read_truth(file, ["/x/a/1.png", "/x/b/1.png", "/x/other.png"], CLASSES)

@@ -56,6 +56,47 @@ def test_paths_may_be_json(tmp_path: Path) -> None:
         assert annotate.import_embeddings("e.npy", "paths.json").image_paths == paths
 
 
+LISTS: dict[str, tuple[str, str, str]] = {  # what begins the file, what follows each path, encoding
+    "bom.txt": ("", "\n", "utf-8-sig"),
+    "spaces.txt": ("", "  \t\r\n", "utf-8"),
+    "paths.csv": ("path\n", "\n", "utf-8"),
+    "semicolons.csv": ("image_path;id\r\n", ";1\r\n", "utf-8"),
+    "utf16.txt": ("", "\r\n", "utf-16"),
+    "utf16.csv": ("path,label\r\n", ",x\r\n", "utf-16"),
+    "backslashes.txt": ("", "\r\n", "utf-8"),
+    "comments.list": ("# songs\n\n", "\n", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_paths_are_read_as_embed_reads_its_lists(photos: Path, name: str) -> None:
+    paths = sorted(photos.rglob("*.png"))
+    start, end, encoding = LISTS[name]
+    text = start + "".join(f"{path.relative_to(photos.parent)}{end}" for path in paths)
+    Path(name).write_bytes((text.replace("/", "\\") if "backslashes" in name else text).encode(encoding))
+    np.save("e.npy", ROWS[:12])
+    made = annotate.import_embeddings("e.npy", name)
+    assert made.image_paths == [str(path) for path in paths]
+    assert None not in made.images
+
+
+def test_paths_that_are_found_only_later_are_imported_anew(photos: Path) -> None:
+    """The list is the same bytes: what it leads to is not."""
+    paths = sorted(photos.rglob("*.png"))
+    Path("paths.txt").write_text("".join(f"photos/{path.relative_to(photos)}\n" for path in paths))
+    np.save("e.npy", ROWS[:12])
+    photos.rename("away")
+    assert annotate.import_embeddings("e.npy", "paths.txt").image_paths[0] == f"photos/{paths[0].relative_to(photos)}"
+    Path("away").rename(photos)
+    assert annotate.import_embeddings("e.npy", "paths.txt").image_paths == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b"], ["caf\u00e9", "cafe\u0301", "b"], ["a", "b", "A "]])
+def test_imported_class_names_are_named_once(names: list[str]) -> None:
+    with pytest.raises(InputError, match="is named twice"):
+        annotate.import_embeddings("e.npy", "paths.txt", text_embeddings="t.npy", classes=names)
+
+
 def test_clusters_may_come_along() -> None:
     np.save("micro.npy", np.arange(30) % 4 - 1)
     made = annotate.import_embeddings(

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from PIL import Image
 
 import annotate
 from annotate.datasets import claimed
+from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
 from annotate.kernels.vectors import Ints
 from annotate.progress import Silent
-from annotate.records import Embeddings, Note, Refinement
+from annotate.records import Embeddings, ImageFacts, Note, Refinement
 from annotate.stages import organize as module
-from annotate.workspace import Workspace
+from annotate.workspace import Plan, Workspace
 from tests.kernels.test_unfit import SCALE, scene
 
 Plant = Callable[..., Workspace]
@@ -233,6 +235,26 @@ def test_an_output_inside_the_images_or_around_them_is_refused(labelled: Path, o
     assert files(labelled) == before
 
 
+def test_an_output_in_another_dataset_is_refused(labelled: Path) -> None:
+    annotate.organize("out")
+    for inside in ("out/red/deeper", "out/splits"):
+        with pytest.raises(InputError, match="which annotate made"):
+            annotate.organize(inside)
+    assert annotate.check()["dataset"] == ""
+
+
+@pytest.mark.parametrize("link", ["copy", "symlink"])
+def test_an_output_that_holds_images_of_the_run_is_refused(labelled: Path, checkpoint: Path, link: str) -> None:
+    annotate.organize("out")
+    copies = sorted(Path("out").glob("[rgb]*/*.png"))
+    Path("list.txt").write_text("".join(f"{copy}\n" for copy in copies))
+    annotate.embed("list.txt", model=str(checkpoint))
+    annotate.refine()
+    with pytest.raises(InputError, match="holds an image that is to be organized"):
+        annotate.organize("out", link=link)
+    assert all(copy.exists() for copy in copies)
+
+
 def test_a_dry_run_touches_nothing(labelled: Path) -> None:
     made = annotate.organize("out", dry_run=True)
     assert sum(made.folders.values()) == 12
@@ -340,11 +362,250 @@ def test_an_image_whose_class_is_given_is_no_stranger(plant: Plant, tmp_path: Pa
 def test_where_nobody_looked_for_strangers_that_is_told(plant: Plant, tmp_path: Path) -> None:
     strangers(plant, tmp_path, list("abcdefghij"))
     annotate.refine(method="dynamic")
-    told: list[str] = []
+    watching = Watching()
+    annotate.organize("out", unknown="apart", progress=watching)
+    assert any("nobody looked" in note["message"] for note in watching.notes)
 
-    class Watching(Silent):
-        def note(self, note: Note) -> None:
-            told.append(note["message"])
 
-    annotate.organize("out", unknown="apart", progress=Watching())
-    assert any("nobody looked" in message for message in told)
+def flip_a_byte(path: Path) -> None:
+    """Change a byte and nothing else: size and times are those from before."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def a_copy(folder: str = "out") -> Path:
+    return next(path for path in sorted(Path(folder).glob("*/*.png")))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_edited_copy_that_kept_size_and_time_is_not_replaced(labelled: Path, force: bool) -> None:
+    annotate.organize("out")
+    flip_a_byte(a_copy())
+    before = files(Path("out"))
+    with pytest.raises(InputError, match="somebody changed"):
+        annotate.organize("out", seed=42 if force else 7, force=force)
+    with pytest.raises(InputError, match="somebody changed"):
+        annotate.organize("out", seed=7, dry_run=True)
+    assert files(Path("out")) == before
+
+
+@pytest.mark.parametrize("paper", ["metadata.json", "report.txt", "class_prototypes.npy", "manifest.json"])
+def test_an_edited_paper_that_kept_size_and_time_is_not_replaced(labelled: Path, paper: str) -> None:
+    annotate.organize("out")
+    flip_a_byte(Path("out", paper))
+    before = files(Path("out"))
+    with pytest.raises(InputError, match=f"somebody changed.*{paper}"):
+        annotate.organize("out", seed=7)
+    assert files(Path("out")) == before
+
+
+def test_a_copy_that_was_only_touched_is_replaced(labelled: Path) -> None:
+    annotate.organize("out")
+    os.utime(a_copy())
+    annotate.organize("out", seed=7)
+    assert annotate.status()["organize"].name == "fresh"
+
+
+def test_an_edit_while_it_runs_that_keeps_size_and_time_is_kept(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate.organize("out")
+    write_papers = module.write_papers
+
+    def meanwhile(*args: object) -> None:
+        flip_a_byte(a_copy())
+        write_papers(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "write_papers", meanwhile)
+    with pytest.raises(InputError, match="somebody changed"):
+        annotate.organize("out", seed=7)
+
+
+def test_a_copy_of_an_original_that_changed_and_kept_size_and_time_is_refused(labelled: Path) -> None:
+    flip_a_byte(next(labelled.rglob("*.png")))
+    with pytest.raises(StaleArtifact, match="was edited since it was embedded"):
+        annotate.organize("out")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_an_edit_of_the_image_itself_does_not_hinder_replacing_links_to_it(
+    labelled: Path, checkpoint: Path, link: str
+) -> None:
+    annotate.organize("out", link=link)
+    image = next(labelled.rglob("*.png"))
+    Image.new("RGB", (48, 40), "white").save(image)
+    annotate.embed(labelled, model=str(checkpoint))
+    annotate.refine()
+    annotate.organize("out", link=link)
+    assert annotate.check()["dataset"] == ""
+
+
+def test_a_link_that_somebody_led_elsewhere_is_not_replaced(labelled: Path) -> None:
+    annotate.organize("out", link="symlink")
+    link, other = a_copy(), Path("mine.png").absolute()
+    other.write_bytes(b"mine")
+    link.unlink()
+    link.symlink_to(other)
+    with pytest.raises(InputError, match="somebody changed"):
+        annotate.organize("out", link="symlink", seed=7)
+
+
+@pytest.mark.parametrize(
+    "kept_by_systems", [".DS_Store", "Thumbs.db", "desktop.ini", "red/._0.png", "red/@eaDir/x.jpg"]
+)
+def test_what_systems_strew_about_is_nobodys_work(labelled: Path, kept_by_systems: str) -> None:
+    annotate.organize("out")
+    litter = Path("out", a_copy().parent.name if "/" in kept_by_systems else "", kept_by_systems.removeprefix("red/"))
+    litter.parent.mkdir(exist_ok=True)
+    litter.write_bytes(b"litter")
+    assert annotate.status()["organize"].name == "fresh"
+    assert annotate.check()["dataset"] == ""
+    annotate.organize("out", seed=7)
+    assert not litter.exists()
+
+
+def test_a_folder_of_nothing_but_litter_is_taken(labelled: Path) -> None:
+    Path("out").mkdir()
+    Path("out/.DS_Store").write_bytes(b"litter")
+    annotate.organize("out")
+    assert metadata()["num_images"] == 12
+
+
+def test_a_name_without_images_has_no_folder(labelled: Path, checkpoint: Path) -> None:
+    annotate.organize("out")
+    content = metadata()
+    counts, folders = content["class_distribution"], content["class_folders"]
+    assert isinstance(counts, dict) and isinstance(folders, dict)
+    assert 0 in counts.values()
+    assert {path.name for path in Path("out").iterdir() if path.is_dir()} == {
+        "splits", *(folders[name] for name, count in counts.items() if count)
+    }  # fmt: skip
+    assert all(any(folder.iterdir()) for folder in Path("out").rglob("*") if folder.is_dir())
+
+
+def test_a_split_of_zero_percent_has_no_folder(labelled: Path) -> None:
+    annotate.organize("out", splits=(80, 20, 0))
+    assert {path.name for path in Path("out/splits").iterdir()} == {"train", "val"}
+
+
+# -- loaders -------------------------------------------------------------------------------------------
+
+
+def as_torchvision(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """Classes and samples as ImageFolder finds them: every folder is a class and must hold an image."""
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    assert classes
+    samples = []
+    for index, name in enumerate(classes):
+        found = [str(Path(here, file)) for here, _, names in os.walk(folder / name) for file in sorted(names)]
+        assert found, f"Found no valid file for the classes {name}"
+        samples += [(path, index) for path in found if path.lower().endswith((".jpg", ".jpeg", ".png", ".webp"))]
+    return classes, samples
+
+
+def as_hugging_face(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """As the imagefolder of `datasets` does: the folder that an image lies in is its label; the labels are sorted."""
+    found = sorted(str(path) for path in folder.rglob("*.png"))
+    classes = sorted({Path(path).parent.name for path in found})
+    return classes, [(path, classes.index(Path(path).parent.name)) for path in found]
+
+
+def as_keras(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """As image_dataset_from_directory does: the sorted folders that do not begin with a dot."""
+    classes = [name for name in sorted(os.listdir(folder)) if (folder / name).is_dir() and not name.startswith(".")]
+    samples = [
+        (str(path), index)
+        for index, name in enumerate(classes)
+        for path in sorted((folder / name).rglob("*"))
+        if path.suffix in (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+    ]
+    return classes, samples
+
+
+@pytest.mark.parametrize("walk", [as_torchvision, as_hugging_face, as_keras])
+def test_loaders_number_classes_alike_in_every_split_and_as_metadata_says(
+    plant: Plant, blobs: Blobs, tmp_path: Path, walk: Callable[[Path], tuple[list[str], list[tuple[str, int]]]]
+) -> None:
+    planted(plant, blobs, tmp_path, n=60, names=["zebra", "Ant", "ape", "éland", "🐶"])
+    annotate.organize("out")
+    content = metadata()
+    numbers, images = content["class_to_idx"], content["images"]
+    assert isinstance(numbers, dict) and isinstance(images, list)
+    assert content["missing_in_splits"] == {}
+    told = {f"out/splits/{image['split']}/{image['organized_path']}": image["loader_index"] for image in images}
+    seen: dict[str, int] = {}
+    for split in ("train", "val", "test"):
+        classes, samples = walk(Path("out/splits", split))
+        assert {name: index for index, name in enumerate(classes)} == numbers
+        seen |= dict(samples)
+    assert seen == told
+    for image in images:
+        assert numbers[image["organized_path"].split("/")[0]] == image["loader_index"]
+
+
+def planted(plant: Plant, blobs: Blobs, tmp_path: Path, n: int, names: list[str]) -> None:
+    """Labelled images of as many kinds as there are names, about as many of each."""
+    x, t, _ = blobs(n=n, k=len(names))
+    plant(x, t, names)
+    (tmp_path / "images").mkdir()
+    for i in range(n):
+        (tmp_path / "images" / f"{i:05}.png").write_bytes(b"%d" % i)
+    annotate.refine(method="direct")
+
+
+class Watching(Silent):
+    """Keeps the notes that it is given."""
+
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+
+
+def test_a_class_that_is_too_small_for_every_split_is_named(plant: Plant, blobs: Blobs, tmp_path: Path) -> None:
+    planted(plant, blobs, tmp_path, n=7, names=["cat", "dog", "owl", "ape", "fox"])
+    watching = Watching()
+    annotate.organize("out", progress=watching)
+    content = metadata()
+    counts, missing = content["class_distribution"], content["missing_in_splits"]
+    assert isinstance(counts, dict) and isinstance(missing, dict)
+    for split in ("train", "val", "test"):
+        there = {path.parent.name for path in Path("out/splits", split).glob("*/*.png")}
+        assert missing.get(split, []) == [name for name in counts if counts[name] and name not in there]
+    assert missing["val"]
+    assert f"val has none of {missing['val'][0]}" in watching.notes[-1]["message"]
+    assert f"splits/val has no image of {missing['val'][0]}" in Path("out/report.txt").read_text()
+
+
+def test_copies_with_other_labels_lie_in_one_split(plant: Plant, blobs: Blobs, tmp_path: Path) -> None:
+    planted(plant, blobs, tmp_path, n=60, names=["cat", "dog"])
+    labels = np.load("artifacts/refine/labels.npy")
+    images = Path("images")
+    for i in range(0, 60, 4):  # a quarter of the pictures twice, once of each class
+        assert labels[i] != labels[i + 1]
+        shutil.copy(images / f"{i:05}.png", images / f"{i + 1:05}.png")
+    manifest = Workspace().manifest("embed")
+    assert manifest
+    workspace, record = Workspace(), Workspace().read(Embeddings)
+    facts = [image_facts(Path(path)) for path in record.image_paths]
+    with workspace.lock():
+        workspace.publish(
+            Plan("embed", manifest["version"], manifest["config"]), replace(record, images=facts), ran_on={}
+        )
+    annotate.organize("out")
+    told = metadata()["images"]
+    assert isinstance(told, list)
+    splits: dict[str, set[str]] = {}
+    for image in told:
+        splits.setdefault(image["sha256"], set()).add(image["split"])
+    assert len(splits) == 45
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def image_facts(path: Path) -> ImageFacts:
+    status = path.stat()
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(path)}

@@ -13,7 +13,7 @@ from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
 from annotate.kernels.chances import Chances, chances_of
 from annotate.kernels.vectors import unit
-from annotate.methods.material import with_known_classes
+from annotate.methods.material import with_answers
 from annotate.methods.signs import signs_of_collapse
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
@@ -324,7 +324,7 @@ def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> 
             for rows in vars(part).values():
                 if rows is not None:
                     rows.flags.writeable = False
-        return Chances.joined(30, with_known_classes(parts, given))
+        return Chances.joined(30, with_answers(parts, given))
 
     whole, cut = blocks(), blocks(10, 17)
     np.testing.assert_array_equal(whole.labels[[0, 9, 10, 29]], [3, 4, 5, 6])

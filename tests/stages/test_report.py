@@ -60,14 +60,14 @@ def labelled(
     embeddings = unit(text[np.arange(n) % k] + rng.normal(size=(n, 16)) * 0.02)
     chances = probabilities(products(embeddings, text), 0.2)
     labels = assign(products(embeddings, text))
-    fact: ImageFacts = {"size": 1, "modified_ns": 0, "digest": "0" * 64}
+    facts: list[ImageFacts | None] = [{"size": 1, "modified_ns": 0, "digest": f"{i:064}"} for i in range(n)]
     workspace = Workspace(root / "artifacts")
     records: list[Record] = [
         Embeddings(
             embeddings=embeddings,
             model={"name": "tiny", "path": None, "digest": "0" * 64, "dimensions": 16, "logit_scale": 100.0},
             image_paths=paths,
-            images=[fact] * n,
+            images=facts,
             skipped=skipped or [],
             folder=str(root / "images"),
         ),

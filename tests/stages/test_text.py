@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +19,9 @@ import annotate
 from annotate import encoders
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, StaleArtifact
 from annotate.kernels.vectors import unit
+from annotate.progress import Silent
+from annotate.records import Embeddings, Model, Note
+from annotate.workspace import Plan, Workspace
 from tests.conftest import small_clip
 
 
@@ -114,3 +126,126 @@ def test_broken_weights_are_said(tmp_path: Path, photos: Path) -> None:
     torch.save(state, tmp_path / "part.pt")
     with pytest.raises(InputError, match="do not fit together"):
         annotate.embed(photos, model="part.pt")
+
+
+def republished(workspace: Path, **facts: object) -> None:
+    """The embeddings again, with a manifest that says something else of their model."""
+    place = Workspace(workspace)
+    images, manifest = place.read(Embeddings), place.manifest("embed") or {}
+    model = {**images.model, **facts}
+    plan = Plan("embed", manifest["version"], manifest["config"], manifest["inputs"])
+    place.publish(plan, dataclasses.replace(images, model=cast(Model, model)), ran_on=manifest["ran_on"])
+
+
+@pytest.mark.parametrize("named", ["artifacts/own.pt", "link.pt", "relative"])
+def test_a_model_that_a_workspace_brings_along_is_asked_for(
+    photos: Path, checkpoint: Path, tmp_path: Path, named: str
+) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    brought = tmp_path / "artifacts" / "own.pt"
+    brought.write_bytes(checkpoint.read_bytes())
+    (tmp_path / "link.pt").symlink_to(brought)
+    (tmp_path / "beside.pt").write_bytes(checkpoint.read_bytes())
+    republished(tmp_path / "artifacts", path="beside.pt" if named == "relative" else str(tmp_path / named))
+    with pytest.raises(StaleArtifact, match="the workspace itself names, not you") as caught:
+        annotate.refine(["cat", "dog"])
+    assert "`annotate refine --set embed.model=MODEL`" in caught.value.hint
+    assert annotate.refine(["cat", "dog"], settings={"embed.model": str(brought)}).labels.shape == (12,)
+
+
+def test_a_model_without_a_path_is_one_that_is_known_by_name(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    (tmp_path / "small.pt").write_bytes(checkpoint.read_bytes())
+    republished(tmp_path / "artifacts", path=None)
+    with pytest.raises(StaleArtifact, match=r"small\.pt is not the model"):
+        annotate.refine(["cat", "dog"])
+
+
+def test_a_model_that_is_gone_is_asked_for(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    annotate.embed(photos, model=shutil.copy(checkpoint, "own.pt"))
+    Path("own.pt").rename("elsewhere.pt")
+    with pytest.raises(StaleArtifact, match="not there any more"):
+        annotate.refine(["cat", "dog"])
+    assert annotate.refine(["cat", "dog"], settings={"embed.model": "elsewhere.pt"}).labels.shape == (12,)
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        self.said.append(note)
+
+
+def noted(classes: list[str], prompts: Mapping[str, object] | list[str] | None = None) -> list[str]:
+    """What is said of these classes, the first time and again."""
+    settings: dict[str, object] = {}
+    if prompts is not None:
+        Path("prompts.yaml").write_text(json.dumps(prompts))
+        settings["text.prompts"] = "prompts.yaml"
+    first, again = Notes(), Notes()
+    annotate.embed_text(classes, settings=settings, progress=first)
+    annotate.embed_text(classes, settings=settings, progress=again)
+    assert first.said == again.said
+    return [note["message"] for note in first.said]
+
+
+def test_a_text_that_is_cut_is_told_with_what_is_read_of_it(embedded: Path) -> None:
+    (said,) = noted(["cat", "dog " * 90 + "outdoors"])
+    assert said.startswith("1 prompt is too long for the model: of 'a photo of a dog dog")
+    assert "dog outdoors' it reads 'a photo of a dog dog" in said
+    assert said.endswith("dog dog'")
+    assert noted(["cat", "dog"]) == []
+
+
+@pytest.mark.parametrize("prompts", [None, ["a {}"], ["word " * 80 + "{}"]])
+def test_names_that_become_one_text_are_told(embedded: Path, prompts: list[str] | None) -> None:
+    long = "word " * 80
+    cut, alike = noted([long + "cat", long + "dog"], prompts)
+    assert "too long for the model" in cut
+    assert re.fullmatch(r"'word .* word cat', 'word .* word dog' are the same text to the model: .*", alike)
+
+
+def test_prompts_of_a_file_that_are_cut_or_alike_are_told(embedded: Path) -> None:
+    cut, alike = noted(["a", "b", "c"], {"a": ["x", "word " * 80], "b": "one pet", "c": ["one pet"]})
+    assert cut.startswith("1 prompt is too long")
+    assert alike.startswith("'b', 'c' are the same text")
+
+
+def test_artifacts_are_the_same_bytes_for_any_number_of_threads(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
+    script = """
+import hashlib, json, sys
+from pathlib import Path
+import annotate
+for model in ("tiny", sys.argv[1]):
+    place = Path(sys.argv[2]) / Path(model).stem
+    annotate.embed("photos", model=model, workspace=place)
+    annotate.embed_text(["red", "green", "a rather long name for blue", "2"], prompts="clip7", workspace=place)
+    annotate.refine(workspace=place)
+digests = {
+    path.relative_to(sys.argv[2]).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(Path(sys.argv[2]).glob("*/*/*"))
+    if path.name != "manifest.json"  # says how many cores there were
+}
+print(json.dumps(digests))
+"""
+    started: dict[str, subprocess.Popen[str]] = {}
+    for threads in ("1", "4"):
+        started[threads] = run_with(threads, [sys.executable, "-c", script, str(checkpoint), f"with-{threads}"])
+    if shutil.which("taskset"):
+        core = str(min(os.sched_getaffinity(0)))
+        command = ["taskset", "-c", core, sys.executable, "-c", script, str(checkpoint), "on-one-core"]
+        started["one core"] = run_with("2", command)
+    made = {}
+    for way, process in started.items():
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        made[way] = json.loads(out)
+    assert {"tiny/text/text_embeddings.npy", "small/refine/probabilities.npy"} <= made["1"].keys()
+    for way, digests in made.items():
+        assert digests == made["1"], way
+
+
+def run_with(threads: str, command: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from annotate.demo import write_digits
+from annotate.digits import write_digits
 from annotate.errors import InputError
 
 
@@ -31,3 +31,17 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, own: str) -> No
     with pytest.raises(InputError):
         write_digits(tmp_path)
     assert (tmp_path / own).read_text() == "precious"
+
+
+def test_what_file_managers_and_notebooks_leave_is_nobodys_work(tmp_path: Path) -> None:
+    (tmp_path / "images" / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "images" / name).touch()
+    images, _ = write_digits(tmp_path)
+    assert len(list(images.glob("digit-*.png"))) == 1797
+
+
+def test_a_file_of_the_folders_name_is_said(tmp_path: Path) -> None:
+    (tmp_path / "demo").touch()
+    with pytest.raises(InputError, match="demo: a file, not a folder"):
+        write_digits(tmp_path / "demo")

@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 from annotate.errors import InputError, printable
+from annotate.opening import replacing_file
 from annotate.workspace import write_bytes
 
 ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
+OURS = r"digit-\d{4}\.png|\..*|Thumbs\.db|desktop\.ini"  # and what file managers and notebooks leave everywhere
 FULL = 16  # scikit-learn's digits count ink in 4x4 blocks of a bitmap: 0 to 16
 
 
@@ -25,8 +27,11 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     from sklearn.datasets import load_digits
 
     images, truth = folder / "images", folder / "truth.csv"
+    for place in (folder, images):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{printable(place)}: a file, not a folder", hint=ELSEWHERE)
     images.mkdir(parents=True, exist_ok=True)
-    strangers = sorted(path.name for path in images.iterdir() if not re.fullmatch(r"digit-\d{4}\.png", path.name))
+    strangers = sorted(path.name for path in images.iterdir() if not re.fullmatch(OURS, path.name))
     if strangers:
         raise InputError(
             f"{printable(images)} holds other files, for example {printable(strangers[0])}", hint=ELSEWHERE
@@ -36,7 +41,10 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     for number, (ink, digit) in enumerate(zip(bunch.images, bunch.target, strict=True)):
         name = f"digit-{number:04d}.png"
         if not (images / name).exists():
-            Image.fromarray((ink * 255 / FULL).round().astype("uint8")).save(images / name)
+            picture = io.BytesIO()
+            Image.fromarray((ink * 255 / FULL).round().astype("uint8")).save(picture, "PNG")
+            with replacing_file(images / name) as file:  # whole or not there, and never through a link
+                file.write(picture.getvalue())
         rows.append((name, str(digit)))
     content = io.StringIO()
     csv.writer(content, lineterminator="\n").writerows(rows)

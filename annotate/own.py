@@ -1,0 +1,59 @@
+"""What annotate itself has written below a folder of photos: datasets hold copies, reports hold figures.
+
+They are known by the first lines of their manifest, so that a manifest of a million images need not be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from annotate.records import SkippedFile
+
+MANIFEST = "manifest.json"
+HEAD = 256  # bytes, enough for what every manifest begins with
+BEGINNING = re.compile(rb'\{\s*"stage":\s*"([a-z]+)",\s*"version":\s*\d+,\s*"config":\s*\{')
+SPLITS = "splits"
+DATASET = "a dataset that annotate made, its images are copies; to use them, give this folder itself"
+SECOND_NAMES = "the same images again"
+FIGURES = "a report that annotate made"
+
+
+def to_search(
+    folder: Path, entries: Sequence[os.DirEntry[str]], *, asked: bool
+) -> tuple[Sequence[os.DirEntry[str]], SkippedFile | None]:
+    """Which of a folder's entries may be somebody's photos, and a row for what is passed over.
+
+    asked  the user named this very folder: then a dataset is searched, its images once
+    """
+    stage = made_by(folder) if any(entry.name == MANIFEST for entry in entries) else ""
+    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    if stage == "report" and not asked:
+        return [], {"path": str(folder), "reason": FIGURES}
+    if stage != "organize" or not folders:
+        return entries, None
+    if not asked:
+        return [], {"path": str(folder), "reason": DATASET}
+    rest = [entry for entry in entries if entry.name != SPLITS]
+    return rest, {"path": str(folder / SPLITS), "reason": SECOND_NAMES} if len(rest) < len(entries) else None
+
+
+def made_by(folder: Path) -> str:
+    """The stage that wrote a folder; empty where annotate did not."""
+    manifest = folder / MANIFEST
+    try:
+        if not stat.S_ISREG(manifest.stat().st_mode):  # opening a pipe would wait for whoever writes it
+            return ""
+        with open(manifest, "rb") as file:
+            return stage_of(file.read(HEAD))
+    except OSError:
+        return ""
+
+
+def stage_of(beginning: bytes) -> str:
+    """The stage whose manifest begins so; empty where it is none of annotate's."""
+    found = BEGINNING.match(beginning)
+    return found[1].decode() if found else ""
