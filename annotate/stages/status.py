@@ -114,7 +114,7 @@ def embed_plan(workspace: Workspace, manifest: Mapping[str, Any], settings: Mapp
         raise InputError(f"the images are gone: {printable(folder)}", hint="") from None
     model = manifest["facts"]["model"]
     configured = dict(settings)
-    if settings["model"] != model["name"]:
+    if settings["model"] not in (model["name"], manifest["config"]["model"]):  # the user's, not only the manifest's
         source = encoders.find(settings["model"])
         configured |= {"model": source.name, "weights": source.digest}
     last = last_run(workspace, key_of(EMBED_VERSION, configured))
