@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.So
         elif not path.is_file():
             reason = "is the model that embedded the images, and it is not there any more"
         else:
-            source = replace(encoders.find(str(path)), name=model["name"])
+            source = encoders.find(str(path))
             if source.digest == model["digest"]:
                 return source
             reason = "is not the model that embedded the images any more"
