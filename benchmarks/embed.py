@@ -67,7 +67,7 @@ def main() -> None:
     sizes = [(int(width), int(height)) for width, height in (size.split("x") for size in options.size.split(","))]
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder), options.images, sizes)
-        paths = [str(path) for path in find_images(Path(folder))[0]]
+        paths = [str(path) for path in find_images(Path(folder)).images]
         megabytes = sum(Path(path).stat().st_size for path in paths) / 1e6
         race = Race(variant(options.model, "float32"), variant(options.model, "auto"))
         race.warm_up(paths[:BATCH])

@@ -297,7 +297,7 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     manifest = (workspace.manifest("embed") or {}) if seen.unchanged else {}
     digest = manifest.get("inputs", {}).get("images", "")
     inputs = {"folder": json_text(images.top), "images": digest}
-    why = f"what could not be read is tried again ({seen.again:,} images)" if seen.again else ""
+    why = f"what could not be read is tried again (images: {seen.again:,})" if seen.again else ""
     return Plan("embed", VERSION, configured, inputs, why)
 
 

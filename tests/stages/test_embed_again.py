@@ -76,10 +76,10 @@ def test_an_error_of_the_machine_is_tried_again_in_the_next_run_by_itself(
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
     assert (watcher.ran, annotate.status()["embed"].name) == ([], "fresh")  # it failed again: nothing is new
     failing()
-    assert annotate.status()["embed"].why == "what could not be read is tried again (1 images)"
+    assert annotate.status()["embed"].why == "what could not be read is tried again (images: 1)"
     decodes.clear()
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
-    assert watcher.ran == ["stale: what could not be read is tried again (1 images)"]
+    assert watcher.ran == ["stale: what could not be read is tried again (images: 1)"]
     assert len(decodes) == 1
     assert stage("artifacts") == whole(photos, checkpoint)
     assert annotate.status()["embed"].name == "fresh"
@@ -236,7 +236,7 @@ def test_an_address_that_did_not_answer_is_asked_again_and_one_that_is_gone_is_n
         ("closed.png", "403 Forbidden"),
         ("gone.png", "404 Not Found"),
     ]
-    assert annotate.status()["embed"].why == "what could not be read is tried again (2 images)"
+    assert annotate.status()["embed"].why == "what could not be read is tried again (images: 2)"
     site.answers |= {"/closed.png": [(200, content)], "/busy.png": [(200, content)]}
     site.asked.clear()
     made = annotate.embed("list.txt", model=str(checkpoint))
