@@ -41,12 +41,14 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF", "F;64BF": "F;64NF"}
 JPEGS = ("JPEG", "MPO")  # MPO: what phones write, a JPEG with further pictures behind it
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+ICON, ICON_ENTRY = b"\0\0\1\0", 16  # how an icon begins, and bytes of an entry in its list of pictures
+LARGEST_ICON = 4 << 20  # pixels; twice those of the picture where its mask is counted
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
 TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
 STRIP = 1 << 20  # pixels converted at once
 STRIP_BYTES = 48  # for each of them, in the copies on the way from one kind of pixel to another
 # Bytes a pixel at the peak, measured; other formats are decoded in little more than their pixels.
-WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8, "TGA": 8, "ICO": 12, "PPM": 12}
+WHILE_DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 8, "TGA": 8, "PPM": 12}
 COEFFICIENT = 2  # bytes; a JPEG in scans keeps one for each pixel and component
 # Seconds a scan of a JPEG takes: 1.1 ns a pixel at worst, measured on a Xeon of 2023, doubled for slower machines.
 SCAN_PIXEL, SCAN = 2e-9, 5e-6
@@ -206,8 +208,10 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
     from PIL import Image
 
     seconds = SECONDS * share(max_megapixels)
+    if content.startswith(ICON):
+        check_icon(content)
     with Image.open(TimedReader(content, seconds), formats=formats_to_try(content)) as image:
-        check_megapixels(true_size(image), max_megapixels)
+        check_megapixels(image.size, max_megapixels)
         if image.format in JPEGS:
             check_scans(content, image.size, seconds)
         need = copied + memory_for(image, content)
@@ -310,7 +314,7 @@ def check_memory(need: int, max_megapixels: float) -> None:
 
 def memory_for(image: Image.Image, content: bytes) -> int:
     """Bytes that its pixels take at the peak, besides the file."""
-    width, height = true_size(image)
+    width, height = image.size
     kept = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     while_decoding = WHILE_DECODING.get(image.format or "", kept)
     if image.format in JPEGS and comes_in_scans(content):
@@ -320,11 +324,17 @@ def memory_for(image: Image.Image, content: bytes) -> int:
     return width * height * max(while_decoding, kept + 3) + min(width * height, STRIP) * STRIP_BYTES
 
 
-def true_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height; of an icon those of the picture within, whatever its own header says."""
-    icon = getattr(image, "ico", None)
-    size: tuple[int, int] = icon.getimage(image.size).size if icon else image.size
-    return size
+def check_icon(content: bytes) -> None:
+    """Pillow decodes an icon while it opens it, at the size of the picture within, whatever the icon's header says."""
+    for place in range(6, 6 + ICON_ENTRY * int.from_bytes(content[4:6], "little"), ICON_ENTRY):
+        start = int.from_bytes(content[place + 12 : place + 16], "little")
+        picture, order = content[start : start + 24], "little"
+        sides: tuple[bytes, bytes] = (picture[4:8], picture[8:12])
+        if picture.startswith(b"\x89PNG"):
+            sides, order = (picture[16:20], picture[20:24]), "big"
+        width, height = (abs(int.from_bytes(side, order, signed=True)) for side in sides)  # type: ignore[arg-type]
+        if width * height > LARGEST_ICON:
+            raise Unreadable(f"an icon of {width * height / 1e6:,.0f} megapixels: convert it to PNG")
 
 
 # -- decoders ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from annotate.records import SkippedFile
@@ -20,6 +20,7 @@ SPLITS = "splits"
 DATASET = "a dataset that annotate made, its images are copies; to use them, give this folder itself"
 SECOND_NAMES = "the same images again"
 FIGURES = "a report that annotate made"
+REASONS = {"organize": DATASET, "report": FIGURES}
 
 
 def to_search(
@@ -39,6 +40,22 @@ def to_search(
         return [], {"path": str(folder), "reason": DATASET}
     rest = [entry for entry in entries if entry.name != SPLITS]
     return rest, {"path": str(folder / SPLITS), "reason": SECOND_NAMES} if len(rest) < len(entries) else None
+
+
+def in_archive(names: Collection[str], made: Mapping[str, str]) -> dict[str, str]:
+    """Which folders of an archive are passed over, and why. A dataset that holds all its images was meant: those once.
+
+    names  of its images
+    made   folder, with a slash at the end, to the stage whose manifest lies there
+    """
+    over = {}
+    for folder, stage in made.items():
+        inside = sum(name.startswith(folder) for name in names)
+        if stage == "organize" and inside == len(names):
+            over[f"{folder}{SPLITS}/"] = SECOND_NAMES
+        elif stage in REASONS and 0 < inside < len(names):
+            over[folder] = REASONS[stage]
+    return over
 
 
 def made_by(folder: Path) -> str:

@@ -422,6 +422,14 @@ def test_the_pixel_budget_is_checked_before_decoding(tmp_path: Path) -> None:
         read(tmp_path / "x.png")
 
 
+def test_an_icon_is_as_large_as_the_picture_within() -> None:
+    inside = png_header(20_000, 20_000)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22)
+    icon = struct.pack("<HHH", 0, 1, 1) + entry + inside
+    with own_pixel_budget(), pytest.raises(Unreadable, match="an icon of 400 megapixels"):
+        read_image(icon, resolution=16, max_megapixels=100)
+
+
 def test_a_larger_budget_lets_larger_images_in(tmp_path: Path) -> None:
     Image.new("1", (20_000, 10_000)).save(tmp_path / "x.png")
     assert read(tmp_path / "x.png", budget=500).max() == 0

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "mending": set(),
     "own": {"records"},
     "images": {"allowance", "errors", "formats", "greys", "mending", "own", "records"},
-    "sources": {"errors", "formats", "images", "lines", "records", "sources"},
+    "sources": {"errors", "formats", "images", "lines", "own", "records", "sources"},
     "datasets": {
         "digests", "errors", "folders", "images", "jsonfile", "locks", "own", "progress", "records", "sources",
         "workspace",
@@ -57,8 +57,8 @@ MAY_IMPORT = {
     },
     "stages": {
         "allowance", "config", "datasets", "digests", "embedding", "encoders", "engines", "errors", "folders",
-        "images", "jsonfile", "kernels", "metadata", "methods", "opening", "own", "progress", "prompts", "records",
-        "reports", "sources", "stages", "workspace",
+        "formats", "images", "jsonfile", "kernels", "metadata", "methods", "opening", "own", "progress", "prompts",
+        "records", "reports", "sources", "stages", "workspace",
     },
     "annotate": {"config", "digits", "errors", "progress", "records", "stages", "workspace"},
     "display": {"errors", "progress", "records", "workspace"},

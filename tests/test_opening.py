@@ -15,7 +15,7 @@ from annotate.encoders.weights import download
 from annotate.errors import InputError
 from annotate.locks import one_at_a_time
 from annotate.opening import news_of_the_disk, opened, replacing_file, set_time, sync
-from annotate.workspace import Workspace, write_bytes, write_lines
+from annotate.workspace import Plan, Workspace, write_bytes, write_lines
 
 SECRET = b"somebody's only copy"
 
@@ -167,5 +167,5 @@ def test_a_stage_that_is_found_fresh_behind_a_link_keeps_its_time(tmp_path: Path
     os.utime(theirs / "manifest.json", ns=(0, 0))
     (tmp_path / "ws").mkdir()
     (tmp_path / "ws" / "embed").symlink_to(theirs)
-    Workspace(tmp_path / "ws").touch("embed")
+    Workspace(tmp_path / "ws").touch(Plan("embed", 1, {}))
     assert (theirs / "manifest.json").stat().st_mtime_ns == 0

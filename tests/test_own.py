@@ -67,3 +67,15 @@ def test_every_manifest_of_annotate_is_known_by_its_beginning(made: list[str]) -
         if path.exists():
             assert stage_of(path.read_bytes()[:256]) == stage
     assert stage_of(Path("out/manifest.json").read_bytes()[:256]) == "organize"
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_older_dataset_in_an_archive_is_passed_over_unless_it_is_all_there_is(made: list[str], kind: str) -> None:
+    shutil.rmtree("photos/red/artifacts")
+    photos = shutil.make_archive("photos", kind, ".", "photos")
+    found = listing(photos)
+    assert len(found.locations) == len(made)
+    assert found.passed_over == [{"path": f"{photos}/photos/old/", "reason": DATASET}]
+    alone = listing(shutil.make_archive("alone", kind, "out"))
+    assert len(alone.locations) == len(made)
+    assert [row["reason"] for row in alone.passed_over] == [SECOND_NAMES]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO
 
+from annotate import own
 from annotate.errors import InputError, printable
 from annotate.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
 from annotate.images import Unreadable
@@ -52,16 +53,23 @@ class Member:
 
 @dataclass(frozen=True)
 class Index:
-    """The images of an archive by name, what else lies there, and when the archive changed."""
+    """The images of an archive by name, what else lies there, and when the archive changed.
+
+    made  folders that annotate wrote, with a slash at the end, and the stage that did
+    """
 
     archive: str
     modified_ns: int
     members: dict[str, Member] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
     sieve: Sieve = field(default_factory=Sieve)
 
     def add(self, name: str, member: Member, file: BinaryIO) -> None:
         """Take in a member where it is an image; `file` is the archive."""
-        if len(name) > LONGEST_NAME or "\0" in name:
+        folder, _, last = name.rpartition("/")
+        if last == own.MANIFEST:
+            self.made[f"{folder}/".removeprefix("/")] = own.stage_of(beginning(file, member, own.HEAD))
+        elif len(name) > LONGEST_NAME or "\0" in name:
             self.sieve.passes_over(f"{self.archive}/{name[:99]}...", "no file can have such a name")
         elif self.sieve.takes(name, f"{self.archive}/{name}", partial(beginning, file, member)):
             self.members[name] = member
@@ -159,7 +167,10 @@ def members_of(files: Sequence[str]) -> Found:
             index = index_of(archive, os.stat(archive))
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
-        found.images += [f"{archive}/{name}" for name in sorted(index.members, key=byte_order)]
+        over = own.in_archive(index.members, index.made)
+        names = [name for name in index.members if not name.startswith(tuple(over))]
+        found.images += [f"{archive}/{name}" for name in sorted(names, key=byte_order)]
+        found.skipped += [{"path": f"{archive}/{folder}", "reason": over[folder]} for folder in sorted(over)]
         found.skipped += sorted(index.sieve.passed_over, key=lambda row: byte_order(row["path"]))
         found.folders |= {f"{archive}/{folder}" for folder in index.sieve.folders}
     return found
@@ -232,13 +243,13 @@ def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
     return file.read(most)
 
 
-def beginning(file: BinaryIO, member: Member) -> bytes:
+def beginning(file: BinaryIO, member: Member, most: int = HEAD) -> bytes:
     """The first bytes of a member; none where they cannot be had."""
     if member.refused:
         return b""
     try:
-        content = packed_of(file, member, min(member.packed, 4 * HEAD if member.deflated else HEAD))
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, HEAD) if member.deflated else content
+        content = packed_of(file, member, min(member.packed, 4 * most if member.deflated else most))
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, most) if member.deflated else content
     except (Unreadable, zlib.error):
         return b""
 

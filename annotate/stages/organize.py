@@ -26,6 +26,7 @@ from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_
 from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
 from annotate.folders import distinct, folder_names, safe_file_name
+from annotate.formats import HEAD, first_bytes, format_of, is_image, suffix
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
@@ -47,6 +48,9 @@ NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
 }
+# Loaders take files by their endings: torchvision, `datasets` and Keras know no others for these formats.
+USUAL = dict.fromkeys((".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo"), ".jpg") | {".apng": ".png", ".dib": ".bmp"}
+ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "TIFF": ".tif", "WebP": ".webp", "BMP": ".bmp", "PNM": ".ppm"}
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 
@@ -241,9 +245,18 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
 
 
 def name_of_copy(path: str) -> str:
-    """The image's own file name, made safe where no disk here has taken it yet."""
+    """The image's own file name, made safe where no disk here has taken it yet, with an ending that loaders know."""
     name = sources.file_name(path)
-    return (name or "image") if sources.is_local(path) else safe_file_name(name)
+    name = (name or "image") if sources.is_local(path) else safe_file_name(name)
+    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(format_of(head_of(path)), ""))
+
+
+def head_of(path: str) -> bytes:
+    """The first bytes of an image; none where they cannot be had."""
+    try:
+        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:HEAD]
+    except (OSError, Unreadable):
+        return b""
 
 
 def missing_note(texts: Texts, layout: Layout) -> Note | None:

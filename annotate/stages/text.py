@@ -189,7 +189,7 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.So
         elif not path.is_file():
             reason = "is the model that embedded the images, and it is not there any more"
         else:
-            source = replace(encoders.find(str(path)), name=model["name"])
+            source = encoders.find(str(path))
             if source.digest == model["digest"]:
                 return source
             reason = "is not the model that embedded the images any more"

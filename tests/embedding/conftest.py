@@ -30,6 +30,9 @@ class Means:
     def encode_text(self, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
         raise NotImplementedError
 
+    def cut(self, prompts: Sequence[str]) -> dict[str, str]:
+        raise NotImplementedError
+
 
 @pytest.fixture
 def means() -> Means:

@@ -486,6 +486,16 @@ def test_a_name_without_images_has_no_folder(labelled: Path, checkpoint: Path) -
     assert all(any(folder.iterdir()) for folder in Path("out").rglob("*") if folder.is_dir())
 
 
+def test_every_copy_has_an_ending_that_loaders_know(labelled: Path, checkpoint: Path) -> None:
+    jpeg = labelled / "red" / "phone.jfif"
+    Image.new("RGB", (40, 40), "red").save(jpeg, "JPEG")
+    (labelled / "red" / "1.png").rename(labelled / "red" / "bare")
+    (labelled / "red" / "2.png").rename(labelled / "red" / "2.png_large")
+    annotate.run(labelled, "out", NAMES, model=str(checkpoint))
+    names = {path.name for path in Path("out").glob("*/*") if path.is_file()}
+    assert {"phone.jfif.jpg", "bare.png", "2.png_large.png", "0.png"} <= names
+
+
 def test_a_split_of_zero_percent_has_no_folder(labelled: Path) -> None:
     annotate.organize("out", splits=(80, 20, 0))
     assert {path.name for path in Path("out/splits").iterdir()} == {"train", "val"}

@@ -153,6 +153,17 @@ def test_a_model_that_a_workspace_brings_along_is_asked_for(
     assert annotate.refine(["cat", "dog"], settings={"embed.model": str(brought)}).labels.shape == (12,)
 
 
+def test_status_does_not_look_for_a_model_that_only_a_manifest_names(
+    photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate.embed(photos, model=str(checkpoint))
+    republished(Path("artifacts"), name="another")
+    sought: list[str] = []
+    monkeypatch.setattr(encoders, "find", lambda model: sought.append(model))
+    assert "embed" in annotate.status()
+    assert sought == []
+
+
 def test_a_model_without_a_path_is_one_that_is_known_by_name(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
     annotate.embed(photos, model=str(checkpoint))
     (tmp_path / "small.pt").write_bytes(checkpoint.read_bytes())
