@@ -1,1 +1,1 @@
-"""The comparisons that the README quotes, each one command: `python -m benchmarks.NAME`."""
+"""The comparisons that the README and the docs quote, each one command: `python -m benchmarks.NAME`."""

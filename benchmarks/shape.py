@@ -72,7 +72,7 @@ def sentences(text: str) -> Iterator[str]:
     """
     prose = NOT_PROSE.sub("\n\n", GENERATED.sub("", text))
     for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", prose):
-        for sentence in re.split(r"[.!?;]\)?\s+", " ".join(paragraph.split())):
+        for sentence in re.split(r"[.!?;][)*]*\s+", " ".join(paragraph.split())):
             if len(sentence.split()) > 2:
                 yield sentence
 

@@ -178,7 +178,7 @@ def odds(data: Path, cases: Sequence[Case]) -> str:
                 poor = disturbed(sample(case, 1_000, rng), accuracy, words, rng)
                 z = reach(poor.images, poor.texts)[1]
                 found[f"own, pushed until right {100 * accuracy:.0f} % of the time"].append(z)
-    lines = ["| words | cases | told to be at odds, % | z least | median | most |", "|---" * 6 + "|"]
+    lines = ["| words | cases | warned of, % | z least | median | most |", "|---" * 6 + "|"]
     for kind, runs in found.items():
         told = 100 * mean(z < STRANGERS for z in runs)
         lines.append(
@@ -208,7 +208,7 @@ def scarcity(outcomes: Sequence[Outcome]) -> str:
 def nameless(found: dict[str, list[Outcome]]) -> str:
     """What is found of images that fit no name, and what else is told, by kind of case."""
     lines = [
-        "| | cases | found, % | of what is told, nameless, % | cases with a false group | of images labelled right |",
+        "| | cases | found, % | of those noticed, nameless, % | cases with a false group | of images labelled right |",
         "|---" * 6 + "|",
     ]
     for kind, runs in found.items():

@@ -1,4 +1,4 @@
-"""Write the README's command reference and table of settings: python docs/reference.py"""
+"""Write the generated parts of the docs, commands and settings: python docs/reference.py"""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from annotate.cli import app
 from annotate.config import SECTIONS
 
-README = Path(__file__).parent.parent / "README.md"
-COMMANDS = ("run", "embed", "import", "cluster", "refine", "organize", "report", "status", "check", "demo")
+DOCS = Path(__file__).parent
+
+
+def command_names() -> list[str]:
+    """Every command, in the order of `annotate --help`."""
+    return [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
 def commands() -> str:
     """Every command's help, as a terminal of 100 columns shows it."""
     parts = []
-    for command in COMMANDS:
+    for command in command_names():
         environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100"}
         shown = subprocess.run(
             [sys.executable, "-m", "annotate", command, "--help"],
@@ -55,16 +60,18 @@ def bounds(field: dataclasses.Field[object]) -> str:
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
-def generated(readme: str) -> str:
-    """The README with both sections as they should be."""
-    for name, content in (("commands", commands()), ("settings", settings())):
-        pattern = rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end of {name} -->)"
-        assert re.search(pattern, readme, re.DOTALL), f"no place for {name}"
-        start, end = re.split(pattern, readme, flags=re.DOTALL)[1:3]
-        before, after = readme.split(start)[0], readme.split(end)[1]
-        readme = f"{before}{start}\n{content}\n{end}{after}"
-    return readme
+GENERATED = {"commands": commands, "settings": settings}  # each in the page of its name
+
+
+def generated(name: str) -> str:
+    """The page as it should be: `name` between its markers, the rest as it is."""
+    page = (DOCS / f"{name}.md").read_text("utf-8")
+    pattern = rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end of {name} -->)"
+    assert re.search(pattern, page, re.DOTALL), f"no place for {name}"
+    before, start, end, after = re.split(pattern, page, flags=re.DOTALL)
+    return f"{before}{start}\n{GENERATED[name]()}\n{end}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(generated(README.read_text("utf-8")), "utf-8")
+    for name in GENERATED:
+        (DOCS / f"{name}.md").write_text(generated(name), "utf-8")
