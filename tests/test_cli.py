@@ -366,7 +366,6 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
     annotate: Command, photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from annotate.embedding import ledger
-    from annotate.engines import embedding
 
     committed = ledger.Ledger.commit
     monkeypatch.setattr(ledger, "SHARD", 5)
@@ -379,16 +378,16 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
     def end(code: int) -> None:
         sys.exit(code)
 
-    monkeypatch.setattr(embedding.Ledger, "commit", interrupt)
-    monkeypatch.setattr(cli.os, "_exit", end)
-    monkeypatch.setattr(cli.signal, "signal", lambda *asked: None)
+    monkeypatch.setattr(ledger.Ledger, "commit", interrupt)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(signal, "signal", lambda *asked: None)
     ended = annotate("embed", photos, "--model", checkpoint)
     assert ended.code == 130
     said = "interrupted; 5 of 12 images are embedded and kept; run the same command again to go on"
     assert ended.err.splitlines()[-1] == said
     status = json.loads(annotate("status", "--json").out)
     assert status["embed"] == {"state": "missing", "why": "interrupted, 5 of 12 embedded"}
-    monkeypatch.setattr(embedding.Ledger, "commit", committed)
+    monkeypatch.setattr(ledger.Ledger, "commit", committed)
     assert annotate("embed", photos, "--model", checkpoint).code == 0
     assert json.loads(annotate("status", "--json").out)["embed"] == {"state": "fresh", "why": ""}
 
