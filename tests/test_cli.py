@@ -379,8 +379,8 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
         sys.exit(code)
 
     monkeypatch.setattr(ledger.Ledger, "commit", interrupt)
-    monkeypatch.setattr("annotate.cli.os._exit", end)
-    monkeypatch.setattr("annotate.cli.signal.signal", lambda *asked: None)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(signal, "signal", lambda *asked: None)
     ended = annotate("embed", photos, "--model", checkpoint)
     assert ended.code == 130
     said = "interrupted; 5 of 12 images are embedded and kept; run the same command again to go on"

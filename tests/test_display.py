@@ -2,6 +2,7 @@ import io
 import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_speed_is_said_where_it_says_something(
     monkeypatch: pytest.MonkeyPatch, counts: list[int], waits: list[float], unit: str, said: str
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("annotate.display.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     speed = display.Speed(unit)
     for count, wait in zip(counts, waits, strict=True):
         now[0] += wait

@@ -54,8 +54,7 @@ def read(file: str) -> Sequence[str]:
     folder, protocols = os.path.dirname(os.path.abspath(file)), set[str]()
     locations: Sequence[str] = []
     try:
-        refuse_long_lines(file)
-        if file.lower().endswith(TEXTS) and os.path.getsize(file) > LARGE and is_plain(file):
+        if is_large_text(file):
             locations = Lines(Path(file), lambda line: located(text_of(line), folder))
         else:
             locations = [located(entry, folder) for _, entry in entries(file)]
@@ -69,6 +68,14 @@ def read(file: str) -> Sequence[str]:
     if repeats(locations):
         name_the_repeated(file, folder)
     return locations
+
+
+def is_large_text(file: str) -> bool:
+    """Whether a list is better left on disk, and can be."""
+    if not file.lower().endswith(TEXTS) or os.path.getsize(file) <= LARGE:
+        return False
+    refuse_long_lines(file)
+    return is_plain(file)
 
 
 def refuse_long_lines(file: str) -> None:
@@ -167,6 +174,7 @@ def entries(file: str) -> Iterator[tuple[int, str]]:
 
     Tables and Parquet files are known by their names; everything else is text.
     """
+    refuse_long_lines(file)
     name = file.lower()
     return rows(file) if name.endswith(TABLES) else parquet_rows(file) if name.endswith(PARQUET) else lines(file)
 

@@ -239,7 +239,9 @@ def compute(
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
     if not work.settings.embed.ledger:
-        ledger.store.write(TOTAL, str(len(work.shards.paths)).encode())
+        note = Path(ledger.place, ledger.key[:16], TOTAL)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(len(work.shards.paths)))
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -260,11 +262,13 @@ def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
     if not told:
         return None
-    total = int(told[-1].read_bytes())
+    text = told[-1].read_text()
+    total = int(text) if text.isdecimal() else 0  # a kill may have left it empty
     shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
     last = -(-total // shards.size)
-    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("*.json")}
-    return Shards(shards.paths, sorted(number for number in done if number < last)).images, total
+    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("[0-9]*-*.json")}
+    kept = Shards(shards.paths, sorted(number for number in done if number < last))
+    return (kept.images, total) if total else None
 
 
 def ledger_place(asked: str | None, top: str) -> str:

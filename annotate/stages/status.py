@@ -105,6 +105,9 @@ class LookingAt(Workspace):
     def lock(self) -> Iterator[None]:
         yield
 
+    def touch(self, plan: Plan) -> None:
+        """Looking is not asking."""
+
     def planned(self, plan: Plan) -> None:
         if plan.stage == self.stage or not self.state(plan).fresh:
             raise Planned(plan, self.root)
