@@ -18,7 +18,14 @@ import typer
 
 import annotate
 from annotate import display
-from annotate.errors import AnnotateError, InputError, machine_error, printable
+from annotate.errors import (
+    AnnotateError,
+    InputError,
+    folder_is_gone,
+    machine_error,
+    printable,
+    working_folder_exists,
+)
 
 # Arguments and options that are paths, and words that stand for something else there.
 PATHS = """
@@ -38,22 +45,6 @@ app = typer.Typer(
 )
 
 
-def here_is_gone() -> bool:
-    """Whether the folder that we were started in does not exist any more."""
-    try:
-        os.getcwd()
-    except OSError:
-        return True
-    return False
-
-
-def folder_is_gone() -> InputError:
-    return InputError(
-        "the folder that this was started in does not exist any more",
-        hint="change to one that exists (`cd ..`), or give every path, also --workspace, from the root of the disk",
-    )
-
-
 class Interrupted(Exception):
     """Somebody pressed Ctrl-C."""
 
@@ -67,7 +58,7 @@ class Command(typer.core.TyperCommand):
     workspace: ClassVar[str | Path | None] = None
 
     def invoke(self, context: Any) -> Any:
-        if here_is_gone():
+        if not working_folder_exists():
             given = {name: context.params.get(name) for name in PATHS.split() if name in context.params}
             if "workspace" in given:
                 given["workspace"] = given["workspace"] or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts"
@@ -776,7 +767,7 @@ def main() -> NoReturn:
         display.silence(sys.stdout)
         sys.exit(0)
     except Exception as error:
-        known = machine_error(error) or (folder_is_gone() if isinstance(error, OSError) and here_is_gone() else None)
+        known = machine_error(error)
         if known is not None:
             try:
                 sys.stdout.flush()

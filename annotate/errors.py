@@ -112,9 +112,7 @@ def machine_error(error: BaseException) -> AnnotateError | None:
     if isinstance(error, AnnotateError):
         return error
     if isinstance(error, FileNotFoundError) and is_relative(error.filename) and not working_folder_exists():
-        return InputError(
-            "the working folder was deleted", hint="change to a folder that exists, or give all paths from the root"
-        )
+        return folder_is_gone()
     if isinstance(error, MemoryError):
         return StorageError(MEMORY[0], hint=MEMORY[1])
     if isinstance(error, OSError) and (known := storage_error(error)):
@@ -139,6 +137,12 @@ SAID_IN_WORDS = [
     (errno.EIO, "Input/output error"),
     (errno.ENOSPC, "No space left on device"),
 ]
+
+
+def folder_is_gone() -> InputError:
+    return InputError(
+        "the working folder was deleted", hint="change to a folder that exists, or give all paths from the root"
+    )
 
 
 def is_relative(path: object) -> bool:

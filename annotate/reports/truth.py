@@ -279,8 +279,9 @@ def names_from_tree(
     top: Path, image_paths: Sequence[str], folder: str | None, images: Sequence[ImageFacts | None]
 ) -> tuple[list[str | None], int]:
     """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
-    found = find_images(top).images
-    refuse_own_labels(folders_of(found), f"{printable(top)}/")
+    searched = find_images(top)
+    found, passed_over = searched.images, [row["path"] for row in searched.skipped]
+    refuse_own_labels([*folders_of(found), *passed_over], f"{printable(top)}/")
     root = os.path.abspath(top)
     by_path = {os.path.relpath(path, root): parent_name(path) for path in found if os.path.dirname(path) != root}
     names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]

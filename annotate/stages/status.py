@@ -63,7 +63,7 @@ def status(workspace: Workspace, config: Config) -> dict[str, State]:
 def kept_so_far(workspace: Workspace) -> str:
     """What an embedding that was interrupted has kept; empty where none was."""
     found = interrupted(workspace)
-    return f"{found[0]:,} of {found[1]:,} embedded" if found else ""
+    return f"interrupted, {found[0]:,} of {found[1]:,} embedded" if found else ""
 
 
 def state_of(workspace: Workspace, stage: str, manifest: Mapping[str, Any], config: Config) -> State:
@@ -142,7 +142,7 @@ def plan_again(workspace: Workspace, stage: str, manifest: Mapping[str, Any], co
         if stage == "embed" and sources.is_local(facts["folder"]) and not os.path.exists(facts["folder"]):
             raise InputError(f"the images are gone: {printable(facts['folder'])}") from error
         raise
-    raise AssertionError(f"{stage} has no plan")
+    raise DamagedArtifact(f"{MANIFEST}: not what annotate wrote for this stage")
 
 
 def of_older(manifest: Mapping[str, Any]) -> dict[str, Any]:

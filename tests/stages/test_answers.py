@@ -274,7 +274,7 @@ def test_answers_outlive_a_failure_while_new_ones_are_written(
 
     for call in ("fsync", "replace"):
         with monkeypatch.context() as patched:
-            patched.setattr(f"annotate.stages.answers.os.{call}", full)
+            patched.setattr(f"annotate.opening.os.{call}", full)
             with pytest.raises(OSError, match="No space"):
                 annotate.refine(given=write_classes([0, 1], [2, 2]))
         assert (place.root / answers.FILE).read_bytes() == before
@@ -309,7 +309,7 @@ def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, n
     assert not annotate.status()["refine"].fresh  # which image is which is known otherwise now
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
     (place.root / answers.FILE).unlink()
-    assert "given labels changed" in annotate.status()["refine"].why
+    assert "given labels" in annotate.status()["refine"].why
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
     given = answers.answers_of(Said("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
     answers.write(place, {answers.key_of(answer): answer for answer in given})

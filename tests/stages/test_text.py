@@ -153,15 +153,16 @@ def test_a_model_that_a_workspace_brings_along_is_asked_for(
     assert annotate.refine(["cat", "dog"], settings={"embed.model": str(brought)}).labels.shape == (12,)
 
 
-def test_status_does_not_look_for_a_model_that_only_a_manifest_names(
+def test_status_loads_no_model_that_a_manifest_names(
     photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     annotate.embed(photos, model=str(checkpoint))
     republished(Path("artifacts"), name="another")
-    sought: list[str] = []
-    monkeypatch.setattr(encoders, "find", lambda model: sought.append(model))
+    loaded: list[object] = []
+    monkeypatch.setattr(encoders, "load", lambda source, **_: loaded.append(source))
+    monkeypatch.setattr(encoders, "load_sessions", lambda source, **_: loaded.append(source))
     assert "embed" in annotate.status()
-    assert sought == []
+    assert loaded == []
 
 
 def test_a_model_without_a_path_is_one_that_is_known_by_name(photos: Path, checkpoint: Path, tmp_path: Path) -> None:
