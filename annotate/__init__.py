@@ -38,10 +38,10 @@ from annotate.errors import (
 )
 
 if TYPE_CHECKING:
-    from annotate.config import Config
     from annotate.progress import Progress
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
-    from annotate.workspace import State
+    from annotate.settings.config import Config
+    from annotate.workspace.plan import State
 
 
 __all__ = [
@@ -103,7 +103,7 @@ def takes(*sections: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def asked(*given: P.args, **named: P.kwargs) -> R:
             strange = {name: value for name, value in named.items() if name not in arguments}
             if strange:
-                from annotate.config import by_section
+                from annotate.settings.config import by_section
 
                 for name in strange:
                     del named[name]
@@ -137,7 +137,7 @@ def embed(
     retry_skipped  try those again that could not be read
     merge          only put together what `embed_slice` has computed
     """
-    from annotate.config import clean_class_names, names_of
+    from annotate.classes.names import clean_class_names, names_of
     from annotate.stages.embed import embed as stage
     from annotate.stages.text import embed_text as text_stage
     from annotate.workspace import Workspace
@@ -190,7 +190,7 @@ def embed_text(
     **knobs: Any,
 ) -> Texts:
     """Embed the class names with the model that embedded the images."""
-    from annotate.config import names_of
+    from annotate.classes.names import names_of
     from annotate.records import Embeddings as Images
     from annotate.stages.text import embed_text as stage
     from annotate.workspace import Workspace
@@ -217,7 +217,7 @@ def import_embeddings(
     progress: Progress | None = None,
 ) -> Embeddings:
     """Start from embeddings made elsewhere: of images, sounds, texts. Rows are checked and normalised."""
-    from annotate.config import names_of
+    from annotate.classes.names import names_of
     from annotate.stages.import_ import import_embeddings as stage
     from annotate.workspace import Workspace
 
@@ -278,7 +278,7 @@ def refine(
     given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
            the workspace remembers them, "none" forgets them
     """
-    from annotate.config import names_of
+    from annotate.classes.names import names_of
     from annotate.stages.refine import refine as stage
     from annotate.workspace import Workspace
 
@@ -359,7 +359,7 @@ def run(
     given  classes that you know of some images, as for `refine`
     knobs  settings of any stage, such as model="tiny", method="direct", splits=(80, 10, 10)
     """
-    from annotate.config import names_of
+    from annotate.classes.names import names_of
     from annotate.stages.run import run as stages
     from annotate.workspace import Workspace
 
@@ -381,8 +381,8 @@ def run(
 @takes()
 def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None) -> Dataset:
     """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
-    from annotate.digits import write_digits
     from annotate.progress import Silent
+    from annotate.sources.digits import write_digits
 
     place, progress = Path(folder), progress or Silent()
     with progress.doing("writing the images of 1,797 digits"):
@@ -433,6 +433,6 @@ def load_config(
     knobs: Mapping[str, Any] | None = None,
 ) -> Config:
     """The config file with settings laid over it, "section.name" to value; those by bare name last."""
-    from annotate.config import Config
+    from annotate.settings.config import Config
 
     return Config.load(file, preset=preset, overrides={**(settings or {}), **(knobs or {})})

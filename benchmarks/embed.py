@@ -33,7 +33,6 @@ import numpy as np
 from PIL import Image
 
 from annotate import encoders
-from annotate.config import EmbedSettings
 from annotate.embedding.decoding import Decoding
 from annotate.embedding.known import Known
 from annotate.embedding.ledger import Shards
@@ -42,6 +41,7 @@ from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
 from annotate.engines.embedding import CPU_BATCH as BATCH
 from annotate.images import find_images
 from annotate.kernels.vectors import Floats
+from annotate.settings.config import EmbedSettings
 from benchmarks import plain
 from benchmarks.machine import described
 

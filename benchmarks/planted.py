@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from annotate.kernels.vectors import Floats, Ints, Rows, unit
 from annotate.records import IMPORTED, EmbeddingRows, Texts
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 MEANING = 64  # dimensions along which classes differ
 HEIGHT = 50_000  # images made at a time

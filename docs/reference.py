@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from annotate.cli import app
-from annotate.config import SECTIONS
+from annotate.settings.config import SECTIONS
 
 DOCS = Path(__file__).parent
 

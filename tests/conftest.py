@@ -12,7 +12,8 @@ from PIL import Image
 
 from annotate.kernels.vectors import unit
 from annotate.records import IMPORTED, Embeddings, Model, Texts
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (30, 60, 220)}
 

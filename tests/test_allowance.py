@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from annotate import images, sources
-from annotate.allowance import MIB, PIXELS, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
 from annotate.embedding import decoding
 from annotate.embedding.known import Known
 from annotate.images import Unreadable, memory_for, own_pixel_budget, read_image
-from annotate.mending import count_scans, mended
+from annotate.images.allowance import MIB, PIXELS, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
+from annotate.images.mending import count_scans, mended
 from annotate.stages import organize
 
 

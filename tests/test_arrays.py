@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotate.arrays import RowsFile, array_in, load_array
+from annotate.workspace.arrays import RowsFile, array_in, load_array
 
 RNG = np.random.default_rng(0)
 

@@ -6,17 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotate.config import (
-    SECTIONS,
-    Config,
-    by_section,
-    checked,
-    clean_class_names,
-    names_of,
-    parse_assignment,
-    preset_for,
-)
+from annotate.classes.names import clean_class_names, names_of
 from annotate.errors import ConfigError, InputError
+from annotate.settings.config import SECTIONS, Config, by_section, checked, parse_assignment, preset_for
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from annotate.digits import write_digits
 from annotate.errors import InputError
+from annotate.sources.digits import write_digits
 
 
 def test_the_digits_are_scikit_learns(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from annotate import display
+from annotate.cli import display
 from annotate.errors import columns_of
 
 ROWS = [("tabby cat", "7", "70.0 %"), ("dog", "3", "30.0 %")]

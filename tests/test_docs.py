@@ -80,7 +80,7 @@ def test_every_python_example_runs(page: Path, reader: Path) -> None:
 
 
 def test_the_example_of_prompts_is_a_file_of_prompts(tmp_path: Path) -> None:
-    from annotate.prompts import prompts_for
+    from annotate.classes.prompts import prompts_for
 
     (example,) = blocks(ROOT / "docs" / "labels.md", "yaml")
     (tmp_path / "p.yaml").write_text(example)
@@ -91,7 +91,7 @@ def test_the_example_of_prompts_is_a_file_of_prompts(tmp_path: Path) -> None:
 
 
 def test_the_example_of_settings_is_a_file_of_settings(tmp_path: Path) -> None:
-    from annotate.config import Config
+    from annotate.settings.config import Config
 
     (example,) = blocks(ROOT / "docs" / "settings.md", "yaml")
     (tmp_path / "annotate.yaml").write_text(example)

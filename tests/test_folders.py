@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.folders import RESERVED, distinct, fold, folder_names
+from annotate.classes.folders import RESERVED, distinct, fold, folder_names
 
 NAMES = st.lists(
     st.text(min_size=1, max_size=40) | st.sampled_from(["CON", "a/b", "A/B", ".", "..", "x" * 300, "splits"])

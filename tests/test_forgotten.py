@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.forgotten import is_doubtful, output_was_forgotten
+from annotate.cli.forgotten import is_doubtful, output_was_forgotten
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate import formats, sources
-from annotate.formats import Sieve, first_bytes, format_of
-from annotate.images import find_images, read_image
+from annotate import sources
+from annotate.images import find_images, formats, read_image
+from annotate.images.formats import Sieve, first_bytes, format_of
 from annotate.progress import Silent
 from annotate.records import Note
 

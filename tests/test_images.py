@@ -332,7 +332,7 @@ def test_a_turned_heic_is_turned_once(tmp_path: Path) -> None:
 
 
 def test_heic_is_named_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("annotate.formats.reads_heic", lambda: False)
+    monkeypatch.setattr("annotate.images.formats.reads_heic", lambda: False)
     (tmp_path / "x.HEIC").write_bytes(HEIC)
     walk = find_images(tmp_path)
     assert walk.images == []

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate import lines
-from annotate.lines import Lines
+from annotate.workspace import lines
+from annotate.workspace.lines import Lines
 
 
 def written(folder: Path, texts: list[str]) -> Path:

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from annotate import locks, opening
-from annotate.datasets import claimed
 from annotate.errors import WorkspaceBusy
-from annotate.locks import Taken, locked
-from annotate.workspace import Workspace
+from annotate.exports.dataset import claimed
+from annotate.workspace import Workspace, locks, opening
+from annotate.workspace.locks import Taken, locked
 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
-from annotate.datasets import claimed
+from annotate.exports.dataset import claimed
 from annotate.errors import WorkspaceBusy
 
 output, inside, wanted, overlaps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), 0

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from annotate import opening
-from annotate.arrays import RowsFile
-from annotate.datasets import claimed
 from annotate.embedding.ledger import FolderStore
 from annotate.encoders.weights import download
 from annotate.errors import InputError
-from annotate.locks import one_at_a_time
-from annotate.opening import news_of_the_disk, opened, replacing_file, set_time, sync
-from annotate.workspace import Plan, Workspace, write_bytes, write_lines
+from annotate.exports.dataset import claimed
+from annotate.workspace import Workspace, opening
+from annotate.workspace.arrays import RowsFile
+from annotate.workspace.artifacts import write_bytes, write_lines
+from annotate.workspace.locks import one_at_a_time
+from annotate.workspace.opening import news_of_the_disk, opened, replacing_file, set_time, sync
+from annotate.workspace.plan import Plan
 
 SECRET = b"somebody's only copy"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.own import DATASET, FIGURES, SECOND_NAMES, stage_of
+from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, stage_of
 from annotate.sources import listing
-from annotate.workspace import STAGES
+from annotate.workspace.plan import STAGES
 
 
 @pytest.fixture

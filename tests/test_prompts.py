@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from annotate.classes.prompts import article_for, automatic, number_of, prompts_for
 from annotate.errors import InputError
-from annotate.prompts import article_for, automatic, number_of, prompts_for
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 import annotate
-from annotate import workspace as module
-from annotate.digests import content_digest
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy
 from annotate.records import Clusters, Embeddings, Texts
-from annotate.workspace import Plan, Workspace, path_line, read_path_lines, swap
+from annotate.workspace import Workspace, artifacts, publishing
+from annotate.workspace.artifacts import path_line, read_path_lines
+from annotate.workspace.digests import content_digest
+from annotate.workspace.manifest import SMALL_FILE, fingerprint
+from annotate.workspace.plan import Plan
+from annotate.workspace.publishing import swap
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_a_changed_byte_in_a_large_file_is_noticed_even_at_the_same_size_and_tim
     place = plant(np.random.default_rng(0).normal(size=(5000, 64)), np.eye(2, 64))
     path = place.root / "embed" / "embeddings.npy"
     status = path.stat()
-    assert status.st_size > module.SMALL_FILE
+    assert status.st_size > SMALL_FILE
     with open(path, "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
@@ -88,7 +91,7 @@ def seal(folder: Path, name: str) -> None:
     """Rewrite the manifest as if the file had always been so."""
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["sha256"]
-    manifest["files"][name] = module.fingerprint(folder / name)
+    manifest["files"][name] = fingerprint(folder / name)
     manifest["sha256"] = content_digest(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
@@ -190,9 +193,10 @@ def test_a_kill_at_any_step_leaves_the_old_output_or_the_new(tmp_path: Path) -> 
         """
         import os, sys, shutil
         import numpy as np
-        from annotate import workspace as module
         from annotate.records import Texts
-        from annotate.workspace import Plan, Workspace
+        from annotate.workspace import Workspace
+        from annotate.workspace import publishing
+        from annotate.workspace.plan import Plan
 
         root, version, die_at, exchange = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
         step = 0
@@ -205,9 +209,9 @@ def test_a_kill_at_any_step_leaves_the_old_output_or_the_new(tmp_path: Path) -> 
                 return call(*args, **kwargs)
             return wrapped
         if exchange == "no":
-            module.exchange = lambda a, b: False
+            publishing.exchange = lambda a, b: False
         else:
-            module.exchange = dying(module.exchange)
+            publishing.exchange = dying(publishing.exchange)
         os.fsync, os.rename, os.mkdir, os.replace = map(dying, (os.fsync, os.rename, os.mkdir, os.replace))
         shutil.rmtree = dying(shutil.rmtree)
         rows = np.eye(version + 1, 8, dtype=np.float32)
@@ -247,7 +251,7 @@ def test_a_kill_at_any_step_leaves_the_old_output_or_the_new(tmp_path: Path) -> 
 def test_a_folder_is_swapped_in_where_names_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "exchange", lambda a, b: False)
+    monkeypatch.setattr(publishing, "exchange", lambda a, b: False)
     for name in ("new", "place"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
@@ -389,7 +393,7 @@ def test_an_array_that_claims_other_rows_than_it_has_is_damage(place: Workspace,
 def test_facts_of_images_that_were_forged_are_damage(
     place: Workspace, content: str, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGE_TEXT", 0 if large else 1 << 22)
+    monkeypatch.setattr(artifacts, "LARGE_TEXT", 0 if large else 1 << 22)
     path = place.root / "embed" / "images.json"
     path.write_text(content)
     seal(path.parent, "images.json")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from annotate import datasets, jsonfile, yamlfile
-from annotate.config import Config, parse_assignment
+from annotate.classes.prompts import prompts_for
 from annotate.errors import DamagedArtifact, InputError
-from annotate.prompts import prompts_for
-from annotate.workspace import Workspace
+from annotate.exports import dataset as datasets
+from annotate.settings import yamlfile
+from annotate.settings.config import Config, parse_assignment
+from annotate.workspace import Workspace, jsonfile
 
 LAUGHS = "- &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"- &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -9,8 +9,8 @@ in `words.py`.
 import numpy as np
 from words import BROADER, COLOURS, COMPATIBLE, SHAPES, SOMETIMES, SYNONYMS, is_plural, other_number
 
-from annotate import prompts
-from annotate.prompts import CLIP7, article_for
+from annotate.classes import prompts
+from annotate.classes.prompts import CLIP7, article_for
 
 __all__ = ["BROADER", "NUMBER_WORDS", "SECOND_MEANINGS", "Concepts", "canonical"]
 
@@ -90,7 +90,7 @@ SHAPE_PROMPTS = (
     "a drawn {name}",
 )
 
-# Every template of annotate/prompts.py for ordinary names, the seven published with CLIP among them, and
+# Every template of annotate/classes/prompts.py for ordinary names, the seven published with CLIP among them, and
 # more, so that no single wording matters.
 TEMPLATES = (
     "a photo of {a} {name}",

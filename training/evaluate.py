@@ -22,11 +22,11 @@ from data import HELD_OUT, SETS, decode, fit, members
 from PIL import Image
 
 import annotate
+from annotate.classes.prompts import NUMBER_WORDS, prompts_for
 from annotate.encoders.openai import OpenAIClip, build, read_checkpoint
 from annotate.kernels.blocks import products
 from annotate.kernels.calibration import reliability
 from annotate.kernels.zeroshot import probabilities
-from annotate.prompts import NUMBER_WORDS, prompts_for
 from annotate.stages.text import mean_of_prompts
 
 TINY = Path(__file__).parents[1] / "annotate/encoders/tiny"

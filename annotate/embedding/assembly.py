@@ -9,14 +9,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from annotate.arrays import write_header
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Seen, Shard
 from annotate.embedding.survey import SKIPPED, TO_DO
 from annotate.errors import InputError, printable
-from annotate.opening import opened
 from annotate.records import Ints, SkippedFile
-from annotate.workspace import json_line, path_line
+from annotate.workspace.arrays import write_header
+from annotate.workspace.artifacts import json_line, path_line
+from annotate.workspace.opening import opened
 
 CHUNK = 1024  # images written at a time
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.embedding.known import Found, Known
 from annotate.embedding.ledger import Shard
 from annotate.encoders import cores, one_thread, out_of_memory
 from annotate.images import Unavailable, Unreadable, own_pixel_budget, read_image
+from annotate.images.allowance import FILES, UNKNOWN_FILE
 from annotate.records import ImageFacts, SkippedFile
 
 MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling

@@ -23,13 +23,13 @@ from typing import Any, Protocol, TypedDict, overload
 
 import numpy as np
 
-from annotate import jsonfile
-from annotate.arrays import array_in
-from annotate.digests import content_digest
 from annotate.errors import ComponentMissing, StorageError, printable
-from annotate.opening import not_ours, own_folder, replacing_file, sync_handle
 from annotate.records import ImageFacts, Rows, SkippedFile, fits
-from annotate.workspace import read_file
+from annotate.workspace import jsonfile
+from annotate.workspace.arrays import array_in
+from annotate.workspace.artifacts import read_file
+from annotate.workspace.digests import content_digest
+from annotate.workspace.opening import not_ours, own_folder, replacing_file, sync_handle
 
 REMEMBERED = 8  # shards that are kept in memory after they were read
 MOST_OF_A_FILE = 1 << 30  # bytes; a shard of 4,096 dimensions has 17 million

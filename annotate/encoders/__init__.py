@@ -18,9 +18,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from annotate.digests import file_digest
 from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, InputError, printable
+from annotate.workspace.digests import file_digest
 
 TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
 PUBLISHED = ("tiny", *OPENAI_WEIGHTS)  # models known by name

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotate.digests import file_digest
 from annotate.errors import ComponentMissing, printable
-from annotate.locks import one_at_a_time
-from annotate.opening import opened
+from annotate.workspace.digests import file_digest
+from annotate.workspace.locks import one_at_a_time
+from annotate.workspace.opening import opened
 
 ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from annotate.digests import content_digest
 from annotate.embedding.decoding import Decoding
 from annotate.embedding.known import Filed, Known
 from annotate.embedding.ledger import Ledger, Seen, Shard
@@ -20,6 +19,7 @@ from annotate.errors import ArtifactError
 from annotate.progress import Advance
 from annotate.records import Embeddings
 from annotate.workspace import Workspace
+from annotate.workspace.digests import content_digest
 
 CPU_BATCH, GPU_BATCH = 32, 256  # images; a GPU is not busy with fewer
 

@@ -14,8 +14,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from annotate.arrays import RowsFile
-from annotate.config import RefineSettings
 from annotate.kernels.blocks import products, single, spread
 from annotate.kernels.calibration import (
     likeliest_temperature,
@@ -28,6 +26,8 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
 from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifacts_of
+from annotate.settings.config import RefineSettings
+from annotate.workspace.arrays import RowsFile
 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 Judged = Mapping[str, npt.NDArray[Any]]

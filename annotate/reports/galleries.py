@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotate import sources
-from annotate.allowance import FILES, UNKNOWN_FILE
 from annotate.images import Unreadable, own_pixel_budget, thumbnail
+from annotate.images.allowance import FILES, UNKNOWN_FILE
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, Refinement, Texts

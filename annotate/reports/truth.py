@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.datasets import read_manifest
-from annotate.digests import file_digest
+from annotate.classes.prompts import number_of
 from annotate.errors import InputError, printable
+from annotate.exports.dataset import read_manifest
 from annotate.images import find_images
-from annotate.prompts import number_of
 from annotate.records import ImageFacts
 from annotate.sources import lists
+from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
 NONE = "none"  # the word for no truth at all, whatever the folders are called

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
-from annotate.formats import Found, is_image, without_waiting
 from annotate.images import Unavailable, Unreadable, find_images
+from annotate.images.formats import Found, is_image, without_waiting
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url

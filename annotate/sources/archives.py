@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO
 
-from annotate import own
 from annotate.errors import InputError, printable
-from annotate.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
-from annotate.images import Unreadable
+from annotate.images import Unreadable, own
+from annotate.images.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
 from annotate.sources import tar, zips
 
 MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory

@@ -19,9 +19,9 @@ import numpy as np
 
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.images import is_image
-from annotate.lines import Lines
 from annotate.sources import archives, remote
 from annotate.sources.remote import is_url
+from annotate.workspace.lines import Lines
 
 TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
 COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")

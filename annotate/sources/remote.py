@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 from annotate.errors import ComponentMissing, InputError, printable
-from annotate.formats import HEAD, Found, Sieve, byte_order, is_image
 from annotate.images import Unavailable, Unreadable
+from annotate.images.formats import HEAD, Found, Sieve, byte_order, is_image
 
 URL = re.compile(r"[A-Za-z][\w+.\-]+(?:::[\w+.\-]+)*://")
 SPELLED_OUT = re.compile(r"[!-~]+")  # an address to send as it is: a signed one must not be quoted anew

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from annotate.opening import news_of_the_disk
 from annotate.progress import Progress
 from annotate.records import Record
-from annotate.workspace import Plan, State, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.opening import news_of_the_disk
+from annotate.workspace.plan import Plan, State
 
 R = TypeVar("R", bound=Record)
 

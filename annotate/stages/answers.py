@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from annotate.digests import content_digest
 from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
-from annotate.opening import replacing_file, sync, sync_handle
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Texts
-from annotate.workspace import Workspace, as_json, json_text
+from annotate.workspace import Workspace
+from annotate.workspace.artifacts import as_json
+from annotate.workspace.digests import content_digest
+from annotate.workspace.opening import replacing_file, sync, sync_handle
+from annotate.workspace.plan import json_text
 
 if TYPE_CHECKING:
     from annotate.reports.truth import Said

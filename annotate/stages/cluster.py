@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from annotate.config import Config
 from annotate.kernels.density import PASSES, centroids_of, cluster_sizes, meta_clusters, micro_clusters
 from annotate.progress import Progress, Silent
 from annotate.records import Clusters, EmbeddingRows, Texts
+from annotate.settings.config import Config
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 VERSION = 2
 PACKAGES = ("scipy", "scikit-learn", "hdbscan", "faiss-cpu")  # that decide the bytes

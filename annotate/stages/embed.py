@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from annotate import encoders
-from annotate.config import Config, EmbedSettings, Settings
-from annotate.digests import content_digest
 from annotate.embedding.assembly import Assembly
 from annotate.embedding.known import Known
 from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
@@ -23,9 +21,13 @@ from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Model, SkippedFile
+from annotate.settings.config import Config, EmbedSettings, Settings
 from annotate.sources import Listing, listing
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, json_text, load_field
+from annotate.workspace import Workspace
+from annotate.workspace.artifacts import load_field
+from annotate.workspace.digests import content_digest
+from annotate.workspace.plan import Plan, json_text
 
 VERSION = 2
 PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes

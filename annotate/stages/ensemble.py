@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from annotate.config import Config
-from annotate.digests import content_digest
 from annotate.errors import ConfigError, InputError, MissingArtifact, StaleArtifact, printable
 from annotate.kernels.joint import joint_rows
 from annotate.kernels.vectors import Ints, unit
 from annotate.progress import Progress
 from annotate.records import IMPORTED, EmbeddingRows, Embeddings, ImageFacts, Model, Refinement, Texts
+from annotate.settings.config import Config
 from annotate.stages.text import embed_prompts, embed_text
 from annotate.workspace import Workspace
+from annotate.workspace.digests import content_digest
 
 MATCHED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 

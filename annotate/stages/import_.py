@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate import jsonfile
-from annotate.config import clean_class_names
-from annotate.digests import content_digest, file_digest
+from annotate.classes.names import clean_class_names
 from annotate.errors import InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
 from annotate.kernels.density import centroids_of
@@ -23,7 +21,10 @@ from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
 from annotate.sources import lists
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, read_or_map
+from annotate.workspace import Workspace, jsonfile
+from annotate.workspace.artifacts import read_or_map
+from annotate.workspace.digests import content_digest, file_digest
+from annotate.workspace.plan import Plan
 
 VERSION = 1
 CLIP_LOGIT_SCALE = 100.0

@@ -20,23 +20,26 @@ from typing import Any
 import numpy as np
 
 from annotate import sources
-from annotate.allowance import FILES, UNKNOWN_FILE
-from annotate.config import Config, OrganizeSettings
-from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
-from annotate.digests import file_digest
+from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
-from annotate.folders import distinct, folder_names, safe_file_name
-from annotate.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
+from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.images import Unreadable
+from annotate.images.allowance import FILES, UNKNOWN_FILE
+from annotate.images.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
-from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
-from annotate.opening import copy_file, set_time
-from annotate.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
+from annotate.settings.config import Config, OrganizeSettings
 from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
-from annotate.workspace import MANIFEST, Plan, Workspace, as_json, json_text, store, write_bytes
+from annotate.workspace import Workspace
+from annotate.workspace.artifacts import as_json, store, write_bytes
+from annotate.workspace.digests import file_digest
+from annotate.workspace.manifest import MANIFEST
+from annotate.workspace.opening import copy_file, set_time
+from annotate.workspace.plan import Plan, json_text
 
 VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from annotate.config import Config, EngineSettings, RefineSettings
 from annotate.engines import open_workers
 from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
@@ -21,12 +20,14 @@ from annotate.methods.material import Course, Material
 from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
+from annotate.settings.config import Config, EngineSettings, RefineSettings
 from annotate.stages import answers, cache, run_stage
 from annotate.stages.answers import given_classes
 from annotate.stages.cluster import cluster
 from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
 from annotate.stages.text import embed_text
-from annotate.workspace import CACHE, Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import CACHE, Plan
 
 VERSION = 8
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotate.config import Config, Settings
-from annotate.digests import content_digest
 from annotate.kernels.projection import project, sample
 from annotate.kernels.scores import confusion
 from annotate.progress import Progress, Silent
@@ -21,9 +19,13 @@ from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
 from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
+from annotate.settings.config import Config, Settings
 from annotate.stages import as_asked, run_stage
 from annotate.stages.refine import read_labelled
-from annotate.workspace import Plan, Workspace, write_bytes
+from annotate.workspace import Workspace
+from annotate.workspace.artifacts import write_bytes
+from annotate.workspace.digests import content_digest
+from annotate.workspace.plan import Plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from annotate.config import Config, clean_class_names
-from annotate.datasets import check_replaceable
+from annotate.classes.names import clean_class_names
 from annotate.errors import printable
+from annotate.exports.dataset import check_replaceable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
 from annotate.reports.truth import check_truth
+from annotate.settings.config import Config
 from annotate.stages.embed import embed
 from annotate.stages.organize import check_place, organize
 from annotate.stages.refine import check_settings, refine

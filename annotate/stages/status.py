@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from annotate import sources
-from annotate.config import SECTIONS, Config
-from annotate.datasets import GONE, stale
-from annotate.datasets import damage as damage_of_dataset
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
+from annotate.exports.dataset import GONE, stale
+from annotate.exports.dataset import damage as damage_of_dataset
 from annotate.records import IMPORTED, Embeddings, Organized
+from annotate.settings.config import SECTIONS, Config
 from annotate.stages import answers, cache
 from annotate.stages.cluster import cluster
 from annotate.stages.embed import embed, interrupted
@@ -25,7 +25,9 @@ from annotate.stages.refine import VERSION as REFINE_VERSION
 from annotate.stages.refine import refine
 from annotate.stages.report import report
 from annotate.stages.text import embed_text
-from annotate.workspace import CACHE, MANIFEST, STAGES, Plan, State, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.manifest import MANIFEST
+from annotate.workspace.plan import CACHE, STAGES, Plan, State
 
 
 def status(workspace: Workspace, config: Config) -> dict[str, State]:

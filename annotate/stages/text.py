@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 
 from annotate import encoders
-from annotate.config import Config, clean_class_names
-from annotate.digests import content_digest
+from annotate.classes.names import clean_class_names
+from annotate.classes.prompts import SETS, automatic, prompts_for
 from annotate.errors import InputError, MissingArtifact, StaleArtifact, first_few, printable
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress, Silent
-from annotate.prompts import SETS, automatic, prompts_for
 from annotate.records import IMPORTED, Model, Note, Texts
+from annotate.settings.config import Config
 from annotate.stages import cache, run_stage
-from annotate.workspace import CACHE, Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.digests import content_digest
+from annotate.workspace.plan import CACHE, Plan
 
 VERSION = 2
 PACKAGES = ("torch", "openai-clip")  # that decide the bytes

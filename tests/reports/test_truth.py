@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from annotate.digests import file_digest
 from annotate.errors import InputError
 from annotate.records import ImageFacts
 from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
+from annotate.workspace.digests import file_digest
 
 CLASSES = ["cat", "dog"]
 

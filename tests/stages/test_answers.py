@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate.datasets import seal
 from annotate.errors import DamagedArtifact, InputError
+from annotate.exports.dataset import seal
 from annotate.progress import Silent
 from annotate.records import IMPORTED, Embeddings, ImageFacts, Note, Refinement
 from annotate.reports.truth import Said
 from annotate.stages import answers
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 Plant = Callable[..., Workspace]
 Blobs = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -274,7 +275,7 @@ def test_answers_outlive_a_failure_while_new_ones_are_written(
 
     for call in ("fsync", "replace"):
         with monkeypatch.context() as patched:
-            patched.setattr(f"annotate.opening.os.{call}", full)
+            patched.setattr(f"annotate.workspace.opening.os.{call}", full)
             with pytest.raises(OSError, match="No space"):
                 annotate.refine(given=write_classes([0, 1], [2, 2]))
         assert (place.root / answers.FILE).read_bytes() == before

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate import formats, images, sources
+from annotate import images, sources
 from annotate.embedding import decoding, ledger
 from annotate.errors import MissingArtifact
-from annotate.images import Unavailable, Unreadable
+from annotate.images import Unavailable, Unreadable, formats
 from annotate.sources import archives, remote
 from tests.stages.test_embed_once import Watcher, stage, whole
 from tests.test_sources import Site

@@ -372,9 +372,9 @@ def test_nothing_is_loaded_where_nothing_is_to_be_computed(
 
 def test_large_lists_are_read_line_by_line(photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = annotate.embed(photos, model=str(checkpoint))
-    monkeypatch.setattr("annotate.workspace.LARGE_TEXT", 0)
-    from annotate.lines import Lines
+    monkeypatch.setattr("annotate.workspace.artifacts.LARGE_TEXT", 0)
     from annotate.records import Embeddings
+    from annotate.workspace.lines import Lines
 
     read = Workspace().read(Embeddings)
     assert isinstance(read.image_paths, Lines)

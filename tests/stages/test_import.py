@@ -248,7 +248,7 @@ def test_a_large_file_is_mapped_and_read_in_blocks(
         return annotate.refine(workspace=place, method="dynamic")
 
     read = labels("read")
-    monkeypatch.setattr("annotate.workspace.LARGE_FILE", 1000)
+    monkeypatch.setattr("annotate.workspace.artifacts.LARGE_FILE", 1000)
     mapped = labels("mapped")
     stored = np.load("mapped/embed/embeddings.npy")
     assert stored.dtype == (np.float16 if dtype == np.float16 else np.float32)

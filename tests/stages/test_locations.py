@@ -23,7 +23,8 @@ import annotate
 from annotate import sources
 from annotate.errors import InputError, StaleArtifact, StorageError
 from annotate.records import IMPORTED, Embeddings, ImageFacts
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 Plant = Callable[..., Workspace]
 NAMES = ["cat", "dog"]

@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate.datasets import claimed
-from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
+from annotate.exports.dataset import claimed
 from annotate.kernels.vectors import Ints
 from annotate.progress import Silent
 from annotate.records import Embeddings, ImageFacts, Note, Refinement
 from annotate.stages import organize as module
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.digests import file_digest
+from annotate.workspace.plan import Plan
 from tests.kernels.test_unfit import SCALE, scene
 
 Plant = Callable[..., Workspace]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import annotate
-from annotate.config import Config
 from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
 from annotate.kernels.chances import Chances, chances_of
@@ -18,6 +17,7 @@ from annotate.methods.signs import signs_of_collapse
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
 from annotate.reports.summary import warnings_of
+from annotate.settings.config import Config
 from annotate.stages import refine as stage
 from annotate.workspace import Workspace
 

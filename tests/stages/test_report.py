@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.config import Config
 from annotate.errors import InputError, StaleArtifact, columns_of
 from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
@@ -21,8 +20,10 @@ from annotate.reports import figures
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import summarize
 from annotate.reports.truth import Truth
+from annotate.settings.config import Config
 from annotate.stages.report import report
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 
 STRANGE = ['<b>x</b> & "y"', "🐶", "中文", "n" * 300, "שלום", "$5^$", "a\nb", "👨‍👩‍👧"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import annotate
 from annotate.progress import Silent
-from annotate.reasons import why_changed
+from annotate.settings.reasons import why_changed
 from annotate.workspace import Workspace
 
 

@@ -21,7 +21,8 @@ from annotate.errors import DamagedArtifact, InputError, MissingArtifact, StaleA
 from annotate.kernels.vectors import unit
 from annotate.progress import Silent
 from annotate.records import Embeddings, Model, Note
-from annotate.workspace import Plan, Workspace
+from annotate.workspace import Workspace
+from annotate.workspace.plan import Plan
 from tests.conftest import small_clip
 
 

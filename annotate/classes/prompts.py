@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from annotate import yamlfile
 from annotate.errors import InputError, printable
+from annotate.settings import yamlfile
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

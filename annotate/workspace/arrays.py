@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from annotate.opening import opened
+from annotate.workspace.opening import opened
 
 
 class RowsFile:

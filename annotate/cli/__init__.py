@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, NoReturn
 import typer
 
 import annotate
-from annotate import display
+from annotate.cli import display
 from annotate.errors import (
     AnnotateError,
     InputError,
@@ -594,7 +594,7 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
             display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
     damaged = [stage for stage, problem in damages.items() if problem]
     if damaged:
-        from annotate.workspace import REMEDY
+        from annotate.workspace.plan import REMEDY
 
         display.say(f"hint: {REMEDY[damaged[0]]}")
         raise typer.Exit(3)
@@ -635,7 +635,7 @@ def ask_back(images: str, output: Path, names: Sequence[str]) -> None:
 
     raises  InputError with the line that was probably meant
     """
-    from annotate.forgotten import is_doubtful, output_was_forgotten
+    from annotate.cli.forgotten import is_doubtful, output_was_forgotten
 
     place, words = str(output), sys.argv[1:]
     if place not in words:  # ./cat, say
@@ -680,7 +680,8 @@ def read_names(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8, one class name a line") from None
     if path.suffix.lower() in (".json", ".yaml", ".yml"):
-        from annotate import config, jsonfile, yamlfile
+        from annotate.settings import config, yamlfile
+        from annotate.workspace import jsonfile
 
         reader = jsonfile if path.suffix.lower() == ".json" else yamlfile
         names = config.as_names(reader.parse(content, shown=shown, hint="give a list of names"), shown=shown)
@@ -693,7 +694,7 @@ def read_names(path: Path) -> list[str]:
 
 def settings_from(assignments: Sequence[str] | None, flags: dict[str, Any]) -> dict[str, Any]:
     """What --set and the flags say; flags beat --set."""
-    from annotate.config import parse_assignment
+    from annotate.settings.config import parse_assignment
 
     said = dict(parse_assignment(assignment) for assignment in assignments or [])
     return {**said, **{key: value for key, value in flags.items() if value is not None}}

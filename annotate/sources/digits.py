@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from annotate.errors import InputError, printable
-from annotate.opening import replacing_file
-from annotate.workspace import write_bytes
+from annotate.workspace.artifacts import write_bytes
+from annotate.workspace.opening import replacing_file
 
 ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
 OURS = r"digit-\d{4}\.png|\..*|Thumbs\.db|desktop\.ini"  # and what file managers and notebooks leave everywhere

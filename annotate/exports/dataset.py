@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annotate import jsonfile, sources
-from annotate.digests import file_digest
+from annotate import sources
+from annotate.classes.folders import is_litter
 from annotate.errors import InputError, WorkspaceBusy, printable
-from annotate.folders import is_litter
 from annotate.images import Unreadable
-from annotate.locks import Taken, locked
-from annotate.own import made_by
+from annotate.images.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings
-from annotate.workspace import MANIFEST, Plan, as_json, remove, swap, write_bytes
+from annotate.workspace import jsonfile
+from annotate.workspace.artifacts import as_json, write_bytes
+from annotate.workspace.digests import file_digest
+from annotate.workspace.locks import Taken, locked
+from annotate.workspace.manifest import MANIFEST
+from annotate.workspace.plan import Plan
+from annotate.workspace.publishing import remove, swap
 
 SEAL = b',\n "sha256": "'  # before the digest of all that stands above it, in the last line of a manifest
 GONE = "is gone"

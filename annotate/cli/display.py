@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from annotate.progress import Advance
     from annotate.records import Iteration, Note
-    from annotate.workspace import State
+    from annotate.workspace.plan import State
 
 Part = str | tuple[str, str]  # a text, or a text and its style
 Cells = Sequence[Part]

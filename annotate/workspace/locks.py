@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from annotate.errors import InputError, printable
-from annotate.opening import disk_lacks, opened
+from annotate.workspace.opening import disk_lacks, opened
 
 LOOK = 0.2  # seconds between two tries
 TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from annotate import own
-from annotate.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
 from annotate.errors import InputError, printable
-from annotate.formats import Found, Sieve, first_bytes, is_tga, reads_heic
-from annotate.formats import is_image as is_image
-from annotate.greys import Greys, eight_bit, limits_of
-from annotate.mending import comes_in_scans, count_scans, mended
+from annotate.images import own
+from annotate.images.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
+from annotate.images.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.images.formats import is_image as is_image
+from annotate.images.greys import Greys, eight_bit, limits_of
+from annotate.images.mending import comes_in_scans, count_scans, mended
 from annotate.records import SkippedFile
 
 if TYPE_CHECKING:

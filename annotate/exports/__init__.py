@@ -1,0 +1,1 @@
+"""What leaves annotate: a dataset as a folder, and what is said of it."""
