@@ -127,15 +127,6 @@ def load_all() -> None:
     import PIL.JpegImagePlugin  # noqa: F401
     import sklearn.decomposition  # noqa: F401
 
-    import annotate.cli
-    import annotate.encoders.openai
-    import annotate.reports.figures
-    import annotate.stages.cluster
-    import annotate.stages.import_
-    import annotate.stages.organize
-    import annotate.stages.report
-    import annotate.stages.status  # noqa: F401
-
 
 class Scene:
     """A folder as it is before a command, and what the command makes of it when it is left alone.

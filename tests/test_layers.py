@@ -14,14 +14,14 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 # Room to the rooms it may enter; a room is the first name below `annotate`. Every arrow is listed.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors", "settings"},
-    "classes": {"errors", "settings"},
     "records": set(),
     "progress": {"records"},
-    "images": {"errors", "images", "records"},
+    "settings": {"errors", "settings"},
+    "classes": {"errors", "settings"},
     "workspace": {"classes", "errors", "records", "settings", "workspace"},
-    "sources": {"errors", "images", "records", "sources", "workspace"},
     "encoders": {"encoders", "errors", "workspace"},
+    "images": {"errors", "images", "records"},
+    "sources": {"errors", "images", "records", "sources", "workspace"},
     "embedding": {"embedding", "encoders", "errors", "images", "progress", "records", "sources", "workspace"},
     "kernels": {"kernels"},
     "engines": {"embedding", "encoders", "engines", "errors", "kernels", "progress", "records", "workspace"},
@@ -34,7 +34,8 @@ MAY_IMPORT = {
         "classes", "embedding", "encoders", "engines", "errors", "exports", "images", "kernels", "methods",
         "progress", "records", "reports", "settings", "sources", "stages", "workspace",
     },
-    "annotate": {"classes", "errors", "progress", "records", "settings", "sources", "stages", "workspace"},
+    "project": {"classes", "progress", "records", "settings", "stages", "workspace"},
+    "annotate": {"errors", "progress", "project", "records", "settings", "sources", "workspace"},
     "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "workspace"},
     "__main__": {"cli"},
 }  # fmt: skip

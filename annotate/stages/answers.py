@@ -52,34 +52,42 @@ class Given:
     content: Ints
 
 
-def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progress: Progress) -> Given | None:
-    """The answers of the workspace with those of a new source, which are kept from now on; None where there are none.
+def keep(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> None:
+    """Keep what a source says of these images from now on; the word `none` forgets all answers.
 
-    source  as `report` takes the truth; `none` forgets all answers
+    source  as `report` takes the truth
     raises  InputError where the source cannot be read, or says nothing of these images and classes
     """
-    if source is not None and str(source) == NONE:
-        forget(workspace, progress)
-        return None
-    before = read(workspace)
-    if source is None and not before:
-        return None
-    images = workspace.read(Embeddings)
-    answers = before
-    if source is not None:
-        from annotate.reports.truth import matched, read_said
+    from annotate.reports.truth import matched, read_said
 
-        said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-        matched(said, texts.class_names)
-        tell_unused(said, texts, progress)
-        new = {key_of(answer): answer for answer in answers_of(said, images)}
-        answers = {key: answer for key, answer in before.items() if key not in new} | new
-        if answers != before:
-            write(workspace, answers)
-    given, unused = on(images, texts, answers)
-    older = len(before.keys() - (new.keys() if source is not None else set()))
+    if str(source) == NONE:
+        forget(workspace, progress)
+        return
+    before = read(workspace)
+    images = workspace.read(Embeddings)
+    said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+    matched(said, texts.class_names)
+    tell_unused(said, texts, progress)
+    new = {key_of(answer): answer for answer in answers_of(said, images)}
+    answers = {key: answer for key, answer in before.items() if key not in new} | new
+    if answers != before:
+        write(workspace, answers)
+    older = len(before.keys() - new.keys())
     if older:
-        tell_remembered(older, unused, progress)
+        tell_remembered(older, on(images, texts, answers)[1], progress)
+
+
+def given_classes(workspace: Workspace, texts: Texts, progress: Progress, *, told: bool) -> Given | None:
+    """The answers of the workspace on its images; None where there are none.
+
+    told  whether the user knows that they are used
+    """
+    answers = read(workspace)
+    if not answers:
+        return None
+    given, unused = on(workspace.read(Embeddings), texts, answers)
+    if not told:
+        tell_remembered(len(answers), unused, progress)
     return given
 
 
@@ -182,7 +190,7 @@ def damage(workspace: Workspace) -> str:
     return ""
 
 
-def inputs_of(workspace: Workspace) -> dict[str, str]:
+def answer_inputs(workspace: Workspace) -> dict[str, str]:
     """Name to digest of what given classes are made from, for the plan of `refine`; nothing where there are none."""
     answers = read(workspace)
     if not answers:

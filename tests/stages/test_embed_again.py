@@ -79,7 +79,7 @@ def test_an_error_of_the_machine_is_tried_again_in_the_next_run_by_itself(
     assert annotate.status()["embed"].why == "what could not be read is tried again (images: 1)"
     decodes.clear()
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
-    assert watcher.ran == ["stale: what could not be read is tried again (images: 1)"]
+    assert watcher.ran == ["what could not be read is tried again (images: 1)"]
     assert len(decodes) == 1
     assert stage("artifacts") == whole(photos, checkpoint)
     assert annotate.status()["embed"].name == "fresh"
