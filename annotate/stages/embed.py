@@ -21,16 +21,18 @@ from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
+from annotate.opening import opened, own_folder
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Model, SkippedFile
 from annotate.sources import Listing, listing
 from annotate.stages import run_stage
-from annotate.workspace import Plan, Workspace, json_text, load_field
+from annotate.workspace import Plan, Workspace, json_text, load_field, read_file
 
 VERSION = 2
 PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
 TOTAL = "images"  # a file beside the shards: how many images are to be embedded
+LONGEST_NUMBER = 18  # digits of it
 
 
 @dataclass(frozen=True)
@@ -239,9 +241,9 @@ def compute(
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
     if not work.settings.embed.ledger:
-        note = Path(ledger.place, ledger.key[:16], TOTAL)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(len(work.shards.paths)))
+        note = Path(own_folder(Path(ledger.place, ledger.key[:16])), TOTAL)
+        with opened(note, "wb") as file:
+            file.write(str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -259,16 +261,18 @@ def compute(
 
 def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
-    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
-    if not told:
+    try:
+        told = max((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns, default=None)
+        text = read_file(told, LONGEST_NUMBER) if told else b""
+    except (OSError, ValueError):  # gone meanwhile, or no file of annotate
         return None
-    text = told[-1].read_text()
-    total = int(text) if text.isdecimal() else 0  # a kill may have left it empty
+    total = int(text) if text.isdigit() else 0  # a kill may have left it empty
+    if told is None or not total:
+        return None
     shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
-    last = -(-total // shards.size)
-    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("[0-9]*-*.json")}
-    kept = Shards(shards.paths, sorted(number for number in done if number < last))
-    return (kept.images, total) if total else None
+    names = (path.name.partition("-")[0] for path in told.parent.glob("*-*.json"))
+    done = {int(number) for number in names if number.isascii() and number.isdigit()}
+    return Shards(shards.paths, sorted(number for number in done if number in shards.numbers)).images, total
 
 
 def ledger_place(asked: str | None, top: str) -> str:
