@@ -168,7 +168,7 @@ def members_of(files: Sequence[str]) -> Found:
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
         over = own.in_archive(index.members, index.made)
-        names = [name for name in index.members if not name.startswith(tuple(over))]
+        names = [name for name in index.members if not over or over.keys().isdisjoint(own.folders_around(name))]
         found.images += [f"{archive}/{name}" for name in sorted(names, key=byte_order)]
         found.skipped += [{"path": f"{archive}/{folder}", "reason": over[folder]} for folder in sorted(over)]
         found.skipped += sorted(index.sieve.passed_over, key=lambda row: byte_order(row["path"]))
