@@ -32,7 +32,7 @@ from annotate.errors import DamagedArtifact, InputError, MissingArtifact, Worksp
 from annotate.folders import is_litter
 from annotate.lines import Lines
 from annotate.locks import Taken, locked
-from annotate.opening import NO_WAITING, opened, sync, sync_handle
+from annotate.opening import NO_WAITING, PARTS, opened, sync, sync_handle
 from annotate.reasons import why_changed
 from annotate.records import Artifact, Record, artifacts_of, fits, kinds_of, records_of
 
@@ -273,10 +273,11 @@ class Workspace:
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
-        for folder in (self.root, self.root / CACHE):
+        for folder, parts in ((self.root, PARTS), (self.root / CACHE, "*.part")):
             if not folder.is_symlink():
-                for part in folder.glob("*.part"):
-                    part.unlink()
+                for part in folder.glob(parts):
+                    if not part.is_dir():
+                        part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
