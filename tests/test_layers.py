@@ -52,8 +52,8 @@ MAY_IMPORT = {
     "methods": {"arrays", "config", "errors", "kernels", "methods", "progress", "records"},
     "prompts": {"errors", "yamlfile"},
     "reports": {
-        "allowance", "datasets", "digests", "errors", "images", "kernels", "progress", "prompts", "records",
-        "reports", "sources",
+        "allowance", "digests", "errors", "images", "kernels", "own", "progress", "prompts", "records", "reports",
+        "sources",
     },
     "stages": {
         "allowance", "config", "datasets", "digests", "embedding", "encoders", "engines", "errors", "folders",

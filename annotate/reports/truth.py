@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.datasets import read_manifest
 from annotate.digests import file_digest
 from annotate.errors import InputError, printable
 from annotate.images import find_images
+from annotate.own import made_by
 from annotate.prompts import number_of
 from annotate.records import ImageFacts
 from annotate.sources import lists
@@ -174,7 +174,7 @@ def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Tru
     folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
     if None in folders.values() or len(set(folders.values())) < 2:
         return None
-    if any(own_dataset(place) for place in folders_of(image_paths)):
+    if own_dataset(folders_of(image_paths)):
         return None
     return matched(Said("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
 
@@ -204,22 +204,28 @@ def matched(said: Said, class_names: Sequence[str]) -> Truth:
 
 def refuse_own_labels(places: Iterable[str], shown: str) -> None:
     """raises  InputError where a folder lies in a dataset that annotate made: what it says are annotate's labels"""
+    made = own_dataset(places)
+    if made:
+        raise InputError(
+            f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
+            "what annotate found, not what anybody knows",
+            hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
+            "then run `annotate refine --given FILE.csv`",
+        )
+
+
+def own_dataset(places: Iterable[str]) -> Path | None:
+    """A dataset of annotate that a folder is or lies in, under its own path or that of what it links to."""
+    seen: set[Path] = set()  # most folders lie in the same ones
     for place in places:
-        made = own_dataset(place)
-        if made:
-            raise InputError(
-                f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
-                "what annotate found, not what anybody knows",
-                hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
-                "then run `annotate refine --given FILE.csv`",
-            )
-
-
-def own_dataset(place: str) -> str | None:
-    """The dataset of annotate that a folder is or lies in, under its own path or that of what it links to."""
-    ways = dict.fromkeys((os.path.abspath(place), os.path.realpath(place)))
-    folders = dict.fromkeys(folder for way in ways for folder in (Path(way), *Path(way).parents))
-    return next((str(folder) for folder in folders if read_manifest(folder) is not None), None)
+        for way in dict.fromkeys((os.path.abspath(place), os.path.realpath(place))):
+            for folder in (Path(way), *Path(way).parents):
+                if folder in seen:
+                    break
+                seen.add(folder)
+                if made_by(folder) == "organize":
+                    return folder
+    return None
 
 
 def folders_of(image_paths: Sequence[str]) -> list[str]:
@@ -340,6 +346,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     hint = "write one line `path,class` per image; quote paths that hold commas"
     columns: tuple[int, int] | None = None
     try:
+        lists.refuse_long_lines(str(file))
         with open(file, encoding=lists.encoding_of(str(file)), newline="") as lines:
             first = lines.readline()
             if not first.strip():
