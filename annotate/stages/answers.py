@@ -7,6 +7,7 @@ other images beside it, and counts for every copy. A later answer on an image re
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -192,18 +193,24 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
 
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
-    """What of a new source counts for nothing, or is contradicted."""
+    """What of a new source is not used, or is contradicted."""
     from annotate.reports.truth import matcher
 
     class_of = matcher(texts.class_names)
-    strange = [name for name in said.names if name is not None and class_of(name) is None]
-    if strange or said.unused:
-        names = first_few([f"'{printable(name)}'" for name in dict.fromkeys(strange)])
+    often = Counter(name for name in said.names if name is not None)
+    strange = {name: count for name, count in often.items() if class_of(name) is None}
+    reasons = []
+    if strange:
+        names = first_few([f"'{printable(name)}'" for name in strange])
+        reasons.append(f"{names} {'is no class' if len(strange) == 1 else 'are no classes'}")
+    if said.unused:
+        reasons.append(f"{said.unused:,} name no image that is here")
+    if reasons:
+        unused = sum(strange.values()) + said.unused
         progress.note(
             {
-                "message": f"{len(strange) + said.unused:,} of the given labels count for nothing: "
-                + (f"{names} is no class" if names else "their files are not among the images"),
-                "hint": "see that names and paths are spelt as here",
+                "message": f"{unused:,} of the given labels were not used: {'; '.join(reasons)}",
+                "hint": "check how names and paths are spelt",
             }
         )
     if said.disputed:
