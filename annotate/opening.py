@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 import time
@@ -80,7 +79,7 @@ def own_folder(path: Path) -> Path:
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to fill; it takes its place in one step when the block ends well, and is gone when it does not."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(RANDOM // 2)}.part")
+    part = path.with_name(f".{path.name}.{os.urandom(RANDOM // 2).hex()}.part")
     try:
         with opened(part, "wb") as file:
             yield file

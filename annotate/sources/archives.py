@@ -201,6 +201,16 @@ def read(archive: str, name: str) -> bytes:
         return content_of(file, member)
 
 
+def first_bytes(archive: str, name: str) -> bytes:
+    """Of a member; none where they cannot be had.
+
+    raises  as `read`
+    """
+    with open(archive, "rb") as file:
+        member = checked_index(archive, os.fstat(file.fileno())).members.get(name)
+        return beginning(file, member) if member else b""
+
+
 def content_of(file: BinaryIO, member: Member) -> bytes:
     broken = Unreadable("broken in the archive")
     if member.deflated and member.size > UNPACKED_UNSEEN:

@@ -26,7 +26,7 @@ from annotate.datasets import Copy, Digests, check_replaceable, claimed, is_the_
 from annotate.digests import file_digest
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
 from annotate.folders import distinct, folder_names, safe_file_name
-from annotate.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.formats import format_of, is_image, suffix
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS, split
 from annotate.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
@@ -252,9 +252,9 @@ def name_of_copy(path: str) -> str:
 
 
 def head_of(path: str) -> bytes:
-    """The first bytes of an image; none where they cannot be had."""
+    """The first bytes of an image; none where they cannot be had, or an address has them."""
     try:
-        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:HEAD]
+        return b"" if sources.is_url(path) else sources.first_bytes(path)
     except (OSError, Unreadable):
         return b""
 
