@@ -6,7 +6,6 @@ other images beside it, and counts for every copy. A later answer on an image re
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,21 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from annotate import jsonfile
 from annotate.digests import content_digest
 from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
-from annotate.opening import replacing_file, sync, sync_handle
+from annotate.opening import not_ours, replacing_file, sync, sync_handle
 from annotate.progress import Progress
-from annotate.records import Embeddings, ImageFacts, Texts
-from annotate.workspace import Workspace, as_json, json_text
+from annotate.records import Embeddings, ImageFacts, Texts, fits
+from annotate.workspace import Workspace, as_json, json_text, read_file
 
 if TYPE_CHECKING:
     from annotate.reports.truth import Said
 
 NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
+LARGEST = 1 << 33  # bytes; a million answers take a fortieth
 INPUT = "given labels"  # as a plan calls them
 IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 
@@ -136,14 +137,14 @@ def read(workspace: Workspace) -> dict[str, Answer]:
     """
     path = workspace.root / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = jsonfile.loads(read_file(path, LARGEST))
         answers: list[Answer] = content["answers"]
-        if content["sha256"] != content_digest(answers):
-            raise ValueError("its own digest differs")
+        if not fits(list[Answer])(answers) or content["sha256"] != content_digest(answers):
+            raise ValueError("other types, or its own digest differs")
         return {key_of(answer): answer for answer in answers}
     except FileNotFoundError:
         return {}
-    except (IsADirectoryError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedArtifact(
             f"{printable(path)}: not the answers that were written",
             hint="put back a copy of the file; or run `annotate refine --given none`, then give the answers again",
@@ -166,6 +167,8 @@ def forget(workspace: Workspace, progress: Progress) -> None:
         count = f"{len(read(workspace)):,} "
     except DamagedArtifact:
         count = ""
+    if path.is_dir():
+        raise not_ours(path)
     if path.exists():
         path.unlink()
         sync(workspace.root)
