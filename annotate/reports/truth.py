@@ -25,7 +25,6 @@ from annotate.sources import lists
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
 NONE = "none"  # the word for no truth at all, whatever the folders are called
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath")
 CLASS_COLUMNS = ("class", "label", "class_name", "name", "category", "truth")
 UNKNOWN = -1
 
@@ -373,7 +372,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
 def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
     """Which columns hold path and class, or None where the row is no header."""
     titles = [cell.strip().lower() for cell in row]
-    path = next((titles.index(title) for title in PATH_COLUMNS if title in titles), None)
+    path = next((titles.index(title) for title in lists.COLUMNS if title in titles), None)
     name = next((titles.index(title) for title in CLASS_COLUMNS if title in titles), None)
     if path is None:
         return None

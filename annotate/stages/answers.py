@@ -20,6 +20,7 @@ from annotate.kernels.vectors import Ints
 from annotate.opening import not_ours, replacing_file, sync, sync_handle
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Texts, fits
+from annotate.stages.ensemble import MATCHED_BY
 from annotate.workspace import Workspace, as_json, json_text, read_file
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
 LARGEST = 1 << 33  # bytes; a million answers take a fortieth
 INPUT = "given labels"  # as a plan calls them
-IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 
 
 class Answer(TypedDict):
@@ -189,7 +189,7 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
     answers = read(workspace)
     if not answers:
         return {}
-    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *IDENTIFIED_BY)}
+    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *MATCHED_BY)}
 
 
 # -- what is told --------------------------------------------------------------------------------------

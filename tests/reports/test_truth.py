@@ -10,6 +10,7 @@ from annotate.errors import InputError
 from annotate.records import ImageFacts
 from annotate.reports import truth
 from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
+from annotate.sources import lists
 
 CLASSES = ["cat", "dog"]
 
@@ -237,3 +238,12 @@ def test_each_folder_above_the_images_is_looked_at_once(
     places = [str(tmp_path / f"{i}") for i in range(100)]
     assert truth.own_dataset(places) is None
     assert len(looked) == len(set(looked)) == 100 + len(Path(places[0]).parents)
+
+
+@pytest.mark.parametrize("column", lists.COLUMNS)
+def test_a_table_that_embed_takes_as_a_list_can_be_the_truth(images: list[str], tmp_path: Path, column: str) -> None:
+    table = tmp_path / "known.csv"
+    table.write_text(f"class,{column}\n" + "".join(f"cat,{path}\n" for path in images))
+    assert list(lists.read(str(table))) == images
+    known = read_truth(table, images, CLASSES)
+    assert (known.labels.tolist(), known.unused) == ([0, 0], 0)
