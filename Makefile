@@ -12,6 +12,7 @@ READY   := $(VENV)/.ready
 
 .PHONY: help setup demo test check lint types licences bench bench-embed torture bench-tiny bench-refinement bench-clusters docs dataset wheel clean
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
 
 help:
 	@sed -n '1,5s/^# \{0,1\}//p' Makefile
@@ -131,8 +132,9 @@ else
 
 # Other classes or settings than last time, other images or another truth make the stages that they reach out of date.
 # A listing with sizes and times tells whether images came, went or changed, in any folder below.
+# What lies in such a file's place, a link perhaps, is taken away first: nothing is written through it.
 remember = $(shell said=$$(cd "$$HERE" && { $(2); } 2>&1; echo .); printf '%s\n' "$$said" | cmp -s - $(1) || \
-           printf '%s\n' "$$said" > $(1))
+           { rm -f $(1) && set -C && printf '%s\n' "$$said" > $(1); })
 values   = printf '%s\n' $(foreach name,$(1),"$$$(name)")
 $(call remember,.make-refine,$(call values,MODEL CLASSES EMBED REFINE); cat annotate.yaml)
 $(call remember,.make-images,$(call values,IMAGES); LC_ALL=C ls -lRL -- "$$IMAGES" | cksum)

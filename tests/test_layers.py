@@ -27,9 +27,7 @@ MAY_IMPORT = {
     "engines": {"embedding", "encoders", "engines", "errors", "kernels", "progress", "records", "workspace"},
     "exports": {"classes", "errors", "images", "kernels", "progress", "records", "sources", "workspace"},
     "methods": {"errors", "kernels", "methods", "progress", "records", "settings", "workspace"},
-    "reports": {
-        "classes", "errors", "exports", "images", "kernels", "progress", "records", "reports", "sources", "workspace",
-    },
+    "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
     "stages": {
         "classes", "embedding", "encoders", "engines", "errors", "exports", "images", "kernels", "methods",
         "progress", "records", "reports", "settings", "sources", "stages", "workspace",

@@ -97,7 +97,7 @@ class RefineSettings:
         high=1000,
     )
     text_weight_start: float = knob(0.95, "weight of the words in a prototype at the first iteration", low=0, high=1)
-    text_weight_end: float = knob(0.60, "weight of the words that the schedule runs toward", low=0, high=1)
+    text_weight_end: float = knob(0.60, "weight of the words in a prototype toward the last iteration", low=0, high=1)
     class_sizes: str = knob(
         "free", "transductive: what is known of how many images a class has", choices=("free", "balanced")
     )
@@ -421,7 +421,8 @@ def by_section(
         if section not in sections:
             what = "setting" if sections else "argument"
             if section:
-                hint = f"it is one of `annotate.{section}` and of `annotate.run`"
+                taker = {"text": "embed_text", "engine": "embed"}.get(section, section)
+                hint = f"it is one of `annotate.{taker}` and of `annotate.run`"
             else:
                 known = [*arguments, *(knob for knob, place in places.items() if place in sections)]
                 hint = suggest(name, known)

@@ -6,7 +6,7 @@ other images beside it, and counts for every copy. A later answer on an image re
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -16,11 +16,12 @@ import numpy as np
 from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
-from annotate.records import Embeddings, ImageFacts, Texts
-from annotate.workspace import Workspace
-from annotate.workspace.artifacts import as_json
+from annotate.records import Embeddings, ImageFacts, Texts, fits
+from annotate.stages.ensemble import MATCHED_BY
+from annotate.workspace import Workspace, jsonfile
+from annotate.workspace.artifacts import as_json, read_file
 from annotate.workspace.digests import content_digest
-from annotate.workspace.opening import replacing_file, sync, sync_handle
+from annotate.workspace.opening import not_ours, replacing_file, sync, sync_handle
 from annotate.workspace.plan import json_text
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
+LARGEST = 1 << 33  # bytes; a million answers take a fortieth
 INPUT = "given labels"  # as a plan calls them
-IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 
 
 class Answer(TypedDict):
@@ -145,14 +146,14 @@ def read(workspace: Workspace) -> dict[str, Answer]:
     """
     path = workspace.root / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = jsonfile.loads(read_file(path, LARGEST))
         answers: list[Answer] = content["answers"]
-        if content["sha256"] != content_digest(answers):
-            raise ValueError("its own digest differs")
+        if not fits(list[Answer])(answers) or content["sha256"] != content_digest(answers):
+            raise ValueError("other types, or its own digest differs")
         return {key_of(answer): answer for answer in answers}
     except FileNotFoundError:
         return {}
-    except (IsADirectoryError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedArtifact(
             f"{printable(path)}: not the answers that were written",
             hint="put back a copy of the file; or run `annotate refine --given none`, then give the answers again",
@@ -175,6 +176,8 @@ def forget(workspace: Workspace, progress: Progress) -> None:
         count = f"{len(read(workspace)):,} "
     except DamagedArtifact:
         count = ""
+    if path.is_dir():
+        raise not_ours(path)
     if path.exists():
         path.unlink()
         sync(workspace.root)
@@ -195,25 +198,31 @@ def answer_inputs(workspace: Workspace) -> dict[str, str]:
     answers = read(workspace)
     if not answers:
         return {}
-    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *IDENTIFIED_BY)}
+    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *MATCHED_BY)}
 
 
 # -- what is told --------------------------------------------------------------------------------------
 
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
-    """What of a new source counts for nothing, or is contradicted."""
+    """What of a new source is not used, or is contradicted."""
     from annotate.reports.truth import matcher
 
     class_of = matcher(texts.class_names)
-    strange = [name for name in said.names if name is not None and class_of(name) is None]
-    if strange or said.unused:
-        names = first_few([f"'{printable(name)}'" for name in dict.fromkeys(strange)])
+    often = Counter(name for name in said.names if name is not None)
+    strange = {name: count for name, count in often.items() if class_of(name) is None}
+    reasons = []
+    if strange:
+        names = first_few([f"'{printable(name)}'" for name in strange])
+        reasons.append(f"{names} {'is no class' if len(strange) == 1 else 'are no classes'}")
+    if said.unused:
+        reasons.append(f"{said.unused:,} name no image that is here")
+    if reasons:
+        unused = sum(strange.values()) + said.unused
         progress.note(
             {
-                "message": f"{len(strange) + said.unused:,} of the given labels count for nothing: "
-                + (f"{names} is no class" if names else "their files are not among the images"),
-                "hint": "see that names and paths are spelt as here",
+                "message": f"{unused:,} of the given labels were not used: {'; '.join(reasons)}",
+                "hint": "check how names and paths are spelt",
             }
         )
     if said.disputed:

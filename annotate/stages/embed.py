@@ -25,12 +25,14 @@ from annotate.settings.config import EmbedSettings, Settings
 from annotate.sources import Listing, listing
 from annotate.stages import Context, Stage
 from annotate.workspace import Workspace
-from annotate.workspace.artifacts import load_field
+from annotate.workspace.artifacts import load_field, read_file
 from annotate.workspace.digests import content_digest
+from annotate.workspace.opening import opened, own_folder
 from annotate.workspace.plan import Plan, json_text
 
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
 TOTAL = "images"  # a file beside the shards: how many images are to be embedded
+LONGEST_NUMBER = 18  # digits of it
 
 
 @dataclass(frozen=True)
@@ -244,9 +246,9 @@ def compute(work: Work, shards: Shards, progress: Progress) -> None:
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
     if not work.settings.embed.ledger:
-        note = Path(ledger.place, ledger.key[:16], TOTAL)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(len(work.shards.paths)))
+        note = Path(own_folder(Path(ledger.place, ledger.key[:16])), TOTAL)
+        with opened(note, "wb") as file:
+            file.write(str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -264,16 +266,18 @@ def compute(work: Work, shards: Shards, progress: Progress) -> None:
 
 def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
-    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
-    if not told:
+    try:
+        told = max((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns, default=None)
+        text = read_file(told, LONGEST_NUMBER) if told else b""
+    except (OSError, ValueError):  # gone meanwhile, or no file of annotate
         return None
-    text = told[-1].read_text()
-    total = int(text) if text.isdecimal() else 0  # a kill may have left it empty
+    total = int(text) if text.isdigit() else 0  # a kill may have left it empty
+    if told is None or not total:
+        return None
     shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
-    last = -(-total // shards.size)
-    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("[0-9]*-*.json")}
-    kept = Shards(shards.paths, sorted(number for number in done if number < last))
-    return (kept.images, total) if total else None
+    names = (path.name.partition("-")[0] for path in told.parent.glob("*-*.json"))
+    done = {int(number) for number in names if number.isascii() and number.isdigit()}
+    return Shards(shards.paths, sorted(number for number in done if number in shards.numbers)).images, total
 
 
 def ledger_place(asked: str | None, top: str) -> str:

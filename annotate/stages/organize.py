@@ -28,7 +28,7 @@ from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, 
 from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.images import Unreadable
 from annotate.images.allowance import FILES, UNKNOWN_FILE
-from annotate.images.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.images.formats import format_of, is_image, suffix
 from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress
@@ -308,9 +308,9 @@ def name_of_copy(path: str) -> str:
 
 
 def head_of(path: str) -> bytes:
-    """The first bytes of an image; none where they cannot be had."""
+    """The first bytes of an image; none where they cannot be had, or an address has them."""
     try:
-        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:HEAD]
+        return b"" if sources.is_url(path) else sources.first_bytes(path)
     except (OSError, Unreadable):
         return b""
 

@@ -231,9 +231,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
         found = recall(images.embeddings, nearest) if n > EXACT_UP_TO else 1.0
         stored = {"nearest": nearest, "cosines": cosines, "recall": np.array(found)}
         cache.write(kept, stored)
-        for older in kept.parent.glob("neighbours-*"):
-            if older != kept:
-                older.unlink()
+        cache.keep_only(kept, "neighbours-*")
     return Neighbours(neighbour_graph(stored["nearest"], stored["cosines"]), float(stored["recall"]))
 
 

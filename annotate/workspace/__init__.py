@@ -23,7 +23,7 @@ from annotate.workspace.artifacts import as_json, load_field, read_file, write_b
 from annotate.workspace.digests import content_digest
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST, damage, fingerprint, names_of_files, parse_manifest
-from annotate.workspace.opening import sync
+from annotate.workspace.opening import PARTS, sync
 from annotate.workspace.plan import CACHE, MAKE, REPAIR, STAGES, Plan, State
 from annotate.workspace.publishing import remove, swap
 
@@ -188,10 +188,11 @@ class Workspace:
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
-        for folder in (self.root, self.root / CACHE):
+        for folder, parts in ((self.root, PARTS), (self.root / CACHE, "*.part")):
             if not folder.is_symlink():
-                for part in folder.glob("*.part"):
-                    part.unlink()
+                for part in folder.glob(parts):
+                    if not part.is_dir():
+                        part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.

@@ -620,3 +620,10 @@ def test_copies_with_other_labels_lie_in_one_split(plant: Plant, blobs: Blobs, t
 def image_facts(path: Path) -> ImageFacts:
     status = path.stat()
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(path)}
+
+
+def test_a_pipe_called_like_a_manifest_is_not_waited_for(labelled: Path) -> None:
+    Path("pipes").mkdir()
+    os.mkfifo("pipes/manifest.json")
+    with pytest.raises(InputError, match="was not made by annotate"):
+        annotate.organize("pipes")
