@@ -173,8 +173,8 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return listed(path)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="Too many open files"):
-        patch.setattr(os, "scandir", broken)
+    monkeypatch.setattr(os, "scandir", broken)
+    with pytest.raises(OSError, match="Too many open files"):
         annotate.organize("out")
     assert Path("out/thesis.txt").read_text() == "years of work"
 
