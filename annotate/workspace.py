@@ -296,7 +296,7 @@ class Workspace:
                 else:
                     new.mkdir()
                 facts = write_record(new, record)
-                paths = sorted(path for path in new.rglob("*") if path.is_file())
+                paths = sorted(path for path in map(Path, paths_below(new)) if path.is_file())
                 with ThreadPoolExecutor(1) as pool:  # a digest and a disk do not wait for each other
                     fingerprints = [pool.submit(fingerprint, path) for path in paths]
                     for path in paths:
@@ -317,7 +317,7 @@ class Workspace:
                 }
                 manifest["sha256"] = content_digest(manifest)
                 write_bytes(new / MANIFEST, as_json(manifest))
-                for folder in [new, *(path for path in new.rglob("*") if path.is_dir())]:
+                for folder in [new, *(path for path in map(Path, paths_below(new)) if path.is_dir())]:
                     sync(folder)
                 swap(new, self.root / plan.stage, self.root / f".{plan.stage}.old")
             finally:
@@ -336,7 +336,7 @@ class Workspace:
             listed = set(manifest["files"]) | {MANIFEST} if manifest else set()
         except DamagedArtifact:  # about to be repaired, where nothing else lies there
             listed = names_of_files(stage)
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        present = {path.relative_to(folder).as_posix() for path in map(Path, paths_below(folder)) if not path.is_dir()}
         strangers = sorted(
             name
             for name in present - listed
@@ -649,6 +649,20 @@ def remove(path: Path) -> None:
             with contextlib.suppress(OSError):
                 os.chmod(folder, 0o700)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def paths_below(folder: Path) -> Iterator[str]:
+    """Every file, folder and link below a folder; no link is followed.
+
+    raises  OSError where a folder cannot be listed; `Path.rglob` and `os.walk` would pass it over in silence
+    """
+
+    def refused(error: OSError) -> None:
+        raise error
+
+    for here, folders, files in os.walk(folder, onerror=refused):
+        for name in (*folders, *files):
+            yield os.path.join(here, name)
 
 
 def swap(new: Path, place: Path, previous: Path) -> None:
