@@ -60,7 +60,7 @@ bench-embed: setup
 # What takes longest and breaks most: kills at every instant, much more than fits in memory.
 torture: setup
 	$(BIN)/python -m benchmarks.interrupted
-	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.faults --minutes 3
 	$(BIN)/python -m benchmarks.flat
 	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py tests/test_faults.py
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from annotate.workspace.digests import file_digest
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.plan import Plan
-from annotate.workspace.publishing import remove, swap
+from annotate.workspace.publishing import paths_below, remove, swap
 
 SEAL = b',\n "sha256": "'  # before the digest of all that stands above it, in the last line of a manifest
 GONE = "is gone"
@@ -308,12 +309,14 @@ def files_of(output: Path, recorded: Collection[str]) -> dict[str, os.stat_resul
 
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file or link below a folder, as a path relative to it."""
-    for here, folders, files in os.walk(folder):
-        names = [*files, *(name for name in folders if os.path.islink(os.path.join(here, name)))]
-        for name in names:
-            path = os.path.join(here, name)
-            yield os.path.relpath(path, folder).replace(os.sep, "/"), os.lstat(path)
+    """Every file or link below a folder, as a path relative to it.
+
+    raises  OSError where a folder cannot be listed: it is not an empty one
+    """
+    for path in paths_below(folder):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            yield os.path.relpath(path, folder).replace(os.sep, "/"), status
 
 
 def signature(status: os.stat_result) -> list[int]:
