@@ -46,10 +46,13 @@ def artifact(
 class Record:
     """A record is whole or it does not exist: every array is checked when it is made.
 
-    raises  ValueError that names the file and what is wrong with it
+    stage    that makes it
+    command  that makes it, for a shell; `annotate STAGE` unless it says more
+    raises   ValueError that names the file and what is wrong with it
     """
 
     stage: ClassVar[str]
+    command: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         lengths: dict[str, tuple[int, str]] = {}
@@ -99,13 +102,29 @@ def fits(kind: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kind)
 
 
-def records_of(stage: str, above: type[Record] = Record) -> list[type[Record]]:
+def records_of(stage: str) -> list[type[Record]]:
     """What a stage may be read as."""
-    found = []
-    for record in above.__subclasses__():
-        found += [record] if record.stage == stage else []
-        found += records_of(stage, record)
-    return found
+    return [record for record in all_below(Record) if record.stage == stage]
+
+
+def stage_names() -> list[str]:
+    """Every stage of which there is a record."""
+    return sorted({record.stage for record in all_below(Record)})
+
+
+def all_below(above: type[Record]) -> list[type[Record]]:
+    return [record for child in above.__subclasses__() for record in (child, *all_below(child))]
+
+
+def making(stage: str) -> str:
+    """The command that makes a stage."""
+    commands = [record.command for record in records_of(stage) if record.command]
+    return commands[0] if commands else f"annotate {stage}"
+
+
+def repair(stage: str) -> str:
+    """What to do about a stage that is damaged."""
+    return f"run `{making(stage)} --force`" if stage != "text" else f"run `{making(stage)}`"
 
 
 def kinds_of(record: type[Record]) -> dict[str, Any]:
@@ -192,6 +211,7 @@ class EmbeddingRows(Record):
     """
 
     stage: ClassVar[str] = "embed"
+    command: ClassVar[str] = "annotate embed IMAGES"
     embeddings: Rows = artifact("embeddings.npy", "N D", "float32|float16", rows="unit")
     model: Model = artifact()
 
@@ -211,6 +231,7 @@ class Texts(Record):
     """The classes as an encoder sees them: `prompts` maps each class name, in order, to its prompts."""
 
     stage: ClassVar[str] = "text"
+    command: ClassVar[str] = "annotate refine --classes A,B"
     text_embeddings: Floats = artifact("text_embeddings.npy", "K D", "float32", rows="unit")
     prompts: dict[str, list[str]] = artifact("prompts.json", "K")
     prompt_set: str = artifact()
@@ -317,6 +338,7 @@ class Organized(Record):
     """Where the last dataset went, and how many images are in each class folder and split."""
 
     stage: ClassVar[str] = "organize"
+    command: ClassVar[str] = "annotate organize OUTPUT"
     output: str = artifact()
     images: int = artifact()
     folders: dict[str, int] = artifact()

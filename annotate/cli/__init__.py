@@ -594,9 +594,9 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
             display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
     damaged = [stage for stage, problem in damages.items() if problem]
     if damaged:
-        from annotate.workspace.plan import REMEDY
+        from annotate.stages.checks import remedy
 
-        display.say(f"hint: {REMEDY[damaged[0]]}")
+        display.say(f"hint: {remedy(damaged[0])}")
         raise typer.Exit(3)
 
 

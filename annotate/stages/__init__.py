@@ -53,16 +53,6 @@ class Stage(Generic[R]):
     packages: tuple[str, ...] = ()
     runs: bool = True
 
-    @property
-    def command(self) -> str:
-        """What makes it, for a shell."""
-        return f"annotate {self.name}"
-
-    @property
-    def repair(self) -> str:
-        """What makes it anew where it is damaged."""
-        return f"{self.command} --force"
-
     def first(self, context: Context, **asked: Any) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
         """What must be fresh before this can be planned: where, which stage, and what is asked of it."""
         yield from ()

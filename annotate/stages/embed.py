@@ -80,10 +80,6 @@ class Embed(Stage[Embeddings]):
     asks, sections = ("images", "retry_skipped", "merge"), ("embed", "engine")
     packages = ("pillow", "torch", "openai-clip")
 
-    @property
-    def command(self) -> str:
-        return "annotate embed IMAGES"
-
     def plan(
         self,
         context: Context,

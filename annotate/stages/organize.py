@@ -87,10 +87,6 @@ class Organize(Stage[Organized]):
     name, record, version, after = "organize", Organized, 3, ("embed", "text", "refine")
     asks, sections, packages = ("output",), ("organize",), ("pillow",)
 
-    @property
-    def command(self) -> str:
-        return "annotate organize OUTPUT"
-
     @contextmanager
     def holding(self, context: Context, *, output: str | Path = "", **asked: Any) -> Iterator[None]:
         context.workspace.check_ours(self.name)
