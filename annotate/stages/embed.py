@@ -21,6 +21,7 @@ from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
+from annotate.opening import opened, own_folder
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Model, SkippedFile
 from annotate.sources import Listing, listing
@@ -238,31 +239,39 @@ def compute(
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
-    if not work.settings.embed.ledger:
-        note = Path(ledger.place, ledger.key[:16], TOTAL)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(len(work.shards.paths)))
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
+        note_total(work)
         with progress.steps("embedding", total, "images") as advance:
             advance(total - todo.images)
             compute_on_cluster(job, todo, engine.address, engine.decoders, advance)
         return
     with progress.bytes(f"weights of {work.source.name}") as report:
         sessions = job.load(report)
+    note_total(work)  # not before: a model that cannot be loaded leaves nothing behind
     known = Known([*work.known.parts, *job.filed()]) if others else work.known
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
 
 
+def note_total(work: Work) -> None:
+    """Write beside the workspace's own ledger of how many images it will tell, for `status`."""
+    if not work.settings.embed.ledger:
+        ledger = work.job.ledger
+        folder = own_folder(own_folder(Path(ledger.place)) / ledger.key[:16])
+        with opened(folder / TOTAL, "wb") as file:
+            file.write(str(len(work.shards.paths)).encode())
+
+
 def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
-    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
+    notes = (path for path in (workspace.root / LEDGER).glob(f"*/{TOTAL}") if path.is_file())
+    told = sorted(notes, key=lambda path: path.stat().st_mtime_ns)
     if not told:
         return None
-    text = told[-1].read_text()
+    text = told[-1].read_text(errors="replace")
     total = int(text) if text.isdecimal() else 0  # a kill may have left it empty
     shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
     last = -(-total // shards.size)
