@@ -385,9 +385,11 @@ def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
 def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[str], int | None]:
     """From a path as somebody wrote it to the image: as listed, below one of the folders, or by a bare name.
 
-    Backslashes are slashes where no image is called so.
+    Backslashes are slashes where no image is called so, on either side: archives of Windows may hold them, too.
     """
     listed = {path: index for index, path in enumerate(image_paths)}
+    if any("\\" in path for path in image_paths):
+        listed = unambiguous(image_paths, lambda path: path.replace("\\", "/")) | listed
     bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_of(path)))
 
     def find(path: str) -> int | None:
