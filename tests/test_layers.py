@@ -34,7 +34,7 @@ MAY_IMPORT = {
     },
     "project": {"classes", "progress", "records", "settings", "stages", "workspace"},
     "annotate": {"errors", "progress", "project", "records", "settings", "sources", "workspace"},
-    "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "workspace"},
+    "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "stages", "workspace"},
     "__main__": {"cli"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}

@@ -11,6 +11,7 @@ import pytest
 
 import annotate
 from annotate import stages
+from annotate.progress import Silent
 from tests.test_cli import annotate as annotate_command
 
 TOY = '''"""toy: how many images there are."""
@@ -70,7 +71,7 @@ def test_a_stage_is_added_by_one_file(photos: Path, checkpoint: Path) -> None:
     assert "run `annotate toy --force`" in annotate.check()["toy"] or annotate.check()["toy"]
 
 
-class Watch(stages.Silent):
+class Watch(Silent):
     def __init__(self) -> None:
         self.ran: list[str] = []
 
