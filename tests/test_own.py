@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, stage_of
 from annotate.sources import listing
+from annotate.sources.own import DATASET, FIGURES, SECOND_NAMES, stage_of
 from annotate.workspace.plan import STAGES
 
 

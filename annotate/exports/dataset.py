@@ -18,10 +18,9 @@ from typing import Any
 from annotate import sources
 from annotate.classes.folders import is_litter
 from annotate.errors import InputError, WorkspaceBusy, printable
-from annotate.images import Unreadable
-from annotate.images.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings
+from annotate.sources.own import made_by
 from annotate.workspace import jsonfile
 from annotate.workspace.artifacts import as_json, write_bytes
 from annotate.workspace.digests import file_digest
@@ -169,16 +168,16 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
     known = {
         fact["digest"]
         for fact, path in zip(images.images, images.image_paths, strict=True)
-        if fact and (sources.is_url(path) or is_there(path))  # addresses have been fetched, or will be
+        if fact and (sources.is_url(path) or sources.is_there(path))  # addresses have been fetched, or will be
     }
     lonely = sorted(
         {
             original: path
             for path, original in manifest["originals"].items()
             if (output / path).exists()
-            and (sources.is_url(original) or not is_there(original))  # addresses are asked last
+            and (sources.is_url(original) or not sources.is_there(original))  # addresses are asked last
             and file_digest(output / path) not in known
-            and not is_there(original)
+            and not sources.is_there(original)
         }.values()
     )
     if lonely:
@@ -186,16 +185,6 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
             f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
             hint="if the original was deleted on purpose, delete this folder too; else choose another one",
         )
-
-
-def is_there(location: str) -> bool:
-    """Whether an image still exists. What lies at an address is fetched to know."""
-    try:
-        if sources.status(location) is None:
-            sources.fetch(location)
-    except (OSError, Unreadable):
-        return False
-    return True
 
 
 def is_the_original(path: Path, original: str | None) -> bool:

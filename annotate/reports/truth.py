@@ -18,9 +18,9 @@ from annotate import sources
 from annotate.classes.prompts import number_of
 from annotate.errors import InputError, printable
 from annotate.exports.dataset import read_manifest
-from annotate.images import find_images
 from annotate.records import ImageFacts
 from annotate.sources import lists
+from annotate.sources.folders import find_images
 from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images

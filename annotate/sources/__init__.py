@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
-from annotate.images import Unavailable, Unreadable, find_images
-from annotate.images.formats import Found, is_image, without_waiting
+from annotate.images import Unavailable, Unreadable
+from annotate.images.formats import is_image, without_waiting
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
+from annotate.sources.folders import find_images
 from annotate.sources.remote import is_url as is_url
+from annotate.sources.sieve import Found
 
 FORMATS = (
     "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
@@ -138,6 +140,16 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         return content
     except OSError as error:
         raise Unavailable(reason_of(error)) from error
+
+
+def is_there(location: str) -> bool:
+    """Whether an image still exists. What lies at an address is fetched to know."""
+    try:
+        if status(location) is None:
+            fetch(location)
+    except (OSError, Unreadable):
+        return False
+    return True
 
 
 def reason_of(error: OSError) -> str:

@@ -16,9 +16,10 @@ from functools import partial
 from typing import BinaryIO
 
 from annotate.errors import InputError, printable
-from annotate.images import Unreadable, own
-from annotate.images.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
-from annotate.sources import tar, zips
+from annotate.images import Unreadable
+from annotate.images.formats import HEAD, byte_order, format_of, is_tga
+from annotate.sources import own, tar, zips
+from annotate.sources.sieve import Found, Sieve
 
 MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory
 LONGEST_NAME = 4096  # bytes of a member's: no file on a disk can have a longer path

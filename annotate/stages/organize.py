@@ -27,11 +27,11 @@ from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe
 from annotate.images import Unreadable
 from annotate.images.allowance import FILES, UNKNOWN_FILE
 from annotate.images.formats import HEAD, first_bytes, format_of, is_image, suffix
-from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.settings.config import Config, OrganizeSettings
+from annotate.sources.own import made_by
 from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
