@@ -18,7 +18,7 @@ from annotate.errors import InputError, first_few, printable
 from annotate.images import Unavailable, Unreadable
 from annotate.images.formats import is_image, without_waiting
 from annotate.records import SkippedFile
-from annotate.sources import archives, lists, remote
+from annotate.sources import archives, lists, patterns, remote
 from annotate.sources.folders import find_images
 from annotate.sources.remote import is_url as is_url
 from annotate.sources.sieve import Found
@@ -80,10 +80,10 @@ def found_in(asked: str, leave_out: Path | None) -> Found | Sequence[str]:
             raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=TAKEN)
         if lists.is_list(asked):
             return lists.read(asked)
-        if archives.are_meant(asked):
-            return archives.members_of(archives.matching(asked))
+        if patterns.are_meant(asked):
+            return archives.members_of(patterns.matching(asked))
         if os.path.exists(asked):
-            archives.refuse_compressed(asked)
+            patterns.refuse_compressed(asked)
             raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
     return find_images(Path(asked), leave_out)
 

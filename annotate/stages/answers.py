@@ -94,7 +94,7 @@ def answers_of(said: Said, images: Embeddings) -> list[Answer]:
 
 def on(images: Embeddings, texts: Texts, answers: dict[str, Answer]) -> tuple[Given, int]:
     """The answers on these images, of these classes, and how many answers are of others."""
-    from annotate.reports.truth import matcher
+    from annotate.classes.spelling import matcher
 
     class_of = matcher(texts.class_names)
     index_of = {name: class_of(name) for name in {answer["name"] for answer in answers.values()}}
@@ -195,7 +195,7 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
     """What of a new source counts for nothing, or is contradicted."""
-    from annotate.reports.truth import matcher
+    from annotate.classes.spelling import matcher
 
     class_of = matcher(texts.class_names)
     strange = [name for name in said.names if name is not None and class_of(name) is None]

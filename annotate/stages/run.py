@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotate.classes.names import clean_class_names
 from annotate.errors import printable
-from annotate.exports.dataset import check_replaceable
+from annotate.exports.replacing import check_replaceable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Organized, Refinement, Reported, Texts
 from annotate.reports.truth import check_truth
