@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from annotate.progress import Progress
-from annotate.records import Record
+from annotate.records.declared import Record
 from annotate.workspace import Workspace
 from annotate.workspace.opening import news_of_the_disk
 from annotate.workspace.plan import Plan, State

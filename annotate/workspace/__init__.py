@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records import Record, artifacts_of
+from annotate.records.declared import Record, artifacts_of
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
 from annotate.workspace.litter import is_litter
