@@ -37,7 +37,12 @@ DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop
 
 @dataclass(frozen=True)
 class Decoded:
-    """The crop for the encoder, (R, R, 3) uint8; the EXIF orientation that was applied; size of the upright whole."""
+    """One square of an image for the encoder, and what is known of the whole, whatever is cut from it.
+
+    pixels         (R, R, 3) uint8
+    orientation    EXIF's, which was applied
+    width, height  of the upright whole, in pixels: what boxes are measured in
+    """
 
     pixels: Pixels
     orientation: int
@@ -57,9 +62,7 @@ def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Dec
     with picture_of(content, side=resolution, max_megapixels=max_megapixels) as whole:
         width, height = whole.size
         crop = square(whole.pixels, resolution, whole=(height, width), orientation=whole.turn)
-        if whole.turn >= 5:
-            width, height = height, width
-        return Decoded(np.array(crop), whole.orientation, width, height)
+        return Decoded(np.array(crop), whole.orientation, *whole.upright_size)
 
 
 def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Image:
@@ -70,7 +73,7 @@ def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Imag
     from PIL.Image import fromarray
 
     with picture_of(content, side=side, max_megapixels=max_megapixels) as whole:
-        picture = fromarray(np.ascontiguousarray(upright(whole.pixels, whole.turn)))
+        picture = fromarray(np.ascontiguousarray(whole.upright))
         picture.thumbnail((side, side))
         return picture
 
@@ -87,6 +90,17 @@ class Whole:
     size: tuple[int, int]
     orientation: int
     turn: int
+
+    @property
+    def upright(self) -> Pixels:
+        """As it is to be seen; any part of it may be cut."""
+        return upright(self.pixels, self.turn)
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height of the image as it is to be seen, decoded in full."""
+        width, height = self.size
+        return (height, width) if self.turn >= 5 else (width, height)
 
 
 @contextlib.contextmanager
