@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
 from annotate.sources import listing
+from annotate.sources.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
 from annotate.stages import stages
 
 

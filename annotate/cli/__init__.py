@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, NoReturn
 import typer
 
 import annotate
-from annotate.cli import display
+from annotate.cli import bars, display
 from annotate.errors import (
     AnnotateError,
     InputError,
@@ -245,7 +245,7 @@ def run(
         config=config,
         preset=preset,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings_from(
             assign,
             {
@@ -333,7 +333,7 @@ def embed(
     if shard:
         number, of = slice_from(shard)
         count = annotate.embed_slice(
-            images, number, of, workspace=workspace, config=config, preset=preset, progress=display.Terminal(),
+            images, number, of, workspace=workspace, config=config, preset=preset, progress=bars.Terminal(),
             settings=settings,
         )  # fmt: skip
         display.show(f"slice {number} of {of} is done: {count:,} images; `annotate embed IMAGES --merge` when all are")
@@ -347,7 +347,7 @@ def embed(
         force=force,
         retry_skipped=retry_skipped,
         merge=merge,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings,
         classes=names,
     )
@@ -393,7 +393,7 @@ def import_(
         logit_scale=logit_scale,
         workspace=workspace,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
     )
     n, d = made.embeddings.shape
     display.show(f"{n:,} embeddings, {d} dimensions, imported")
@@ -416,7 +416,7 @@ def cluster(
         config=config,
         preset=preset,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings_from(assign, {}),
     )
     noise = int((made.micro_assignments < 0).sum())
@@ -466,7 +466,7 @@ def refine(
         config=config,
         preset=preset,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings_from(
             assign,
             {
@@ -515,7 +515,7 @@ def organize(
         config=config,
         preset=preset,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings_from(
             assign,
             {
@@ -552,7 +552,7 @@ def report(
         config=config,
         preset=preset,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         settings=settings_from(assign, {}),
     )
     if as_json:
@@ -611,7 +611,7 @@ def demo(
 
     Example: annotate demo
     """
-    made = annotate.demo(folder, force=force, progress=display.Terminal())
+    made = annotate.demo(folder, force=force, progress=bars.Terminal())
     show_dataset(made, folder / "dataset", folder / "artifacts")
 
 

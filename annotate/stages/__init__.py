@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from annotate.progress import Progress, Silent
-from annotate.records import Record
+from annotate.records.declared import Record
 from annotate.settings.config import Config
 from annotate.workspace import Workspace
 from annotate.workspace.opening import news_of_the_disk

@@ -12,9 +12,11 @@ from typing import Any
 from annotate import sources
 from annotate.classes.names import clean_class_names
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
-from annotate.exports.dataset import GONE, check_replaceable
+from annotate.exports.dataset import GONE
 from annotate.exports.dataset import damage as damage_of_dataset
-from annotate.records import IMPORTED, Texts, repair
+from annotate.exports.replacing import check_replaceable
+from annotate.records import IMPORTED, Texts
+from annotate.records.declared import repair
 from annotate.reports.truth import check_truth
 from annotate.settings.config import SECTIONS
 from annotate.stages import AnyStage, Context, answers, cache, stages

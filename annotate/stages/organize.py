@@ -24,16 +24,17 @@ import numpy as np
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
-from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
+from annotate.exports.dataset import Copy, Digests, is_the_original, seal, stale
 from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.exports.replacing import check_replaceable, claimed, replacing
 from annotate.images import Unreadable
 from annotate.images.allowance import FILES, UNKNOWN_FILE
 from annotate.images.formats import format_of, is_image, suffix
-from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.settings.config import OrganizeSettings
+from annotate.sources.own import made_by
 from annotate.stages import Context, Stage, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace

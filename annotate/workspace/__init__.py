@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from annotate.classes.folders import is_litter
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records import Record, artifacts_of, making, repair, stage_names
+from annotate.records.declared import Record, artifacts_of, making, repair, stage_names
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
+from annotate.workspace.litter import is_litter
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST, damage, fingerprint, names_of_files, parse_manifest
 from annotate.workspace.opening import PARTS, sync

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import DamagedArtifact, printable
-from annotate.records import Artifact, Record, artifacts_of, fits, kinds_of, repair
+from annotate.records.declared import Artifact, Record, artifacts_of, fits, kinds_of, repair
 from annotate.workspace import jsonfile
 from annotate.workspace.arrays import RowsFile, load_array
 from annotate.workspace.lines import Lines

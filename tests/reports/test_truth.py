@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from annotate.classes.spelling import matcher
 from annotate.errors import InputError
 from annotate.records import ImageFacts
 from annotate.reports import truth
-from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
+from annotate.reports.truth import FOLDERS, implied_truth, read_truth
 from annotate.sources import lists
 from annotate.workspace.digests import file_digest
 

@@ -18,7 +18,8 @@ TOY = '''"""toy: how many images there are."""
 
 from dataclasses import dataclass
 
-from annotate.records import Embeddings, Record, artifact
+from annotate.records import Embeddings
+from annotate.records.declared import Record, artifact
 from annotate.stages import Stage
 from annotate.workspace.plan import Plan
 
