@@ -41,7 +41,7 @@ from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
 from annotate.engines.embedding import CPU_BATCH as BATCH
 from annotate.images import find_images
 from annotate.kernels.vectors import Floats
-from annotate.settings.config import EmbedSettings
+from annotate.settings.declared import EmbedSettings
 from benchmarks import plain
 from benchmarks.machine import described
 

@@ -39,7 +39,7 @@ def test_colour_is_there_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_pipe_does_not_wait_for_rich() -> None:
     code = (
-        "import sys; from annotate import display\n"
+        "import sys; from annotate.cli import display\n"
         "display.say('hello'); display.show_counts('class', {'cat': 1})\n"
         "sys.exit('rich' in sys.modules)"
     )

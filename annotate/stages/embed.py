@@ -21,7 +21,8 @@ from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, Model, SkippedFile
-from annotate.settings.config import Config, EmbedSettings, Settings
+from annotate.settings.config import Config
+from annotate.settings.declared import EmbedSettings, Settings
 from annotate.sources import Listing, listing
 from annotate.stages import run_stage
 from annotate.workspace import Workspace

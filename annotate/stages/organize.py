@@ -13,11 +13,11 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
@@ -31,7 +31,8 @@ from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.settings.config import Config, OrganizeSettings
+from annotate.settings.config import Config
+from annotate.settings.declared import OrganizeSettings
 from annotate.stages import tell_news_of_the_disk, this_machine, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace

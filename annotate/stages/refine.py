@@ -20,7 +20,8 @@ from annotate.methods.material import Course, Material
 from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.settings.config import Config, EngineSettings, RefineSettings
+from annotate.settings.config import Config
+from annotate.settings.declared import EngineSettings, RefineSettings
 from annotate.stages import answers, cache, run_stage
 from annotate.stages.answers import given_classes
 from annotate.stages.cluster import cluster

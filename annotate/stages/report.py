@@ -19,7 +19,8 @@ from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
 from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
-from annotate.settings.config import Config, Settings
+from annotate.settings.config import Config
+from annotate.settings.declared import Settings
 from annotate.stages import as_asked, run_stage
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from annotate.errors import AnnotateError, DamagedArtifact, InputError, printabl
 from annotate.exports.dataset import GONE, stale
 from annotate.exports.dataset import damage as damage_of_dataset
 from annotate.records import IMPORTED, Embeddings, Organized
-from annotate.settings.config import SECTIONS, Config
+from annotate.settings.config import Config
+from annotate.settings.declared import sections
 from annotate.stages import answers, cache
 from annotate.stages.cluster import cluster
 from annotate.stages.embed import embed, interrupted
@@ -150,8 +150,8 @@ def plan_again(workspace: Workspace, stage: str, manifest: Mapping[str, Any], co
 def of_older(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The request of a stage whose manifest keeps none, as annotate 0.1.0 wrote them: the settings that it ran with."""
     stage, then = manifest["stage"], manifest["config"]
-    knobs = [knob.name for knob in dataclasses.fields(SECTIONS[stage])] if stage != "text" else []
-    settings = {f"{stage}.{name}": then[name] for name in knobs if then.get(name) is not None}
+    own = sections()[stage].values() if stage != "text" else ()
+    settings = {setting.key: then[setting.name] for setting in own if then.get(setting.name) is not None}
     if stage == "embed":
         settings["embed.model"] = manifest["facts"]["model"]["path"] or then["model"]
     return {"settings": settings, "preset": None, "also": then.get("also", [])}
