@@ -410,7 +410,6 @@ def test_ctrl_c_in_a_callback_of_python_is_not_lost() -> None:
     code = """if True:
         import time, weakref
         from annotate import cli
-from annotate.cli.names import names_from
 
         class Thing: pass
 
