@@ -12,6 +12,7 @@ READY   := $(VENV)/.ready
 
 .PHONY: help setup demo test check lint types licences bench bench-embed torture bench-tiny bench-refinement bench-clusters docs dataset wheel clean
 .DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
 
 help:
 	@sed -n '1,5s/^# \{0,1\}//p' Makefile
@@ -59,7 +60,7 @@ bench-embed: setup
 # What takes longest and breaks most: kills at every instant, much more than fits in memory.
 torture: setup
 	$(BIN)/python -m benchmarks.interrupted
-	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.faults --minutes 3
 	$(BIN)/python -m benchmarks.flat
 	$(BIN)/python -m pytest -m '' tests/engines tests/stages/test_embed_once.py tests/test_faults.py
 
@@ -131,8 +132,9 @@ else
 
 # Other classes or settings than last time, other images or another truth make the stages that they reach out of date.
 # A listing with sizes and times tells whether images came, went or changed, in any folder below.
+# What lies in such a file's place, a link perhaps, is taken away first: nothing is written through it.
 remember = $(shell said=$$(cd "$$HERE" && { $(2); } 2>&1; echo .); printf '%s\n' "$$said" | cmp -s - $(1) || \
-           printf '%s\n' "$$said" > $(1))
+           { rm -f $(1) && set -C && printf '%s\n' "$$said" > $(1); })
 values   = printf '%s\n' $(foreach name,$(1),"$$$(name)")
 $(call remember,.make-refine,$(call values,MODEL CLASSES EMBED REFINE); cat annotate.yaml)
 $(call remember,.make-images,$(call values,IMAGES); LC_ALL=C ls -lRL -- "$$IMAGES" | cksum)

@@ -76,6 +76,7 @@ STORAGE_REASONS = {
     errno.EPERM: ("not permitted", "choose a folder that you may write, or change its permissions"),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "check the path"),
     errno.EEXIST: ("something else is in the way", "choose another folder"),
+    errno.EISDIR: ("a folder is in the way of a file", "move it away, or choose another folder"),
     errno.ELOOP: ("the link leads in a circle", "choose another folder"),
     errno.EMFILE: ("this program has too many files open", "allow it more with `ulimit -n 4096`, then run it again"),
     errno.ENFILE: ("this machine has too many files open", "end other programs, then run the same command again"),

@@ -1,8 +1,9 @@
 /* Calls to the system that fail on purpose: preloaded by benchmarks/faults.py, idle until `fault_arm` is called.
 
-   Counted are calls of one kind on files below one folder. The `at`-th of them fails with `number`, or ends the
-   process where that is 0; with `on` every later one fails, too. */
+   Counted are calls on files below one folder, each kind apart. The `at`-th of one kind fails with `number`, or ends
+   the process where that is 0; with `on` every later one fails, too. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,16 +16,27 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+static const char *const KINDS[] = {"write", "fsync", "rename", "mkdir", "link", "unlink", "open"};
+enum { KIND_COUNT = sizeof KINDS / sizeof *KINDS };
+
 static char armed_call[16], armed_below[PATH_MAX];
-static long armed_at, armed_number, armed_on, counted;
+static long armed_at, armed_number, armed_on, counted[KIND_COUNT];
+static int armed;
+
+static int kind_of(const char *call) {
+    int kind = 0;
+    while (kind < KIND_COUNT && strcmp(KINDS[kind], call)) kind++;
+    return kind;
+}
 
 void fault_arm(const char *call, const char *below, long at, long number, long on) {
     strncpy(armed_below, below, sizeof armed_below - 1);
-    armed_at = at, armed_number = number, armed_on = on, counted = 0;
     strncpy(armed_call, call, sizeof armed_call - 1);
+    armed_at = at, armed_number = number, armed_on = on, armed = 1;
+    memset(counted, 0, sizeof counted);
 }
 
-long fault_count(void) { return counted; }
+long fault_count(const char *call) { return counted[kind_of(call)]; }
 
 static int is_below(const char *path) {
     size_t length = strlen(armed_below);
@@ -43,8 +55,9 @@ static int lies_below(int folder, const char *path) { /* path NULL: the open fil
 }
 
 static int fails(const char *call, int folder, const char *path) {
-    if (!armed_call[0] || strcmp(call, armed_call) || !lies_below(folder, path)) return 0;
-    long now = __atomic_add_fetch(&counted, 1, __ATOMIC_SEQ_CST);
+    if (!armed || !lies_below(folder, path)) return 0;
+    long now = __atomic_add_fetch(&counted[kind_of(call)], 1, __ATOMIC_SEQ_CST);
+    if (strcmp(call, armed_call)) return 0;
     if (now != armed_at && !(armed_on && armed_at && now > armed_at)) return 0;
     if (!armed_number) kill(getpid(), SIGKILL);
     errno = (int)armed_number;
@@ -83,3 +96,4 @@ int open(const char *p, int how, ...) { MODE(how) REAL(open); FAIL("open", AT_FD
 int open64(const char *p, int how, ...) { MODE(how) REAL(open64); FAIL("open", AT_FDCWD, p); return real(p, how, mode); }
 int openat(int f, const char *p, int how, ...) { MODE(how) REAL(openat); FAIL("open", f, p); return real(f, p, how, mode); }
 int openat64(int f, const char *p, int how, ...) { MODE(how) REAL(openat64); FAIL("open", f, p); return real(f, p, how, mode); }
+DIR *opendir(const char *p) { REAL(opendir); if (fails("open", AT_FDCWD, p)) return NULL; return real(p); }

@@ -9,7 +9,10 @@ says what should come out. Then, for every kind and every k, on a fresh copy:
 The command must end well, or with a line `error:`, a line `hint:` and an exit code of the list, without a traceback;
 what it left is swept by the same command run again, whose files are those of the run left alone, byte for byte.
 
-    python -m benchmarks.faults [--commands embed,refine] [--calls write,open] [--faults EIO,kill] [--every 3] [--on]
+    python -m benchmarks.faults                 all of it: 7,700 faults, two to three hours of one core
+    python -m benchmarks.faults --minutes 3     as many of them as fit, drawn by lot, always in the same order
+    python -m benchmarks.faults --every 5       every fifth call of each kind, and the first and the last
+    python -m benchmarks.faults --commands embed,refine --calls write,open --faults EIO,kill --on
 
 A library written in C makes the calls fail (faults.c, built by gcc). Commands run in processes forked from one that has
 loaded all there is to load. Exits with 1 where anything is wrong.
@@ -18,16 +21,20 @@ loaded all there is to load. Exits with 1 where anything is wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import errno
+import importlib
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +48,8 @@ FAULTS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EMFILE": errno.EMFILE, "EAC
 COMMANDS = {
     "embed": ["embed", "photos", "--model", "tiny"],
     "refine": ["refine", "--classes", "cat,dog", "--method", "soft"],
+    "given": ["refine", "--method", "soft", "--given", "given.csv"],  # after a run without answers
+    "again": ["refine", "--method", "soft"],  # fresh, but asked for in other words
     "organize": ["organize", "dataset"],
     "report": ["report"],
     "import": [
@@ -49,7 +58,13 @@ COMMANDS = {
     ],
     "run": ["run", "photos", "dataset", "cat", "dog", "--model", "tiny"],
 }  # fmt: skip
-BEFORE = {"refine": ["embed"], "organize": ["embed", "refine"], "report": ["embed", "refine"]}
+BEFORE = {
+    "refine": ["embed"],
+    "given": ["embed", "refine"],
+    "again": ["embed", "refine", "organize"],
+    "organize": ["embed", "refine"],
+    "report": ["embed", "refine"],
+}
 CACHE = "artifacts/.cache/"
 PHOTOS = 8
 SECONDS = 120  # that a command may take
@@ -76,6 +91,7 @@ def main() -> None:
     parser.add_argument("--calls", default=",".join(CALLS))
     parser.add_argument("--faults", default=",".join(FAULTS))
     parser.add_argument("--every", type=int, default=1, help="only each so many calls, and the first and the last")
+    parser.add_argument("--minutes", type=float, help="end after that; what is tried is then drawn by lot")
     parser.add_argument("--on", action="store_true", help="every later call of the kind fails, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -90,20 +106,36 @@ def main() -> None:
             }
             again = [sys.executable, "-m", "benchmarks.faults", *sys.argv[1:]]
             sys.exit(subprocess.run(again, env=environment, check=False).returncode)
+        until = time.monotonic() + 60 * (options.minutes or np.inf)
         load_all()
-        tallies = {}
-        for command in options.commands.split(","):
-            scene = Scene(folder / command, command)
-            for call in options.calls.split(","):
-                for fault in options.faults.split(","):
-                    tallies[command, call, fault] = scene.tried(call, fault, options.every, options.on)
-                    row(command, call, fault, tallies[command, call, fault])
+        scenes = {command: Scene(folder / command, command) for command in options.commands.split(",")}
+        tallies = {
+            (command, call, fault): Tally(scene.calls[call])
+            for command, scene in scenes.items()
+            for call in options.calls.split(",")
+            for fault in options.faults.split(",")
+        }
+        faults = [(*key, at) for key, tally in tallies.items() for at in chosen(tally.calls, options.every)]
+        if options.minutes:
+            random.Random(0).shuffle(faults)
+        for command, call, fault, at in faults:
+            if time.monotonic() > until:
+                break
+            scenes[command].try_one(tallies[command, call, fault], call, fault, at, options.on)
+    for key, tally in tallies.items():
+        if tally.ended:
+            row(*key, tally)
     runs, wrong = (
         sum(tally.ended.total() for tally in tallies.values()),
         sum(len(tally.wrong) for tally in tallies.values()),
     )
-    print(f"{runs:,} runs, {wrong:,} wrong")
+    print(f"{runs:,} of {len(faults):,} faults tried, {wrong:,} wrong")
     sys.exit(wrong > 0)
+
+
+def chosen(calls: int, every: int) -> list[int]:
+    """Which of so many calls fail, one in each run; they count from 1."""
+    return sorted({*range(1, calls + 1, every), calls} - {0})
 
 
 def row(command: str, call: str, fault: str, tally: Tally) -> None:
@@ -121,20 +153,26 @@ def built(folder: Path) -> Path:
 
 
 def load_all() -> None:
-    """What commands import while they run; the forked processes have it already."""
-    import hdbscan  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import PIL.JpegImagePlugin  # noqa: F401
-    import sklearn.decomposition  # noqa: F401
-
-    import annotate.cli
-    import annotate.encoders.openai
-    import annotate.reports.figures
-    import annotate.stages.cluster
-    import annotate.stages.import_
-    import annotate.stages.organize
-    import annotate.stages.report
-    import annotate.stages.status  # noqa: F401
+    """Load what a whole run loads, in the order in which it does; the processes forked from now on have it already."""
+    with tempfile.TemporaryFile() as names, tempfile.TemporaryDirectory() as name:
+        folder = Path(os.path.realpath(name))
+        write_inputs(folder)
+        child = os.fork()
+        if child == 0:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            os.chdir(folder)
+            for command in ("run", "refine"):
+                run_here(COMMANDS[command])
+            names.write(json.dumps(list(sys.modules)).encode())
+            names.flush()
+            os._exit(0)
+        waited(child)
+        names.seek(0)
+        for module in json.load(names):
+            with contextlib.suppress(ImportError, AttributeError):  # some are made by others, and lie in no file
+                importlib.import_module(module)
 
 
 class Scene:
@@ -142,6 +180,7 @@ class Scene:
 
     before    the folder
     expected  content of every file afterwards, by its name
+    calls     how many calls of each kind it makes when nothing fails
     """
 
     def __init__(self, folder: Path, command: str) -> None:
@@ -154,7 +193,7 @@ class Scene:
             if code:
                 raise SystemExit(said)
         self.fresh()
-        code, said, _ = forked(self.command, self.place)
+        code, said, self.calls = forked(self.command, self.place)
         if code:
             raise SystemExit(said)
         self.expected = content_of(self.place)
@@ -163,18 +202,14 @@ class Scene:
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.before, self.place, symlinks=True)
 
-    def tried(self, call: str, fault: str, every: int, on: bool) -> Tally:
+    def try_one(self, tally: Tally, call: str, fault: str, at: int, on: bool) -> None:
         self.fresh()
-        calls = forked(self.command, self.place, call)[2]
-        tally = Tally(calls)
-        chosen = sorted({*range(1, calls + 1, every), calls} - {0})
-        for at in chosen:
-            self.fresh()
-            code, said, _ = forked(self.command, self.place, call, at, FAULTS[fault], on)
-            tally.ended[code] += 1
-            for problem in self.problems(code, said, killed=fault == "kill"):
-                tally.wrong.append(f"{fault} at {call} {at}: {problem}")
-        return tally
+        code, said, _ = forked(self.command, self.place, call, at, FAULTS[fault], on)
+        tally.ended[code] += 1
+        for problem in self.problems(code, said, killed=fault == "kill"):
+            line = f"{fault} at {call} {at}: {problem}"
+            tally.wrong.append(line)
+            print(f"WRONG {self.folder.name}: {line}", file=sys.stderr, flush=True)
 
     def problems(self, code: int, said: str, *, killed: bool) -> Iterator[str]:
         if "Traceback" in said or (code not in ENDS and not (killed and code == -9)):
@@ -197,8 +232,8 @@ class Scene:
 
 def forked(
     command: Sequence[str], folder: Path, call: str = "", at: int = 0, number: int = 0, on: bool = False
-) -> tuple[int, str, int]:
-    """Run a command in a child process; its exit code, what it said, and how many calls of the kind it made."""
+) -> tuple[int, str, dict[str, int]]:
+    """Run a command in a child process; its exit code, what it said, and how many calls of each kind it made."""
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as count:
         child = os.fork()
         if child == 0:
@@ -206,33 +241,38 @@ def forked(
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
             library = ctypes.CDLL(os.environ["FAULTS_LIBRARY"])
-            run_here(command, library, call, str(folder), at, number, on)
-            os.write(count.fileno(), str(library.fault_count()).encode())
-            os._exit(run_here.code)  # type: ignore[attr-defined]
+            number_of = [ctypes.c_long(value) for value in (at, number, on)]
+            library.fault_arm(call.encode(), os.fsencode(folder), *number_of)
+            code = run_here(command)
+            counts = {kind: library.fault_count(kind.encode()) for kind in CALLS}
+            os.write(count.fileno(), json.dumps(counts).encode())
+            os._exit(code)
         status = waited(child)
         said.seek(0)
         count.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read().decode("utf-8", "replace"), int(count.read() or 0)
+        return (
+            os.waitstatus_to_exitcode(status),
+            said.read().decode("utf-8", "replace"),
+            json.loads(count.read() or b"{}"),
+        )
 
 
-def run_here(
-    command: Sequence[str], library: ctypes.CDLL, call: str, below: str, at: int, number: int, on: bool
-) -> None:
-    import traceback
-
+def run_here(command: Sequence[str]) -> int:
+    """Run a command in this process; its exit code."""
     from annotate.cli import main
 
     sys.argv = ["annotate", *command]
-    run_here.code = 1  # type: ignore[attr-defined]
-    library.fault_arm(call.encode(), below.encode(), ctypes.c_long(at), ctypes.c_long(number), ctypes.c_long(on))
+    code = 0
     try:
         main()
     except SystemExit as end:
-        run_here.code = end.code if isinstance(end.code, int) else 0  # type: ignore[attr-defined]
+        code = end.code if isinstance(end.code, int) else 0
     except BaseException:
+        code = 1
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
+    return code
 
 
 def waited(child: int) -> int:
@@ -283,6 +323,7 @@ def write_inputs(folder: Path) -> None:
     np.save(folder / "e.npy", rng.normal(size=(PHOTOS, 16)).astype(np.float32))
     np.save(folder / "t.npy", rng.normal(size=(2, 16)).astype(np.float32))
     (folder / "paths.txt").write_text("".join(f"photos/{number:03}.jpg\n" for number in range(PHOTOS)))
+    (folder / "given.csv").write_text("path,class\n000.jpg,cat\n003.jpg,dog\n")
 
 
 if __name__ == "__main__":

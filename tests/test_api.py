@@ -57,14 +57,14 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
     (lambda: annotate.embed("photos", method="direct"), "embed: no setting 'method'", "`annotate.refine`"),
     (lambda: annotate.embed_slice("photos", 1, 2, modle="tiny"), "embed_slice: no setting 'modle'", "'model'"),
     (lambda: annotate.embed_text(promts="photo"), "embed_text: no setting 'promts'", "'prompts'"),
-    (lambda: annotate.import_embeddings("e", "p", clases=()), "no argument 'clases'", "'classes'"),  # type: ignore[call-arg]
+    (lambda: annotate.import_embeddings("e", "p", clases=()), "no argument 'clases'", "'classes'"),
     (lambda: annotate.cluster(min_sample=2), "cluster: no setting 'min_sample'", "'min_samples'"),
     (lambda: annotate.refine(worksapce="w"), "refine: no setting 'worksapce'", "'workspace'"),
     (lambda: annotate.organize("out", slits=3), "organize: no setting 'slits'", "'splits'"),
     (lambda: annotate.report(thumbnail=3), "report: no setting 'thumbnail'", "'thumbnails'"),
-    (lambda: annotate.demo(forse=True), "demo: no argument 'forse'", "'force'"),  # type: ignore[call-arg]
-    (lambda: annotate.status(worksapce="w"), "status: no argument 'worksapce'", "'workspace'"),  # type: ignore[call-arg]
-    (lambda: annotate.check(worksapce="w"), "check: no argument 'worksapce'", "'workspace'"),  # type: ignore[call-arg]
+    (lambda: annotate.demo(forse=True), "demo: no argument 'forse'", "'force'"),
+    (lambda: annotate.status(worksapce="w"), "status: no argument 'worksapce'", "'workspace'"),
+    (lambda: annotate.check(worksapce="w"), "check: no argument 'worksapce'", "'workspace'"),
     (lambda: annotate.run("photos", "out", balanced="yes"), "balanced: expected True or False", "balanced=True"),
 ]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from annotate import sources
 from annotate.errors import InputError
-from annotate.images import Unreadable
+from annotate.images import Unreadable, formats
 from annotate.sources import archives, tar, zips
 from tests.test_sources import NAMES, zipped
 
@@ -279,3 +279,13 @@ def test_numbers_too_large_for_their_fields_are_read() -> None:
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
     [found] = zips.entries(io.BytesIO(directory + end))
     assert (found.size, found.packed, found.offset, found.inside) == (7, 5 << 32, 0, False)
+
+
+def test_the_format_of_a_member_is_told_without_reading_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("a", b"\xff\xd8\xff" + bytes(1 << 24))
+    monkeypatch.setattr(archives, "inflated", lambda packed, most: pytest.fail("unpacked"))
+    assert formats.format_of(sources.first_bytes(f"{archive}/a")) == "JPEG"

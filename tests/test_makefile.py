@@ -129,3 +129,20 @@ def test_what_is_gone_or_new_is_made(told: Path) -> None:
     assert "annotate refine" not in again
     (told / "annotate.yaml").write_text("refine: {temperature: 0.02}")
     assert "annotate refine" in make(told, *arguments)
+
+
+def test_what_it_remembers_is_written_through_no_link(told: Path) -> None:
+    (told / "theirs").write_text("somebody's only copy")
+    (told / "artifacts").mkdir()
+    (told / "artifacts" / ".make-images").symlink_to(told / "theirs")
+    os.link(told / "theirs", told / "artifacts" / ".make-refine")
+    assert "annotate embed" in make(told, "CLASSES=a,b")
+    assert "Nothing to be done" in make(told, "CLASSES=a,b")
+    assert (told / "theirs").read_text() == "somebody's only copy"
+
+
+def test_sources_of_programs_in_the_workspace_are_not_built(told: Path) -> None:
+    make(told, "CLASSES=a,b")
+    (told / "artifacts" / ".make-images.sh").write_text("touch ran")
+    assert "Nothing to be done" in make(told, "CLASSES=a,b")
+    assert "touch ran" not in (told / "artifacts" / ".make-images").read_text()

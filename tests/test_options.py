@@ -16,6 +16,7 @@ from annotate.settings.config import by_argument, by_section
 from annotate.settings.declared import Settings, sections
 from annotate.settings.setting import Setting
 from annotate.settings.values import checked
+from annotate.stages import stages
 
 SETTINGS = [setting for section in sections().values() for setting in section.values()]
 WITH_SETTINGS = {name: taken for name, (_, taken) in Command.functions.items() if taken}
@@ -27,13 +28,18 @@ def test_a_command_has_the_flags_of_the_settings_that_its_function_takes(name: s
     function, taken = Command.functions[name]
     options = inspect.signature(with_options(function, taken)).parameters
     assert {s.argument for s in SETTINGS if s.flag and s.section in taken} <= options.keys()
-    function_of_python = getattr(annotate, name)
-    for setting in SETTINGS:
-        if setting.section not in taken:
-            continue
+    place = {name: "x" for name in ("images", "output") if name in inspect.signature(function).parameters}
+    for setting in (setting for setting in SETTINGS if setting.section in taken):
         with pytest.raises(ConfigError) as refused:
-            function_of_python(**{setting.argument: bool(setting.means) or setting.default, "no_such": 1})
+            getattr(annotate, name)(**place, **{setting.argument: bool(setting.means) or setting.default, "no_such": 1})
         assert "no setting 'no_such'" in str(refused.value)
+
+
+def test_a_command_takes_the_settings_of_its_stage() -> None:
+    for stage in stages():
+        if stage.name in WITH_SETTINGS:
+            assert set(stage.sections) <= set(WITH_SETTINGS[stage.name]), stage.name
+    assert {*WITH_SETTINGS["run"]} == {*sections()}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import annotate
-from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, stage_of
+from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
 from annotate.sources import listing
 from annotate.workspace.plan import STAGES
 
@@ -79,3 +80,12 @@ def test_an_older_dataset_in_an_archive_is_passed_over_unless_it_is_all_there_is
     alone = listing(shutil.make_archive("alone", kind, "out"))
     assert len(alone.locations) == len(made)
     assert [row["reason"] for row in alone.passed_over] == [SECOND_NAMES]
+
+
+def test_many_manifests_in_an_archive_take_no_more_time_than_its_images() -> None:
+    names = [f"album-{i}/{i}.jpg" for i in range(20_000)]
+    start = time.process_time()
+    assert in_archive(names, {f"album-{i}/": "" for i in range(20_000)}) == {}
+    over = in_archive(names, {f"album-{i}/": "organize" for i in range(20_000)})
+    assert len(over) == len(names)
+    assert time.process_time() - start < 5

@@ -442,3 +442,15 @@ def test_what_bears_the_name_of_a_folder_in_the_making_is_not_followed(
         publish()
         assert place.read(Texts).class_names == ["a", "b"]
     assert [path.name for path in theirs.iterdir()] == ["photo.jpg"]
+
+
+def test_a_sweep_leaves_parts_of_other_programs_alone(tmp_path: Path) -> None:
+    theirs = [tmp_path / "film.mp4.part", tmp_path / ".film.part", tmp_path / ".song.0123456g.part"]
+    for part in theirs:
+        part.write_bytes(b"half a download")
+    (tmp_path / ".folder.0123abcd.part").mkdir()
+    ours = tmp_path / ".answers.json.0123abcd.part"
+    ours.write_bytes(b"half")
+    with Workspace(tmp_path).lock():
+        assert not ours.exists()
+        assert all(part.exists() for part in theirs)

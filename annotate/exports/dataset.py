@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,17 @@ from annotate.images.own import made_by
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings
 from annotate.workspace import jsonfile
-from annotate.workspace.artifacts import as_json, write_bytes
+from annotate.workspace.artifacts import as_json, read_file, write_bytes
 from annotate.workspace.digests import file_digest
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.plan import Plan
-from annotate.workspace.publishing import remove, swap
+from annotate.workspace.publishing import paths_below, remove, swap
 
 SEAL = b',\n "sha256": "'  # before the digest of all that stands above it, in the last line of a manifest
 GONE = "is gone"
 SEALED_FROM = 3  # version of organize
+LARGEST_MANIFEST = 1 << 34  # bytes; a million images take a thirtieth
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def check_replaceable(
     added = sorted(present.keys() - recorded.keys())
     if added:
         raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
-    originals: dict[str, str] = manifest["originals"]
+    originals = {path: original for path, original in manifest["originals"].items() if path in present}
     changed = []
     with (progress or Silent()).steps("reading what is replaced", len(present), "files") as advance:
         for path, status in sorted(present.items()):
@@ -138,8 +140,8 @@ def check_replaceable(
             advance(1)
     if changed:
         raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
-    if images:
-        check_not_the_only_copies(output, images)
+    if images and manifest["config"].get("link") != "symlink":
+        check_not_the_only_copies(output, images, originals)
 
 
 def somebody_changed(
@@ -161,11 +163,11 @@ def somebody_changed(
     return (digests or Digests()).of(path) != str(digest[0])
 
 
-def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
-    """An existing folder stays if it holds an image whose original is gone, and not only renamed."""
-    manifest = read_manifest(output)
-    if manifest is None or manifest["config"].get("link") == "symlink":
-        return
+def check_not_the_only_copies(output: Path, images: Embeddings, originals: Mapping[str, str]) -> None:
+    """An existing folder stays if it holds an image whose original is gone, and not only renamed.
+
+    originals  path in the folder to the image that it came from
+    """
     known = {
         fact["digest"]
         for fact, path in zip(images.images, images.image_paths, strict=True)
@@ -174,7 +176,7 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
     lonely = sorted(
         {
             original: path
-            for path, original in manifest["originals"].items()
+            for path, original in originals.items()
             if (output / path).exists()
             and (sources.is_url(original) or not is_there(original))  # addresses are asked last
             and file_digest(output / path) not in known
@@ -278,7 +280,7 @@ def first_missing(output: Path, path: str) -> str:
 def read_manifest(output: Path) -> dict[str, Any] | None:
     """The manifest of a dataset; None where annotate did not write it, or somebody changed it."""
     try:
-        content = (output / MANIFEST).read_bytes()
+        content = read_file(output / MANIFEST, LARGEST_MANIFEST)
         manifest = jsonfile.loads(content)
         ours = manifest["stage"] == "organize" and has_its_types(manifest)
     except (OSError, ValueError, TypeError, KeyError):
@@ -307,12 +309,14 @@ def files_of(output: Path, recorded: Collection[str]) -> dict[str, os.stat_resul
 
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file or link below a folder, as a path relative to it."""
-    for here, folders, files in os.walk(folder):
-        names = [*files, *(name for name in folders if os.path.islink(os.path.join(here, name)))]
-        for name in names:
-            path = os.path.join(here, name)
-            yield os.path.relpath(path, folder).replace(os.sep, "/"), os.lstat(path)
+    """Every file or link below a folder, as a path relative to it.
+
+    raises  OSError where a folder cannot be listed: it is not an empty one
+    """
+    for path in paths_below(folder):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            yield os.path.relpath(path, folder).replace(os.sep, "/"), status
 
 
 def signature(status: os.stat_result) -> list[int]:

@@ -112,10 +112,11 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
         similarity = products(single(images.embeddings[block]), labels.class_prototypes)
         best, _ = labels.likeliest(block, TOP_SIMILARITIES)
         shown = np.take_along_axis(similarity, best, axis=1)
-        for i, classes, cosines in zip(range(block.start, block.stop), best.tolist(), shown.tolist(), strict=True):
-            fact, label = images.images[i], int(labels.labels[i])
+        rows, paths, facts = range(block.start, block.stop), images.image_paths[block], images.images[block]
+        for i, path, fact, classes, cosines in zip(rows, paths, facts, best.tolist(), shown.tolist(), strict=True):
+            label = int(labels.labels[i])
             yield {
-                "original_path": images.image_paths[i],
+                "original_path": path,
                 "organized_path": layout.places[i],
                 "split": None if layout.splits[i] == NO_SPLIT else SPLITS[layout.splits[i]],
                 "class_index": label,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from annotate.records import SkippedFile
@@ -31,10 +32,9 @@ def to_search(
     asked  the user named this very folder: then a dataset is searched, its images once
     """
     stage = made_by(folder) if any(entry.name == MANIFEST for entry in entries) else ""
-    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     if stage == "report" and not asked:
         return [], {"path": str(folder), "reason": FIGURES}
-    if stage != "organize" or not folders:
+    if stage != "organize" or not any(entry.is_dir(follow_symlinks=False) for entry in entries):
         return entries, None
     if not asked:
         return [], {"path": str(folder), "reason": DATASET}
@@ -48,14 +48,26 @@ def in_archive(names: Collection[str], made: Mapping[str, str]) -> dict[str, str
     names  of its images
     made   folder, with a slash at the end, to the stage whose manifest lies there
     """
+    ours = {folder: stage for folder, stage in made.items() if stage in REASONS}
+    if not ours:
+        return {}
+    inside = Counter(folder for name in names for folder in folders_around(name) if folder in ours)
     over = {}
-    for folder, stage in made.items():
-        inside = sum(name.startswith(folder) for name in names)
-        if stage == "organize" and inside == len(names):
+    for folder, stage in ours.items():
+        if stage == "organize" and inside[folder] == len(names):
             over[f"{folder}{SPLITS}/"] = SECOND_NAMES
-        elif stage in REASONS and 0 < inside < len(names):
+        elif 0 < inside[folder] < len(names):
             over[folder] = REASONS[stage]
     return over
+
+
+def folders_around(name: str) -> Iterator[str]:
+    """The folders that a member of an archive lies in, each with a slash at the end; the archive itself has no name."""
+    yield ""
+    place = name.find("/")
+    while place >= 0:
+        yield name[: place + 1]
+        place = name.find("/", place + 1)
 
 
 def made_by(folder: Path) -> str:

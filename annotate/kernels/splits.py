@@ -29,8 +29,9 @@ def split(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: i
     chosen = np.empty(len(keys), np.int64)
     ranks = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest() for key in keys]
     stratum = labels_of_copies(ranks, labels)
-    for label in np.unique(stratum):
-        members = sorted(np.flatnonzero(stratum == label).tolist(), key=lambda i: ranks[i])
+    by_label = np.argsort(stratum, kind="stable")
+    for group in np.split(by_label, np.flatnonzero(np.diff(stratum[by_label])) + 1):
+        members = sorted(group.tolist(), key=lambda i: ranks[i])
         starts = [at for at, i in enumerate(members) if not at or ranks[i] != ranks[members[at - 1]]]
         ends = np.cumsum(quotas(len(members), percentages))
         of_copies = nowhere_empty(np.searchsorted(ends, starts, side="right"), percentages)

@@ -48,7 +48,7 @@ def summarize(
     labels, counted = refinement.labels, ~refinement.answered
     confidences = refinement.confidences[counted]
     counts = np.bincount(labels, minlength=len(names))
-    ranges = {name: percentiles(confidences[labels[counted] == k]) for k, name in enumerate(names)}
+    ranges = dict(zip(names, map(percentiles, by_class(confidences, labels[counted], len(names))), strict=True))
     doubtful = np.flatnonzero(counted)[np.argsort(confidences, kind="stable")[:least_certain]]
     return {
         "images": len(labels),
@@ -72,6 +72,12 @@ def summarize(
         "least_certain": doubts(images, texts, refinement, doubtful),
         "truth": truth_scores(refinement, truth, names) if truth else None,
     }
+
+
+def by_class(confidences: Floats, labels: Ints, k: int) -> list[Floats]:
+    """The confidences of each class's images."""
+    ends = np.cumsum(np.bincount(labels, minlength=k))[:-1]
+    return np.split(confidences[np.argsort(labels, kind="stable")], ends)
 
 
 def given_classes(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:

@@ -17,15 +17,14 @@ import numpy.typing as npt
 from annotate import sources
 from annotate.classes.prompts import number_of
 from annotate.errors import InputError, printable
-from annotate.exports.dataset import read_manifest
 from annotate.images import find_images
+from annotate.images.own import made_by
 from annotate.records import ImageFacts
 from annotate.sources import lists
 from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
 NONE = "none"  # the word for no truth at all, whatever the folders are called
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath")
 CLASS_COLUMNS = ("class", "label", "class_name", "name", "category", "truth")
 UNKNOWN = -1
 
@@ -174,7 +173,7 @@ def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Tru
     folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
     if None in folders.values() or len(set(folders.values())) < 2:
         return None
-    if any(own_dataset(place) for place in folders_of(image_paths)):
+    if own_dataset(folders_of(image_paths)):
         return None
     return matched(Said("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
 
@@ -204,22 +203,28 @@ def matched(said: Said, class_names: Sequence[str]) -> Truth:
 
 def refuse_own_labels(places: Iterable[str], shown: str) -> None:
     """raises  InputError where a folder lies in a dataset that annotate made: what it says are annotate's labels"""
+    made = own_dataset(places)
+    if made:
+        raise InputError(
+            f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
+            "what annotate found, not what anybody knows",
+            hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
+            "then run `annotate refine --given FILE.csv`",
+        )
+
+
+def own_dataset(places: Iterable[str]) -> Path | None:
+    """A dataset of annotate that a folder is or lies in, under its own path or that of what it links to."""
+    seen: set[Path] = set()  # most folders lie in the same ones
     for place in places:
-        made = own_dataset(place)
-        if made:
-            raise InputError(
-                f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
-                "what annotate found, not what anybody knows",
-                hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
-                "then run `annotate refine --given FILE.csv`",
-            )
-
-
-def own_dataset(place: str) -> str | None:
-    """The dataset of annotate that a folder is or lies in, under its own path or that of what it links to."""
-    ways = dict.fromkeys((os.path.abspath(place), os.path.realpath(place)))
-    folders = dict.fromkeys(folder for way in ways for folder in (Path(way), *Path(way).parents))
-    return next((str(folder) for folder in folders if read_manifest(folder) is not None), None)
+        for way in dict.fromkeys((os.path.abspath(place), os.path.realpath(place))):
+            for folder in (Path(way), *Path(way).parents):
+                if folder in seen:
+                    break
+                seen.add(folder)
+                if made_by(folder) == "organize":
+                    return folder
+    return None
 
 
 def folders_of(image_paths: Sequence[str]) -> list[str]:
@@ -340,6 +345,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     hint = "write one line `path,class` per image; quote paths that hold commas"
     columns: tuple[int, int] | None = None
     try:
+        lists.refuse_long_lines(str(file))
         with open(file, encoding=lists.encoding_of(str(file)), newline="") as lines:
             first = lines.readline()
             if not first.strip():
@@ -366,7 +372,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
 def header_columns(row: Sequence[str], shown: str) -> tuple[int, int] | None:
     """Which columns hold path and class, or None where the row is no header."""
     titles = [cell.strip().lower() for cell in row]
-    path = next((titles.index(title) for title in PATH_COLUMNS if title in titles), None)
+    path = next((titles.index(title) for title in lists.COLUMNS if title in titles), None)
     name = next((titles.index(title) for title in CLASS_COLUMNS if title in titles), None)
     if path is None:
         return None

@@ -216,7 +216,8 @@ def by_section(
         if setting is None or setting.section not in sections_taken:
             what = "setting" if sections_taken else "argument"
             if setting:
-                hint = f"it is one of `annotate.{setting.section}` and of `annotate.run`"
+                taker = {"text": "embed_text", "engine": "embed"}.get(setting.section, setting.section)
+                hint = f"it is one of `annotate.{taker}` and of `annotate.run`"
             else:
                 taken = [argument for argument, setting in known.items() if setting.section in sections_taken]
                 hint = suggest(name, [*arguments, *taken])

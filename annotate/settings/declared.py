@@ -134,7 +134,7 @@ class RefineSettings(Struct, frozen=True):
     ] = 0.95
     text_weight_end: Annotated[
         float,
-        about("Weight of the text in a prototype in the last iteration", flag="--text-weight-end", ge=0, le=1),
+        about("Weight of the text in a prototype toward the last iteration", flag="--text-weight-end", ge=0, le=1),
     ] = 0.6
     class_sizes: Annotated[
         Literal["free", "balanced"],

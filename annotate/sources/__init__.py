@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
-from annotate.images import Unavailable, Unreadable, find_images
+from annotate.images import Unavailable, Unreadable, find_images, formats
 from annotate.images.formats import Found, is_image, without_waiting
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
@@ -138,6 +138,15 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         return content
     except OSError as error:
         raise Unavailable(reason_of(error)) from error
+
+
+def first_bytes(location: str) -> bytes:
+    """Of an image on this machine: they tell its format.
+
+    raises  OSError or Unreadable where they cannot be read
+    """
+    inside = archives.split(location)
+    return archives.first_bytes(*inside) if inside else formats.first_bytes(location)
 
 
 def reason_of(error: OSError) -> str:

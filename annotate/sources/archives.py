@@ -167,7 +167,7 @@ def members_of(files: Sequence[str]) -> Found:
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
         over = own.in_archive(index.members, index.made)
-        names = [name for name in index.members if not name.startswith(tuple(over))]
+        names = [name for name in index.members if not over or over.keys().isdisjoint(own.folders_around(name))]
         found.images += [f"{archive}/{name}" for name in sorted(names, key=byte_order)]
         found.skipped += [{"path": f"{archive}/{folder}", "reason": over[folder]} for folder in sorted(over)]
         found.skipped += sorted(index.sieve.passed_over, key=lambda row: byte_order(row["path"]))
@@ -198,6 +198,16 @@ def read(archive: str, name: str) -> bytes:
         if member.refused:
             raise Unreadable(member.refused)
         return content_of(file, member)
+
+
+def first_bytes(archive: str, name: str) -> bytes:
+    """Of a member; none where they cannot be had.
+
+    raises  as `read`
+    """
+    with open(archive, "rb") as file:
+        member = checked_index(archive, os.fstat(file.fileno())).members.get(name)
+        return beginning(file, member) if member else b""
 
 
 def content_of(file: BinaryIO, member: Member) -> bytes:

@@ -24,7 +24,7 @@ from annotate.sources.remote import is_url
 from annotate.workspace.lines import Lines
 
 TEXTS, TABLES, PARQUET = (".txt",), (".csv", ".tsv"), (".parquet",)
-COLUMNS = ("path", "image", "image_path", "file", "filename", "url", "location")
+COLUMNS = ("path", "image", "image_path", "file", "filename", "file_name", "filepath", "url", "location")
 LARGE = 1 << 26  # bytes
 LONGEST_LINE = 1 << 20  # bytes: no path or row of a table has more, and a line is held in memory whole
 SAVE_AS = "save it as `CSV UTF-8`; quote paths that hold commas"

@@ -6,7 +6,7 @@ other images beside it, and counts for every copy. A later answer on an image re
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -16,11 +16,12 @@ import numpy as np
 from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
-from annotate.records import Embeddings, ImageFacts, Texts
-from annotate.workspace import Workspace
-from annotate.workspace.artifacts import as_json
+from annotate.records import Embeddings, ImageFacts, Texts, fits
+from annotate.stages.ensemble import MATCHED_BY
+from annotate.workspace import Workspace, jsonfile
+from annotate.workspace.artifacts import as_json, read_file
 from annotate.workspace.digests import content_digest
-from annotate.workspace.opening import replacing_file, sync, sync_handle
+from annotate.workspace.opening import not_ours, replacing_file, sync, sync_handle
 from annotate.workspace.plan import json_text
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
+LARGEST = 1 << 33  # bytes; a million answers take a fortieth
 INPUT = "given labels"  # as a plan calls them
-IDENTIFIED_BY = ("image_paths.txt", "images.json")  # what says which row is which image
 
 
 class Answer(TypedDict):
@@ -52,34 +53,42 @@ class Given:
     content: Ints
 
 
-def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progress: Progress) -> Given | None:
-    """The answers of the workspace with those of a new source, which are kept from now on; None where there are none.
+def keep(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -> None:
+    """Keep what a source says of these images from now on; the word `none` forgets all answers.
 
-    source  as `report` takes the truth; `none` forgets all answers
+    source  as `report` takes the truth
     raises  InputError where the source cannot be read, or says nothing of these images and classes
     """
-    if source is not None and str(source) == NONE:
-        forget(workspace, progress)
-        return None
-    before = read(workspace)
-    if source is None and not before:
-        return None
-    images = workspace.read(Embeddings)
-    answers = before
-    if source is not None:
-        from annotate.reports.truth import matched, read_said
+    from annotate.reports.truth import matched, read_said
 
-        said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-        matched(said, texts.class_names)
-        tell_unused(said, texts, progress)
-        new = {key_of(answer): answer for answer in answers_of(said, images)}
-        answers = {key: answer for key, answer in before.items() if key not in new} | new
-        if answers != before:
-            write(workspace, answers)
-    given, unused = on(images, texts, answers)
-    older = len(before.keys() - (new.keys() if source is not None else set()))
+    if str(source) == NONE:
+        forget(workspace, progress)
+        return
+    before = read(workspace)
+    images = workspace.read(Embeddings)
+    said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+    matched(said, texts.class_names)
+    tell_unused(said, texts, progress)
+    new = {key_of(answer): answer for answer in answers_of(said, images)}
+    answers = {key: answer for key, answer in before.items() if key not in new} | new
+    if answers != before:
+        write(workspace, answers)
+    older = len(before.keys() - new.keys())
     if older:
-        tell_remembered(older, unused, progress)
+        tell_remembered(older, on(images, texts, answers)[1], progress)
+
+
+def given_classes(workspace: Workspace, texts: Texts, progress: Progress, *, told: bool) -> Given | None:
+    """The answers of the workspace on its images; None where there are none.
+
+    told  whether the user knows that they are used
+    """
+    answers = read(workspace)
+    if not answers:
+        return None
+    given, unused = on(workspace.read(Embeddings), texts, answers)
+    if not told:
+        tell_remembered(len(answers), unused, progress)
     return given
 
 
@@ -137,14 +146,14 @@ def read(workspace: Workspace) -> dict[str, Answer]:
     """
     path = workspace.root / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = jsonfile.loads(read_file(path, LARGEST))
         answers: list[Answer] = content["answers"]
-        if content["sha256"] != content_digest(answers):
-            raise ValueError("its own digest differs")
+        if not fits(list[Answer])(answers) or content["sha256"] != content_digest(answers):
+            raise ValueError("other types, or its own digest differs")
         return {key_of(answer): answer for answer in answers}
     except FileNotFoundError:
         return {}
-    except (IsADirectoryError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedArtifact(
             f"{printable(path)}: not the answers that were written",
             hint="put back a copy of the file; or run `annotate refine --given none`, then give the answers again",
@@ -167,6 +176,8 @@ def forget(workspace: Workspace, progress: Progress) -> None:
         count = f"{len(read(workspace)):,} "
     except DamagedArtifact:
         count = ""
+    if path.is_dir():
+        raise not_ours(path)
     if path.exists():
         path.unlink()
         sync(workspace.root)
@@ -182,30 +193,36 @@ def damage(workspace: Workspace) -> str:
     return ""
 
 
-def inputs_of(workspace: Workspace) -> dict[str, str]:
+def answer_inputs(workspace: Workspace) -> dict[str, str]:
     """Name to digest of what given classes are made from, for the plan of `refine`; nothing where there are none."""
     answers = read(workspace)
     if not answers:
         return {}
-    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *IDENTIFIED_BY)}
+    return {INPUT: content_digest(list(answers.values())), **workspace.digests("embed", *MATCHED_BY)}
 
 
 # -- what is told --------------------------------------------------------------------------------------
 
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
-    """What of a new source counts for nothing, or is contradicted."""
+    """What of a new source is not used, or is contradicted."""
     from annotate.reports.truth import matcher
 
     class_of = matcher(texts.class_names)
-    strange = [name for name in said.names if name is not None and class_of(name) is None]
-    if strange or said.unused:
-        names = first_few([f"'{printable(name)}'" for name in dict.fromkeys(strange)])
+    often = Counter(name for name in said.names if name is not None)
+    strange = {name: count for name, count in often.items() if class_of(name) is None}
+    reasons = []
+    if strange:
+        names = first_few([f"'{printable(name)}'" for name in strange])
+        reasons.append(f"{names} {'is no class' if len(strange) == 1 else 'are no classes'}")
+    if said.unused:
+        reasons.append(f"{said.unused:,} name no image that is here")
+    if reasons:
+        unused = sum(strange.values()) + said.unused
         progress.note(
             {
-                "message": f"{len(strange) + said.unused:,} of the given labels count for nothing: "
-                + (f"{names} is no class" if names else "their files are not among the images"),
-                "hint": "see that names and paths are spelt as here",
+                "message": f"{unused:,} of the given labels were not used: {'; '.join(reasons)}",
+                "hint": "check how names and paths are spelt",
             }
         )
     if said.disputed:

@@ -60,6 +60,16 @@ def write(path: Path, arrays: Arrays) -> None:
             part.unlink(missing_ok=True)
 
 
+def keep_only(path: Path, pattern: str) -> None:
+    """Delete what else is called so in the folder of a cache; nothing where the folder leads elsewhere."""
+    if path.parent.is_symlink():
+        return
+    for older in path.parent.glob(pattern):
+        if older != path:
+            with suppress(OSError):
+                older.unlink()
+
+
 def damage(folder: Path) -> str:
     """Read every byte of all caches: what is wrong with the first that is not what was written, or nothing."""
     for path in sorted(folder.glob("*.npz")):

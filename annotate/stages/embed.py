@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,20 @@ from annotate.embedding.survey import Survey, stands, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
-from annotate.progress import Progress, Silent
+from annotate.progress import Progress
 from annotate.records import Embeddings, Model, SkippedFile
-from annotate.settings.config import Config
 from annotate.settings.declared import EmbedSettings, Settings
 from annotate.sources import Listing, listing
-from annotate.stages import run_stage
+from annotate.stages import Context, Stage
 from annotate.workspace import Workspace
-from annotate.workspace.artifacts import load_field
+from annotate.workspace.artifacts import load_field, read_file
 from annotate.workspace.digests import content_digest
+from annotate.workspace.opening import opened, own_folder
 from annotate.workspace.plan import Plan, json_text
 
-VERSION = 2
-PACKAGES = ("pillow", "torch", "openai-clip")  # that decide the bytes
 LEDGER = ".embed.ledger"  # in the workspace, unless it is to lie elsewhere
 TOTAL = "images"  # a file beside the shards: how many images are to be embedded
+LONGEST_NUMBER = 18  # digits of it
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,22 @@ class Work:
     known   what the last run knows, and `seen` what each image is to it
     shards  of the images that it does not know
     root    of the workspace
+    force, merge, retry_skipped   as asked for
+    ran_on  what computed it, and the digest of the images, known when it is done
     """
 
     images: Listing
     settings: Settings
     source: Source
-    plan: Plan
     known: Known
     seen: Survey
     shards: Shards
     job: Job
     root: Path
+    force: bool = False
+    merge: bool = False
+    retry_skipped: bool = False
+    ran_on: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -64,104 +68,106 @@ class Work:
         return all(shard.name in done for shard in self.shards) if done else not self.shards
 
 
-def embed(
-    workspace: Workspace,
-    images: str | Path,
-    config: Config,
-    *,
-    force: bool = False,
-    retry_skipped: bool = False,
-    merge: bool = False,
-    progress: Progress | None = None,
-) -> Embeddings:
-    """Embed all images of a folder, list or archive; row i is image i of `image_paths` from here on.
+class Embed(Stage[Embeddings]):
+    """All images of a folder, list or archive, embedded; row i is image i of `image_paths` from here on.
 
+    images         where they are
     retry_skipped  try those again that could not be read
     merge          only put together what slices have computed
-    raises         InputError where no image can be read, ComponentMissing where weights cannot be had,
-                   MissingArtifact where slices to be merged are not done
     """
-    progress = progress or Silent()
-    if merge and (force or retry_skipped):
-        raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
-    with workspace.lock():
-        with progress.doing("looking for images") as found:
-            work = prepare(workspace, images, config, anew=force, retry_skipped=retry_skipped)
-            found(f"{len(work.images.locations):,} images found")
-        if merge and not work.complete:
-            work = prepare(workspace, images, config, sliced=True)
-        if merge and not work.complete:
+
+    name, record, version = "embed", Embeddings, 2
+    asks, sections = ("images", "retry_skipped", "merge"), ("embed", "engine")
+    packages = ("pillow", "torch", "openai-clip")
+
+    @property
+    def command(self) -> str:
+        return "annotate embed IMAGES"
+
+    def plan(
+        self,
+        context: Context,
+        *,
+        force: bool = False,
+        images: str | Path = "",
+        retry_skipped: bool = False,
+        merge: bool = False,
+        **asked: Any,
+    ) -> Plan:
+        """raises  InputError where there are no images, ComponentMissing where weights cannot be had"""
+        if merge and (force or retry_skipped):
+            raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
+        with context.progress.doing("looking for images") as found:
+            plan = prepare(context, images, anew=force, retry_skipped=retry_skipped)
+            found(f"{len(plan.found.images.locations):,} images found")
+        if merge and not plan.found.complete:
+            plan = prepare(context, images, sliced=True)
+        if merge and not plan.found.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
-            work = prepare(workspace, images, config, anew=True)
-        tell(work.images, progress)
-        if force:
+            plan = prepare(context, images, anew=True)
+        tell(plan.found.images, context.progress)
+        work = replace(plan.found, force=force, merge=merge, retry_skipped=retry_skipped)
+        again = work.seen.skipped_before if retry_skipped else 0
+        return replace(plan, found=work, why=f"{again:,} skipped are tried again" if again else plan.why)
+
+    def make(self, context: Context, plan: Plan, folder: Path) -> Embeddings:
+        """raises  InputError where no image can be read, MissingArtifact where slices to be merged are not done"""
+        work: Work = plan.found
+        if work.force:
             forget(work)
-        ran_on: dict[str, Any] = {}
-        digest = ""
+        compute(work, work.shards, context.progress)
+        model = model_of(work)
+        assembly = Assembly(folder, model["dimensions"], work.settings.embed.dtype)
+        assembly.write(work.images.locations, work.seen.numbers, work.known, computed(work))
+        if not assembly.count:
+            raise none_readable(work, assembly.skipped)
+        machines = sorted(assembly.ran_on)
+        work.ran_on.update(computed_on=machines, cores=encoders.cores(), digest=assembly.digest)
+        if len(machines) > 1:
+            context.progress.note(
+                {
+                    "message": f"rows were computed on {' and on '.join(machines)}: their last bits differ",
+                    "hint": "`--force` computes all of them here",
+                }
+            )
+        return record_of(folder, model, work.images, assembly.skipped)
 
-        def make(made: Path) -> Embeddings:
-            nonlocal digest
-            compute(work, work.shards, progress, merge=merge, retry_skipped=retry_skipped)
-            model = model_of(work)
-            assembly = Assembly(made, model["dimensions"], work.settings.embed.dtype)
-            assembly.write(work.images.locations, work.seen.numbers, work.known, computed(work))
-            if not assembly.count:
-                raise none_readable(work, assembly.skipped)
-            digest = assembly.digest
-            machines = sorted(assembly.ran_on)
-            ran_on.update(computed_on=machines, cores=encoders.cores())
-            if len(machines) > 1:
-                progress.note(
-                    {
-                        "message": f"rows were computed on {' and on '.join(machines)}: their last bits differ",
-                        "hint": "`--force` computes all of them here",
-                    }
-                )
-            return record_of(made, model, work.images, assembly.skipped)
+    def settled(self, plan: Plan, record: Embeddings) -> Plan:
+        return replace(plan, inputs={**plan.inputs, "images": plan.found.ran_on["digest"]})
 
-        retried = f"{work.seen.skipped_before:,} skipped are tried again" if retry_skipped else ""
-        record = run_stage(
-            workspace,
-            work.plan,
-            Embeddings,
-            make,
-            force=force,
-            why=retried if work.seen.skipped_before else "",
-            progress=progress,
-            packages=PACKAGES,
-            ran_on=ran_on,
-            settle=lambda record: replace(work.plan, inputs={**work.plan.inputs, "images": digest}),
-        )
-        forget(work)
-        where = path_of(work.source)
-        if record.model["path"] != where:  # the same checkpoint has moved; the texts will look for it
-            record = replace(record, model={**record.model, "path": where})
-            manifest = workspace.manifest("embed") or {}
-            plan = replace(work.plan, inputs=manifest.get("inputs", {}))
-            workspace.publish(plan, record, ran_on=manifest.get("ran_on", {}))
+    def ran_on(self, plan: Plan) -> dict[str, Any]:
+        return {key: value for key, value in plan.found.ran_on.items() if key != "digest"}
+
+    def finished(self, context: Context, plan: Plan, record: Embeddings) -> Embeddings:
+        """Empty the ledger; where the same checkpoint has moved, say where it is now: the texts will look for it."""
+        workspace, where = context.workspace, path_of(plan.found.source)
+        forget(plan.found)
+        if record.model["path"] == where:
+            return record
+        record = replace(record, model={**record.model, "path": where})
+        manifest = workspace.manifest("embed") or {}
+        workspace.publish(replace(plan, inputs=manifest.get("inputs", {})), record, ran_on=manifest.get("ran_on", {}))
         return record
 
+    def asked_before(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        return {"images": manifest["facts"]["folder"]}
 
-def embed_slice(
-    workspace: Workspace,
-    images: str | Path,
-    config: Config,
-    *,
-    number: int,
-    of: int,
-    progress: Progress | None = None,
-) -> int:
+
+STAGE = Embed()
+
+
+def embed_slice(context: Context, images: str | Path, *, number: int, of: int) -> int:
     """Compute every `of`-th shard, from the `number`-th on, into the ledger; how many images that are.
 
     Slices may run at once, on as many machines as see the images and the ledger; `embed` or `--merge` publishes.
     raises  InputError where there is no such slice
     """
-    progress = progress or Silent()
+    progress = context.progress
     if not 1 <= number <= of:
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
     with progress.doing("looking for images"):
-        work = prepare(workspace, images, config, sliced=True)
+        work: Work = prepare(context, images, sliced=True).found
     tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
@@ -176,29 +182,27 @@ def tell(images: Listing, progress: Progress) -> None:
 
 
 def prepare(
-    workspace: Workspace,
+    context: Context,
     images: str | Path,
-    config: Config,
     *,
     anew: bool = False,
     retry_skipped: bool = False,
     sliced: bool = False,
-) -> Work:
+) -> Plan:
     """What there is to do; the encoder is not loaded yet.
 
     anew    nothing counts as known
     sliced  as all who compute slices of it see it
     """
+    workspace, config = context.workspace, context.config
     found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
     source = encoders.find(settings.embed.model)
     configured = config_of(settings.embed, source)
-    key = key_of(VERSION, configured)
+    key = key_of(STAGE.version, configured)
     last = None if anew else last_run(workspace, key)
     known = Known([last] if last else [])
     seen = survey(found, known, retry_skipped=retry_skipped, sliced=sliced)
-    request = config.request("embed", n=len(found.locations))
-    plan = replace(plan_for(workspace, configured, found, seen), request=request)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
         source=source,
@@ -212,12 +216,12 @@ def prepare(
         place=ledger_place(settings.embed.ledger, found.top) or str(root / LEDGER),
         key=key,
     )
-    return Work(found, settings, source, plan, known, seen, Shards(seen.todo(found.locations)), job, root)
+    work = Work(found, settings, source, known, seen, Shards(seen.todo(found.locations)), job, root)
+    request = config.request("embed", n=len(found.locations))
+    return replace(plan_for(workspace, configured, found, seen), request=request, found=work)
 
 
-def compute(
-    work: Work, shards: Shards, progress: Progress, *, merge: bool = False, retry_skipped: bool = False
-) -> None:
+def compute(work: Work, shards: Shards, progress: Progress) -> None:
     """Commit those of the work's shards to the ledger that are not there yet.
 
     raises  MissingArtifact where shards are missing that were only to be merged
@@ -225,11 +229,11 @@ def compute(
     ledger = work.job.ledger
     done, todo = ledger.done(), shards
     if done:
-        left = [shard.number for shard in shards if not finished(ledger, shard, done, retry_skipped, merge)]
+        left = [shard.number for shard in shards if not finished(ledger, shard, done, work.retry_skipped, work.merge)]
         todo = Shards(shards.paths, left)
     if not todo:
         return
-    if merge:
+    if work.merge:
         raise MissingArtifact(
             f"{len(todo):,} of {len(shards):,} shards are not done, or their images have changed",
             hint="run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
@@ -242,9 +246,9 @@ def compute(
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
     if not work.settings.embed.ledger:
-        note = Path(ledger.place, ledger.key[:16], TOTAL)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(len(work.shards.paths)))
+        note = Path(own_folder(Path(ledger.place, ledger.key[:16])), TOTAL)
+        with opened(note, "wb") as file:
+            file.write(str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
@@ -262,16 +266,18 @@ def compute(
 
 def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     """Of an embedding that was interrupted: how many images are done and kept, and of how many; else None."""
-    told = sorted((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns)
-    if not told:
+    try:
+        told = max((workspace.root / LEDGER).glob(f"*/{TOTAL}"), key=lambda path: path.stat().st_mtime_ns, default=None)
+        text = read_file(told, LONGEST_NUMBER) if told else b""
+    except (OSError, ValueError):  # gone meanwhile, or no file of annotate
         return None
-    text = told[-1].read_text()
-    total = int(text) if text.isdecimal() else 0  # a kill may have left it empty
+    total = int(text) if text.isdigit() else 0  # a kill may have left it empty
+    if told is None or not total:
+        return None
     shards = Shards(range(total))  # type: ignore[arg-type]  # which images they hold does not matter
-    last = -(-total // shards.size)
-    done = {int(path.name.partition("-")[0]) for path in told[-1].parent.glob("[0-9]*-*.json")}
-    kept = Shards(shards.paths, sorted(number for number in done if number < last))
-    return (kept.images, total) if total else None
+    names = (path.name.partition("-")[0] for path in told.parent.glob("*-*.json"))
+    done = {int(number) for number in names if number.isascii() and number.isdigit()}
+    return Shards(shards.paths, sorted(number for number in done if number in shards.numbers)).images, total
 
 
 def ledger_place(asked: str | None, top: str) -> str:
@@ -324,7 +330,7 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     digest = manifest.get("inputs", {}).get("images", "")
     inputs = {"folder": json_text(images.top), "images": digest}
     why = f"what could not be read is tried again (images: {seen.again:,})" if seen.again else ""
-    return Plan("embed", VERSION, configured, inputs, why=why)
+    return Plan(STAGE.name, STAGE.version, configured, inputs, why=why)
 
 
 def model_of(work: Work) -> Model:

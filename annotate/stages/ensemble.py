@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from annotate.errors import ConfigError, InputError, MissingArtifact, StaleArtifact, printable
 from annotate.kernels.joint import joint_rows
 from annotate.kernels.vectors import Ints, unit
-from annotate.progress import Progress
 from annotate.records import IMPORTED, EmbeddingRows, Embeddings, ImageFacts, Model, Refinement, Texts
-from annotate.settings.config import Config
-from annotate.stages.text import embed_prompts, embed_text
+from annotate.stages import AnyStage, Context
+from annotate.stages.text import STAGE as TEXT
 from annotate.workspace import Workspace
 from annotate.workspace.digests import content_digest
 
@@ -29,13 +29,20 @@ MATCHED_BY = ("image_paths.txt", "images.json")  # what says which row is which 
 
 
 @contextmanager
-def held(workspace: Workspace, also: Sequence[str | Path]) -> Iterator[list[Workspace]]:
-    """The workspaces of the other models, locked.
+def held(context: Context, also: Sequence[str | Path]) -> Iterator[None]:
+    """Lock the workspaces of the other models."""
+    with ExitStack() as locks:
+        for other in other_workspaces(context, also):
+            locks.enter_context(other.lock())
+        yield
+
+
+def other_workspaces(context: Context, also: Sequence[str | Path]) -> list[Workspace]:
+    """The workspaces of the other models.
 
     raises  InputError where two are the same folder, MissingArtifact where one holds no embeddings
     """
-    others = [type(workspace)(place) for place in also]  # seen as this one is: to work in, or only to look at
-    taken = {os.path.realpath(workspace.root)}
+    others, taken = [context.beside(place) for place in also], {os.path.realpath(context.workspace.root)}
     for other in others:
         shown, place = printable(other.root), os.path.realpath(other.root)
         if place in taken:
@@ -43,10 +50,7 @@ def held(workspace: Workspace, also: Sequence[str | Path]) -> Iterator[list[Work
         if not other.has("embed"):
             raise MissingArtifact(f"no embeddings in {shown}/", hint=f"run `annotate embed IMAGES -w {shown}` first")
         taken.add(place)
-    with ExitStack() as locks:
-        for other in others:
-            locks.enter_context(other.lock())
-        yield others
+    return others
 
 
 def check_method(method: str, engine: str) -> None:
@@ -63,24 +67,24 @@ def check_method(method: str, engine: str) -> None:
         )
 
 
-def texts_of(other: Workspace, texts: Texts, config: Config, progress: Progress) -> Texts:
-    """The same classes in the same words, as the other model reads them; published in its workspace.
+def texts_first(context: Context, texts: Texts) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
+    """The same classes in the same words, as the model of another workspace reads them, in that workspace.
 
     raises  StaleArtifact where imported embeddings came with other classes
     """
-    model = model_of(other)
-    if model["name"] == IMPORTED:
+    other = context.workspace
+    if model_of(other)["name"] == IMPORTED:
         known = other.read(Texts) if other.of_these_embeddings("text") else None
         if known is None or known.class_names != texts.class_names:
             raise StaleArtifact(
                 f"{printable(other.root)}/ was imported without texts of these classes in this order",
                 hint=f"run `annotate import -w {printable(other.root)}` again with --text-embeddings and --classes",
             )
-        return known
-    if texts.prompt_set != IMPORTED:
-        return embed_prompts(other, model, texts.prompts, texts.prompt_set, config, progress=progress)
-    worded = other.has("text") and other.read(Texts).class_names == texts.class_names
-    return embed_text(other, model, config, classes=[] if worded else texts.class_names, progress=progress)
+    elif texts.prompt_set != IMPORTED:
+        yield context, TEXT, {"prompts": texts.prompts, "prompt_set": texts.prompt_set}
+    else:
+        worded = other.has("text") and other.read(Texts).class_names == texts.class_names
+        yield context, TEXT, {"classes": [] if worded else texts.class_names}
 
 
 # -- joining -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,35 @@ from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
 from annotate.sources import lists
-from annotate.stages import run_stage
-from annotate.workspace import Workspace, jsonfile
+from annotate.stages import Context, R, Stage
+from annotate.workspace import jsonfile
 from annotate.workspace.artifacts import read_or_map
 from annotate.workspace.digests import content_digest, file_digest
 from annotate.workspace.plan import Plan
 
 VERSION = 1
 CLIP_LOGIT_SCALE = 100.0
+CLUSTER_FILES = ("micro_assignments", "meta_assignments", "micro_centroids", "meta_centroids")
+
+
+class Imported(Stage[R]):
+    """A record that was made elsewhere, in the place of a stage's own."""
+
+    version = VERSION
+
+    def __init__(self, made: Callable[[], R], record: type[R], config: dict[str, Any], inputs: dict[str, str]) -> None:
+        self.name, self.record = record.stage, record
+        self.made, self.config, self.inputs = made, {"source": IMPORTED, **config}, inputs
+
+    def plan(self, context: Context, *, force: bool = False, **asked: Any) -> Plan:
+        return Plan(self.name, self.version, self.config, self.inputs)
+
+    def make(self, context: Context, plan: Plan, folder: Path) -> R:
+        return self.made()
 
 
 def import_embeddings(
-    workspace: Workspace,
+    context: Context,
     *,
     embeddings: Path,
     image_paths: Path,
@@ -40,7 +57,6 @@ def import_embeddings(
     cluster_files: Mapping[str, Path] | None = None,
     logit_scale: float = CLIP_LOGIT_SCALE,
     force: bool = False,
-    progress: Progress | None = None,
 ) -> Embeddings:
     """Publish the embed stage, and text and cluster where given, from files of another program.
 
@@ -51,7 +67,7 @@ def import_embeddings(
     logit_scale      of the model that made them; 100 for CLIP
     raises           InputError that names file and row
     """
-    progress = progress or Silent()
+    workspace, progress = context.workspace, context.progress
     if not 0 < logit_scale < math.inf:
         raise InputError(f"logit scale {logit_scale} is not a number above 0", hint="100 is that of CLIP")
     if (text_embeddings is None) != (not classes):
@@ -88,34 +104,20 @@ def import_embeddings(
         "logit_scale": logit_scale,
     }
     with workspace.lock():
-        plan = Plan(
-            "embed",
-            VERSION,
-            {"source": IMPORTED, "logit_scale": logit_scale},
-            {"embeddings": digest, "image paths": content_digest(paths)},
-        )
-        record = run_stage(
-            workspace,
-            plan,
-            Embeddings,
-            lambda _: Embeddings(
-                embeddings=rows, model=model, image_paths=paths, images=[facts_of(path) for path in paths], skipped=[]
-            ),
-            force=force,
-            progress=progress,
-        )
-        if text_embeddings and texts:
-            made = texts
-            inputs = workspace.digests("embed", "embeddings.npy")
-            inputs |= {"text embeddings": file_digest(text_embeddings)}
-            plan = Plan("text", VERSION, {"source": IMPORTED, "classes": list(made.prompts)}, inputs)
-            run_stage(workspace, plan, Texts, lambda _: made, force=force, progress=progress)
-        if clusters and cluster_files:
-            grouped = clusters
-            inputs = workspace.digests("embed", "embeddings.npy")
-            inputs |= {name: file_digest(path) for name, path in sorted(cluster_files.items())}
-            plan = Plan("cluster", VERSION, {"source": IMPORTED}, inputs)
-            run_stage(workspace, plan, Clusters, lambda _: grouped, force=force, progress=progress)
+
+        def images() -> Embeddings:
+            facts = [facts_of(path) for path in paths]
+            return Embeddings(embeddings=rows, model=model, image_paths=paths, images=facts, skipped=[])
+
+        read = {"embeddings": digest, "image paths": content_digest(paths)}
+        record = context.make(Imported(images, Embeddings, {"logit_scale": logit_scale}, read), force=force)
+        of_these = workspace.digests("embed", "embeddings.npy")
+        if text_embeddings and (made := texts):
+            inputs = {**of_these, "text embeddings": file_digest(text_embeddings)}
+            context.make(Imported(lambda: made, Texts, {"classes": list(made.prompts)}, inputs), force=force)
+        if cluster_files and (grouped := clusters):
+            inputs = of_these | {name: file_digest(path) for name, path in sorted(cluster_files.items())}
+            context.make(Imported(lambda: grouped, Clusters, {}, inputs), force=force)
         return record
 
 

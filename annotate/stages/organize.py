@@ -13,6 +13,9 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +29,21 @@ from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, 
 from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
 from annotate.images import Unreadable
 from annotate.images.allowance import FILES, UNKNOWN_FILE
-from annotate.images.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.images.formats import format_of, is_image, suffix
 from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
-from annotate.progress import Progress, Silent
+from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.settings.config import Config
 from annotate.settings.declared import OrganizeSettings
-from annotate.stages import tell_news_of_the_disk, this_machine, versions
+from annotate.stages import Context, Stage, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
 from annotate.workspace.artifacts import as_json, store, write_bytes
 from annotate.workspace.digests import file_digest
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.opening import copy_file, set_time
-from annotate.workspace.plan import Plan, json_text
+from annotate.workspace.plan import Plan, State, json_text
 
-VERSION = 3
 GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
@@ -59,75 +60,127 @@ OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MA
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 
 
-def organize(
-    workspace: Workspace,
-    output: Path,
-    config: Config,
-    *,
-    dry_run: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Organized:
-    """Write the dataset to a folder of its own.
+@dataclass(frozen=True)
+class Material:
+    """What planning has read: the images and their labels."""
 
-    dry_run  make the plan and touch nothing
-    raises   InputError where the folder holds anything that annotate cannot answer for, StorageError where
-             there is no room
-    """
-    progress = progress or Silent()
-    with workspace.lock():
-        workspace.check_ours("organize")
+    images: Embeddings
+    texts: Texts
+    labels: Refinement
+    settings: OrganizeSettings
+    output: Path
+    force: bool
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each image goes."""
+        return lay_out(self.images, self.texts, self.labels, self.settings)
+
+    @property
+    def outcome(self) -> Organized:
+        counts, parts = self.layout.counts, self.layout.split_counts
+        return Organized(os.path.abspath(self.output), len(self.layout.places), counts, self.settings.link, parts)
+
+
+class Organize(Stage[Organized]):
+    """The dataset, in a folder of its own, `output`."""
+
+    name, record, version, after = "organize", Organized, 3, ("embed", "text", "refine")
+    asks, sections, packages = ("output",), ("organize",), ("pillow",)
+
+    @property
+    def command(self) -> str:
+        return "annotate organize OUTPUT"
+
+    @contextmanager
+    def holding(self, context: Context, *, output: str | Path = "", **asked: Any) -> Iterator[None]:
+        context.workspace.check_ours(self.name)
+        check_place(Path(output), context.workspace.read(Embeddings).folder, context.workspace)
+        with claimed(Path(output)):
+            yield
+
+    def plan(self, context: Context, *, force: bool = False, output: str | Path = "", **asked: Any) -> Plan:
+        """raises  InputError where the folder cannot be the output of this"""
+        workspace, output = context.workspace, Path(output)
         images, texts, labels = read_labelled(workspace)
-        settings = config.resolve(len(images.embeddings)).organize
+        settings = context.config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace)
         check_holds_no_image(output, images)
         check_linkable(images, settings)
-        plan = Plan(
-            "organize",
-            VERSION,
-            asdict(settings) | {"output": json_text(os.path.abspath(output))},
+        return Plan(
+            self.name,
+            self.version,
+            settings_as_dict(settings) | {"output": json_text(os.path.abspath(output))},
             {
                 **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
             },
-            config.request("organize", n=len(images.embeddings)),
+            context.config.request("organize", n=len(images.embeddings)),
+            found=Material(images, texts, labels, settings, output, force),
         )
-        workspace.planned(plan)
-        if settings.unknown == "apart" and labels.unfit is None:
-            progress.note(NOT_SEARCHED)
-        layout = lay_out(images, texts, labels, settings)
-        outcome = Organized(
-            os.path.abspath(output), len(layout.places), layout.counts, settings.link, layout.split_counts
-        )
-        missing = missing_note(texts, layout)
-        if missing:
-            progress.note(missing)
+
+    def state(self, context: Context, plan: Plan) -> State:
+        """That of the folder, where it is not what the plan would make; else that of the workspace."""
+        output = plan.found.output
+        name, _, why = stale(plan, output).partition(": ")
+        if not name:
+            return context.workspace.state(plan)
+        recorded = context.workspace.state(plan)
+        if name == "missing" and recorded.name != "missing":
+            return State("missing", f"{printable(output)} is gone")
+        return State(name, why)
+
+    def make(self, context: Context, plan: Plan, folder: Path) -> Organized:
+        """raises  InputError where the folder holds what annotate cannot answer for, StorageError without room"""
+        found: Material = plan.found
+        images, output, progress = found.images, found.output, context.progress
+        if not stale(plan, output) and not found.force:
+            return found.outcome
         digests = Digests()
-        if dry_run:
-            check_replaceable(output, images, digests, progress)
-            return outcome
-        with claimed(output):
-            why = stale(plan, output)
-            if not why and not force:
-                progress.fresh("organize")
-                set_time(output / MANIFEST)
-            else:
-                check_replaceable(output, images, digests, progress)
-                check_unchanged(images)
-                check_room(images, output, settings)
-                progress.started("organize", why or "forced")
-                provenance = provenance_of(workspace, images, texts, labels, settings)
-                with replacing(output, images, digests) as new:
-                    made = write_images(images, layout, settings, new, progress)
-                    write_papers(new, images, texts, labels, layout, provenance)
-                    seal(new, plan, made)
-            if not workspace.state(plan).fresh or force:
-                workspace.publish(plan, outcome, ran_on=this_machine(["pillow"]))
-            else:
-                workspace.touch(plan)
-        tell_news_of_the_disk(progress)
-        return outcome
+        check_replaceable(output, images, digests, progress)
+        check_unchanged(images)
+        check_room(images, output, found.settings)
+        provenance = provenance_of(context.workspace, images, found.texts, found.labels, found.settings)
+        with replacing(output, images, digests) as new:
+            made = write_images(images, found.layout, found.settings, new, progress)
+            write_papers(new, images, found.texts, found.labels, found.layout, provenance)
+            seal(new, plan, made)
+        return found.outcome
+
+    def finished(self, context: Context, plan: Plan, record: Organized) -> Organized:
+        set_time(plan.found.output / MANIFEST)
+        for note in notes_on(plan.found):
+            context.progress.note(note)
+        return record
+
+    def rehearse(self, context: Context, output: str | Path) -> Organized:
+        """What it would make; nothing is touched.
+
+        raises  InputError where it would refuse to
+        """
+        found: Material = self.plan(context, output=output).found
+        for note in notes_on(found):
+            context.progress.note(note)
+        check_replaceable(found.output, found.images, Digests(), context.progress)
+        return found.outcome
+
+    def asked_before(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        return {"output": manifest["facts"]["output"]}
+
+
+STAGE = Organize()
+
+
+def notes_on(found: Material) -> list[Note]:
+    """What a user should know of a dataset."""
+    missing = missing_note(found.texts, found.layout)
+    unsearched = found.settings.unknown == "apart" and found.labels.unfit is None
+    return [NOT_SEARCHED] * unsearched + ([missing] if missing else [])
+
+
+def settings_as_dict(settings: OrganizeSettings) -> dict[str, Any]:
+    return asdict(settings)
 
 
 # -- where it may go -----------------------------------------------------------------------------------
@@ -256,9 +309,9 @@ def name_of_copy(path: str) -> str:
 
 
 def head_of(path: str) -> bytes:
-    """The first bytes of an image; none where they cannot be had."""
+    """The first bytes of an image; none where they cannot be had, or an address has them."""
     try:
-        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:HEAD]
+        return b"" if sources.is_url(path) else sources.first_bytes(path)
     except (OSError, Unreadable):
         return b""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +17,119 @@ from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
 from annotate.methods import METHODS
-from annotate.methods.material import Course, Material
+from annotate.methods.material import Course, Material, Method
 from annotate.methods.transductive import Neighbours
-from annotate.progress import Progress, Silent
+from annotate.progress import Progress
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.settings.config import Config
 from annotate.settings.declared import EngineSettings, RefineSettings
-from annotate.stages import answers, cache, run_stage
-from annotate.stages.answers import given_classes
-from annotate.stages.cluster import cluster
-from annotate.stages.ensemble import check_method, held, inputs_of, joint, knobs_of, of_first, rows_digest, texts_of
-from annotate.stages.text import embed_text
+from annotate.stages import AnyStage, Context, Stage, answers, cache
+from annotate.stages.cluster import STAGE as CLUSTER
+from annotate.stages.ensemble import (
+    check_method,
+    held,
+    inputs_of,
+    joint,
+    knobs_of,
+    of_first,
+    other_workspaces,
+    rows_digest,
+    texts_first,
+)
+from annotate.stages.text import STAGE as TEXT
+from annotate.stages.text import texts_for
 from annotate.workspace import Workspace
 from annotate.workspace.plan import CACHE, Plan
 
-VERSION = 8
 NEIGHBOURS_VERSION = 6  # of those that are kept; raise it when other ones would be found
 WORTH_KEEPING = 5_000  # images; the neighbours of fewer are found in under a second
 
 
-def refine(
-    workspace: Workspace,
-    config: Config,
-    *,
-    classes: Sequence[str] = (),
-    also: Sequence[str | Path] = (),
-    given: Path | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Refinement:
-    """Label every image with one of the classes.
+@dataclass(frozen=True)
+class Preparation:
+    """What planning has read.
 
-    classes  names; without them those of the config file, then those of the workspace
-    given    classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear
-             them, `transductive` names others by them, and confidence is fitted to how often labels agree with them.
-             The workspace keeps them for every later run (answers.py); `none` forgets them
-    also     workspaces of the same images by other models, which label together with this one's (ensemble.py)
+    images, texts  of this workspace
+    others         workspaces of the same images by other models
+    answers        classes that somebody gave
+    key            digest of the rows, by which their neighbours are kept
     """
-    progress = progress or Silent()
-    with workspace.lock(), held(workspace, also) as others:
-        images = workspace.read(EmbeddingRows)
-        resolved = config.resolve(len(images.embeddings))
-        settings, engine = resolved.refine, resolved.engine
-        method = METHODS[settings.method]
-        iterations = settings.iterations or method.iterations
-        check_settings(settings, engine)
-        if others:
-            check_method(method.name, engine.name)
-        texts = embed_text(workspace, images.model, config, classes=classes, progress=progress)
+
+    images: EmbeddingRows
+    texts: Texts
+    settings: RefineSettings
+    engine: EngineSettings
+    others: list[Workspace]
+    answers: answers.Given | None
+    key: str
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.settings.method]
+
+    @property
+    def iterations(self) -> int:
+        return self.settings.iterations or self.method.iterations
+
+
+class Refine(Stage[Refinement]):
+    """A label for every image.
+
+    Asked for `classes` it takes those; without them those of the settings file, then those of the workspace.
+
+    also   workspaces of the same images by other models, which label together with this one's (ensemble.py)
+    given  classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear them,
+           `transductive` names others by them, and confidence is fitted to how often labels agree with them. The
+           workspace keeps them for every later run (answers.py); `none` forgets them
+    """
+
+    name, record, version, after = "refine", Refinement, 8, ("embed", "text", "cluster")
+    asks = ("classes", "also", "given")
+    sections = ("refine", "text", "cluster", "engine")
+    packages = ("scipy", "faiss-cpu")
+
+    def holding(
+        self, context: Context, *, also: Sequence[str | Path] = (), **asked: Any
+    ) -> AbstractContextManager[None]:
+        return held(context, also)
+
+    def first(
+        self, context: Context, *, classes: Sequence[str] = (), also: Sequence[str | Path] = (), **asked: Any
+    ) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
+        """The classes of this workspace; in those of other models the same, in the same words; clusters for `soft`."""
+        workspace = context.workspace
+        settings = context.config.resolve(len(workspace.read(EmbeddingRows).embeddings))
+        check_settings(settings.refine, settings.engine)
+        if also:
+            check_method(settings.refine.method, settings.engine.name)
+        if imported(workspace):
+            texts_for(context, classes)
+        else:
+            yield context, TEXT, {"classes": classes}
+        for other in other_workspaces(context, also):
+            yield from texts_first(replace(context, workspace=other), workspace.read(Texts))
+        if "clusters" in METHODS[settings.refine.method].needs:
+            yield from clusters_first(context)
+
+    def take_in(self, context: Context, *, given: Path | None = None, **asked: Any) -> None:
+        if given is not None:
+            texts = context.workspace.read(Texts)
+            answers.keep(context.workspace, texts, Path(given), context.progress)
+
+    def plan(
+        self,
+        context: Context,
+        *,
+        force: bool = False,
+        classes: Sequence[str] = (),
+        also: Sequence[str | Path] = (),
+        given: Path | None = None,
+        **asked: Any,
+    ) -> Plan:
+        workspace, config = context.workspace, context.config
+        images, texts = workspace.read(EmbeddingRows), workspace.read(Texts)
         check_dimensions(images, texts)
+        resolved, others = config.resolve(len(images.embeddings)), other_workspaces(context, also)
+        settings, method = resolved.refine, METHODS[resolved.refine.method]
         knobs: dict[str, object] = {"method": method.name, "temperature": settings.temperature}
         inputs = {
             **workspace.digests("embed", "embeddings.npy"),
@@ -72,47 +137,47 @@ def refine(
             "logit scale": str(images.model["logit_scale"]),
         }
         if others:
-            for other in others:
-                texts_of(other, texts, config, progress)
             knobs |= knobs_of(workspace, others)
             inputs |= inputs_of(workspace, others)
-        answered = given_classes(workspace, texts, given, progress)
-        inputs |= answers.inputs_of(workspace)
+        answered = answers.given_classes(workspace, texts, context.progress, told=given is not None)
+        inputs |= answers.answer_inputs(workspace)
         if method.iterations:
-            knobs["iterations"] = iterations
+            knobs["iterations"] = settings.iterations or method.iterations
         knobs |= {name: getattr(settings, name) for name in method.settings}
-        clusters = own_clusters(workspace, config, progress) if "clusters" in method.needs else None
-        if clusters:
+        if "clusters" in method.needs:
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
-        asked = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
-        request = config.request("refine", "text", "cluster", "engine", n=len(images.embeddings), **asked)
-        plan = Plan("refine", VERSION, knobs, inputs, request)
-
+        beside = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
+        request = config.request(*self.sections, n=len(images.embeddings), **beside)
         key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
+        found = Preparation(images, texts, settings, resolved.engine, others, answered, key)
+        return Plan(self.name, self.version, knobs, inputs, request, found=found)
 
-        def image_paths() -> Sequence[str]:
-            return workspace.read(Embeddings).image_paths
+    def make(self, context: Context, plan: Plan, folder: Path) -> Refinement:
+        ready: Preparation = plan.found
+        workspace, engine, method = context.workspace, ready.engine, ready.method
+        images, texts, others = ready.images, ready.texts, ready.others
+        file = workspace.folder("embed") / "embeddings.npy"
+        x, t = joint(workspace, texts, others) if others else (images, texts)
+        with one_thread_per_product(), open_workers(x.embeddings, file, engine.name, engine.address) as workers:
+            material = Material(workers, x, t, lambda: workspace.read(Embeddings).image_paths)
+            if ready.answers:
+                material = replace(material, answers=ready.answers.classes, content=ready.answers.content)
+            needed: dict[str, Any] = {}
+            if "clusters" in method.needs:
+                needed["clusters"] = workspace.read(Clusters)
+            if "neighbours" in method.needs:
+                needed["neighbours"] = own_graph(workspace, x, ready.key, context.progress)
+            course = Course(ready.settings, ready.iterations, folder, context.progress)
+            made = method.label(material, course, **needed)
+        return of_first(made, images.embeddings.shape[1]) if others else made
 
-        def make(place: Path) -> Refinement:
-            file = workspace.folder("embed") / "embeddings.npy"
-            x, t = joint(workspace, texts, others) if others else (images, texts)
-            with one_thread_per_product(), open_workers(x.embeddings, file, engine.name, engine.address) as workers:
-                material = Material(workers, x, t, image_paths)
-                if answered:
-                    material = replace(material, answers=answered.classes, content=answered.content)
-                needed: dict[str, Any] = {}
-                if clusters:
-                    needed["clusters"] = clusters
-                if "neighbours" in method.needs:
-                    needed["neighbours"] = own_graph(workspace, x, key, progress)
-                made = method.label(material, Course(settings, iterations, place, progress), **needed)
-            return of_first(made, images.embeddings.shape[1]) if others else made
-
-        packages = ["scipy", "faiss-cpu"] if "neighbours" in method.needs else []  # by which neighbours are found
-        record = run_stage(workspace, plan, Refinement, make, force=force, progress=progress, packages=packages)
+    def finished(self, context: Context, plan: Plan, record: Refinement) -> Refinement:
         for note in record.notes:
-            progress.note(note)
+            context.progress.note(note)
         return record
+
+
+STAGE = Refine()
 
 
 def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
@@ -129,24 +194,27 @@ def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
         )
 
 
-def own_clusters(workspace: Workspace, config: Config, progress: Progress) -> Clusters:
+def clusters_first(context: Context) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
     """The workspace's clusters: imported ones as they are, others made anew where they are stale.
 
     Settings that `annotate cluster` was given count until others are said.
     """
-    manifest = workspace.manifest("cluster")
+    manifest, config = context.workspace.manifest("cluster"), context.config
     if manifest is None:
-        return cluster(workspace, config, progress=progress)
-    if manifest["config"].get("source") != IMPORTED:
+        yield context, CLUSTER, {}
+    elif manifest["config"].get("source") != IMPORTED:
         given = {f"cluster.{key}": value for key, value in manifest["facts"]["given"].items()}
         values, said = {**given, **config.values}, {**given, **config.said}
-        return cluster(workspace, replace(config, values=values, said=said), progress=progress)
-    if not workspace.of_these_embeddings("cluster"):
+        yield replace(context, config=replace(config, values=values, said=said)), CLUSTER, {}
+    elif not context.workspace.of_these_embeddings("cluster"):
         raise StaleArtifact(
             "the imported clusters are of other embeddings",
             hint="run `annotate cluster --force` to find clusters, or import them again",
         )
-    return workspace.read(Clusters)
+
+
+def imported(workspace: Workspace) -> bool:
+    return workspace.read(EmbeddingRows).model["name"] == IMPORTED
 
 
 def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: Progress) -> Neighbours:
@@ -163,9 +231,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
         found = recall(images.embeddings, nearest) if n > EXACT_UP_TO else 1.0
         stored = {"nearest": nearest, "cosines": cosines, "recall": np.array(found)}
         cache.write(kept, stored)
-        for older in kept.parent.glob("neighbours-*"):
-            if older != kept:
-                older.unlink()
+        cache.keep_only(kept, "neighbours-*")
     return Neighbours(neighbour_graph(stored["nearest"], stored["cosines"]), float(stored["recall"]))
 
 

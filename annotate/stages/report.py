@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from annotate.kernels.projection import project, sample
 from annotate.kernels.scores import confusion
-from annotate.progress import Progress, Silent
+from annotate.progress import Progress
 from annotate.records import Clusters, Embeddings, Refinement, Reported, Texts
 from annotate.reports import figures
 from annotate.reports.galleries import make_galleries
@@ -19,9 +19,8 @@ from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
 from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
-from annotate.settings.config import Config
 from annotate.settings.declared import Settings
-from annotate.stages import as_asked, run_stage
+from annotate.stages import Context, Stage, as_asked
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
 from annotate.workspace.artifacts import write_bytes
@@ -31,70 +30,79 @@ from annotate.workspace.plan import Plan
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERSION = 5
+
+@dataclass(frozen=True)
+class Material:
+    """What a report tells of; `estimated` is whether confidences are estimates of accuracy."""
+
+    images: Embeddings
+    texts: Texts
+    refinement: Refinement
+    clusters: Clusters | None
+    truth: Truth | None
+    settings: Settings
+    estimated: bool
 
 
-def report(
-    workspace: Workspace,
-    config: Config,
-    *,
-    truth: Path | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Reported:
-    """Write report.txt, report.html, report.json and the figures.
+class Report(Stage[Reported]):
+    """report.txt, report.html, report.json and the figures.
 
-    truth   a CSV of path,class, a folder-per-class tree, or the word `folders`: adds accuracy and the like, of the
-            images whose class nobody gave to `refine`; unless named, the images' own folders where each bears the name
-            of a class; `none` for neither
-    raises  StaleArtifact where labels and images are not of one run, InputError for a truth that says nothing
+    Asked with `truth`, a CSV of path,class, a folder-per-class tree, or the word `folders`, it has accuracy and the
+    like, of the images whose class nobody gave to `refine`. Unless named, the images' own folders are the truth where
+    each bears the name of a class; `none` is for neither.
     """
-    progress = progress or Silent()
-    with workspace.lock():
+
+    name, record, version, after = "report", Reported, 5, ("embed", "text", "cluster", "refine")
+    asks, sections, packages = ("truth",), ("report",), ("pillow",)
+
+    def plan(self, context: Context, *, force: bool = False, truth: Path | None = None, **asked: Any) -> Plan:
+        """raises  StaleArtifact where labels and images are not of one run, InputError for a truth that says nothing"""
+        workspace = context.workspace
         images, texts, refinement = read_labelled(workspace)
-        clusters = clusters_of(workspace)
-        settings = config.resolve(len(images.embeddings))
+        truth = Path(truth) if truth else None
         if truth is None:
             known = implied_truth(images.image_paths, texts.class_names)
         elif str(truth) == NONE:
             known = None
         else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+        settings = context.config.resolve(len(images.embeddings))
         estimated = confidence_is_estimate(workspace, refinement)
-        request = config.request("report", n=len(images.embeddings), truth=as_asked(truth))
-        plan = replace(plan_for(workspace, settings, clusters, known, estimated), request=request)
+        material = Material(images, texts, refinement, clusters_of(workspace), known, settings, estimated)
+        request = context.config.request("report", n=len(images.embeddings), truth=as_asked(truth))
+        return replace(plan_for(self, workspace, material), request=request, found=material)
 
-        def make(parts: Path) -> Reported:
-            summary = summarize(
-                images,
-                texts,
-                refinement,
-                clusters,
-                known,
-                least_certain=settings.report.least_certain,
-                estimated=estimated,
-            )
-            drawn = draw_figures(parts / "figures", summary, images, texts, refinement, known, settings, progress)
-            galleries = make_galleries(
-                images,
-                texts,
-                refinement,
-                known,
-                per_class=settings.report.thumbnails,
-                least_certain=settings.report.least_certain,
-                max_megapixels=settings.embed.max_megapixels,
-                progress=progress,
-            )
-            write_text(parts / "report.txt", text_report(summary))
-            write_text(parts / "report.html", page(summary, galleries, parts / "figures", drawn))
-            return Reported(summary, drawn)
+    def make(self, context: Context, plan: Plan, folder: Path) -> Reported:
+        material: Material = plan.found
+        settings, progress = material.settings, context.progress
+        images, texts, refinement, truth = material.images, material.texts, material.refinement, material.truth
+        summary = summarize(
+            images,
+            texts,
+            refinement,
+            material.clusters,
+            truth,
+            least_certain=settings.report.least_certain,
+            estimated=material.estimated,
+        )
+        drawn = draw_figures(folder / "figures", summary, material, progress)
+        galleries = make_galleries(
+            images,
+            texts,
+            refinement,
+            truth,
+            per_class=settings.report.thumbnails,
+            least_certain=settings.report.least_certain,
+            max_megapixels=settings.embed.max_megapixels,
+            progress=progress,
+        )
+        write_text(folder / "report.txt", text_report(summary))
+        write_text(folder / "report.html", page(summary, galleries, folder / "figures", drawn))
+        return Reported(summary, drawn)
 
-        return run_stage(workspace, plan, Reported, make, force=force, progress=progress, packages=["pillow"])
 
-
-def plan_for(
-    workspace: Workspace, settings: Settings, clusters: Clusters | None, truth: Truth | None, estimated: bool
-) -> Plan:
+def plan_for(stage: Report, workspace: Workspace, material: Material) -> Plan:
+    settings, clusters, truth, estimated = material.settings, material.clusters, material.truth, material.estimated
     inputs = {**workspace.digests("embed"), **workspace.digests("text"), **workspace.digests("refine")}
     if clusters:
         inputs |= workspace.digests("cluster")
@@ -108,7 +116,7 @@ def plan_for(
         "truth": truth.source if truth else None,
         "confidence_is_estimate": estimated,
     }
-    return Plan("report", VERSION, chosen, inputs)
+    return Plan(stage.name, stage.version, chosen, inputs)
 
 
 def clusters_of(workspace: Workspace) -> Clusters | None:
@@ -122,20 +130,12 @@ def confidence_is_estimate(workspace: Workspace, refinement: Refinement) -> bool
     return refinement.method == "transductive" and knobs.get("temperature") is None
 
 
-def draw_figures(
-    folder: Path,
-    summary: Mapping[str, Any],
-    images: Embeddings,
-    texts: Texts,
-    refinement: Refinement,
-    truth: Truth | None,
-    settings: Settings,
-    progress: Progress,
-) -> list[str]:
+def draw_figures(folder: Path, summary: Mapping[str, Any], material: Material, progress: Progress) -> list[str]:
     """Draw what there is to draw; returns the file names."""
-    names, labels = texts.class_names, refinement.labels
+    images, refinement, truth = material.images, material.refinement, material.truth
+    names, labels = material.texts.class_names, refinement.labels
     confidence = summary["confidence"]
-    rows = sample(len(labels), settings.report.map_points)
+    rows = sample(len(labels), material.settings.report.map_points)
     drawings: dict[str, Callable[[], Figure]] = {
         "distribution.png": lambda: figures.distribution(np.bincount(labels, minlength=len(names)), names),
         "map.png": lambda: figures.embedding_map(project(images.embeddings[rows]), labels[rows], names),
@@ -169,3 +169,6 @@ def draw_figures(
 def write_text(path: Path, text: str) -> None:
     """UTF-8; file names that are not text show their bytes as escapes."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+STAGE = Report()

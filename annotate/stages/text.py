@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,72 +21,82 @@ from annotate.classes.names import clean_class_names
 from annotate.classes.prompts import SETS, automatic, prompts_for
 from annotate.errors import InputError, MissingArtifact, StaleArtifact, first_few, printable
 from annotate.kernels.vectors import Floats, unit
-from annotate.progress import Progress, Silent
-from annotate.records import IMPORTED, Model, Note, Texts
+from annotate.progress import Progress
+from annotate.records import IMPORTED, Embeddings, Model, Note, Texts
 from annotate.settings.config import Config
-from annotate.stages import cache, run_stage
+from annotate.stages import Context, Stage, cache
 from annotate.workspace import Workspace
 from annotate.workspace.digests import content_digest
 from annotate.workspace.plan import CACHE, Plan
 
-VERSION = 2
-PACKAGES = ("torch", "openai-clip")  # that decide the bytes
 
+class Text(Stage[Texts]):
+    """The classes' prompts, embedded with the model that embedded the images.
 
-def embed_text(
-    workspace: Workspace,
-    model: Model,
-    config: Config,
-    *,
-    classes: Sequence[str] = (),
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Texts:
-    """Embed the classes' prompts with the model that embedded the images.
-
-    classes  names; without them those of the config file, then those of the workspace
-    raises   InputError for names that do not make sense, or where imported embeddings cannot take new ones
+    Asked for `classes` it words those; without them those of the settings file, then those of the workspace. Asked for
+    `prompts` and `prompt_set` it embeds classes that are worded already.
     """
-    progress = progress or Silent()
-    asked = classes or config.classes
-    if model["name"] == IMPORTED:
-        return as_imported(workspace, clean_class_names(asked) if asked else [])
-    prompts, prompt_set = wording(workspace, asked, config)
-    request = config.request("text", classes=list(classes))
-    return embed_prompts(workspace, model, prompts, prompt_set, config, request=request, force=force, progress=progress)
+
+    name, record, version, after = "text", Texts, 2, ("embed",)
+    asks, sections, packages = ("classes",), ("text",), ("torch", "openai-clip")
+    runs = False  # part of `embed` and `refine`
+
+    @property
+    def command(self) -> str:
+        return "annotate refine --classes A,B"
+
+    @property
+    def repair(self) -> str:
+        return self.command
+
+    def plan(
+        self,
+        context: Context,
+        *,
+        force: bool = False,
+        classes: Sequence[str] = (),
+        prompts: dict[str, list[str]] | None = None,
+        prompt_set: str = "",
+        **asked: Any,
+    ) -> Plan:
+        """raises  InputError for names that do not make sense"""
+        workspace, config = context.workspace, context.config
+        model = workspace.read(Embeddings).model
+        request = config.request("text", classes=list(classes)) if prompts is None else {}
+        if prompts is None:
+            prompts, prompt_set = wording(workspace, classes or config.classes, config)
+        settings = {
+            "model": model["name"],
+            "weights": model["digest"],
+            "classes": list(prompts),
+            "prompts": content_digest(list(prompts.values())),
+        }
+        return Plan(self.name, self.version, settings, request=request, found=(model, prompts, prompt_set))
+
+    def make(self, context: Context, plan: Plan, folder: Path) -> Texts:
+        model, prompts, prompt_set = plan.found
+        rows = known_rows(context.workspace, model, prompts, context.config, context.progress)
+        return Texts(rows, prompts, prompt_set)
+
+    def finished(self, context: Context, plan: Plan, record: Texts) -> Texts:
+        model, _, _ = plan.found
+        for note in notes_on(record, read_cache(cache_of(context.workspace, model))):
+            context.progress.note(note)
+        return record
 
 
-def embed_prompts(
-    workspace: Workspace,
-    model: Model,
-    prompts: dict[str, list[str]],
-    prompt_set: str,
-    config: Config,
-    *,
-    request: Mapping[str, Any] | None = None,
-    force: bool = False,
-    progress: Progress,
-) -> Texts:
-    """Embed classes that are worded already."""
-    plan = replace(plan_for(model, prompts), request=request or {})
-
-    def make(_: Path) -> Texts:
-        return Texts(known_rows(workspace, model, prompts, config, progress), prompts, prompt_set)
-
-    texts = run_stage(workspace, plan, Texts, make, force=force, progress=progress, packages=PACKAGES)
-    for note in notes_on(texts, read_cache(cache_of(workspace, model))):
-        progress.note(note)
-    return texts
+STAGE = Text()
 
 
-def plan_for(model: Model, prompts: Mapping[str, Sequence[str]]) -> Plan:
-    settings = {
-        "model": model["name"],
-        "weights": model["digest"],
-        "classes": list(prompts),
-        "prompts": content_digest(list(prompts.values())),
-    }
-    return Plan("text", VERSION, settings)
+def texts_for(context: Context, classes: Sequence[str] = (), *, force: bool = False) -> Texts:
+    """The classes as the workspace's model reads them, made anew where they are stale.
+
+    raises  InputError where imported embeddings cannot take new names
+    """
+    asked = classes or context.config.classes
+    if context.workspace.read(Embeddings).model["name"] == IMPORTED:
+        return as_imported(context.workspace, clean_class_names(asked) if asked else [])
+    return context.make(STAGE, classes=classes, force=force)
 
 
 def wording(workspace: Workspace, asked: Sequence[str], config: Config) -> tuple[dict[str, list[str]], str]:
@@ -246,7 +256,7 @@ def shortened(text: str) -> str:
 
 
 def cache_of(workspace: Workspace, model: Model) -> Path:
-    return workspace.root / CACHE / f"text-v{VERSION}-{model['digest'][:16]}.npz"
+    return workspace.root / CACHE / f"text-v{STAGE.version}-{model['digest'][:16]}.npz"
 
 
 def read_cache(path: Path) -> dict[str, Known]:

@@ -23,9 +23,9 @@ from annotate.workspace.artifacts import as_json, load_field, read_file, write_b
 from annotate.workspace.digests import content_digest
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST, damage, fingerprint, names_of_files, parse_manifest
-from annotate.workspace.opening import sync
+from annotate.workspace.opening import PARTS, sync
 from annotate.workspace.plan import CACHE, MAKE, REPAIR, STAGES, Plan, State
-from annotate.workspace.publishing import remove, swap
+from annotate.workspace.publishing import paths_below, remove, swap
 
 MOST_OF_A_MANIFEST = 1 << 26  # bytes; no stage writes a hundredth of that
 
@@ -188,10 +188,11 @@ class Workspace:
                 previous.rename(folder)
             for leftover in (previous, self.root / f".{stage}.new", self.root / f".{stage}.made"):
                 remove(leftover)
-        for folder in (self.root, self.root / CACHE):
+        for folder, parts in ((self.root, PARTS), (self.root / CACHE, "*.part")):
             if not folder.is_symlink():
-                for part in folder.glob("*.part"):
-                    part.unlink()
+                for part in folder.glob(parts):
+                    if not part.is_dir():
+                        part.unlink()
 
     def publish(self, plan: Plan, record: Record, *, ran_on: Mapping[str, Any], made: Path | None = None) -> None:
         """Put a stage's record in place, whole.
@@ -210,7 +211,7 @@ class Workspace:
                 else:
                     new.mkdir()
                 facts = write_record(new, record)
-                paths = sorted(path for path in new.rglob("*") if path.is_file())
+                paths = sorted(path for path in map(Path, paths_below(new)) if path.is_file())
                 with ThreadPoolExecutor(1) as pool:  # a digest and a disk do not wait for each other
                     fingerprints = [pool.submit(fingerprint, path) for path in paths]
                     for path in paths:
@@ -231,7 +232,7 @@ class Workspace:
                 }
                 manifest["sha256"] = content_digest(manifest)
                 write_bytes(new / MANIFEST, as_json(manifest))
-                for folder in [new, *(path for path in new.rglob("*") if path.is_dir())]:
+                for folder in [new, *(path for path in map(Path, paths_below(new)) if path.is_dir())]:
                     sync(folder)
                 swap(new, self.root / plan.stage, self.root / f".{plan.stage}.old")
             finally:
@@ -250,7 +251,7 @@ class Workspace:
             listed = set(manifest["files"]) | {MANIFEST} if manifest else set()
         except DamagedArtifact:  # about to be repaired, where nothing else lies there
             listed = names_of_files(stage)
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        present = {path.relative_to(folder).as_posix() for path in map(Path, paths_below(folder)) if not path.is_dir()}
         strangers = sorted(
             name
             for name in present - listed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 import time
@@ -21,6 +20,8 @@ from annotate.errors import InputError, printable
 
 NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody reads would hold us
+RANDOM = 8  # random hexadecimal digits in the name of a part
+PARTS = f".*.{'[0-9a-f]' * RANDOM}.part"  # what a kill leaves of `replacing_file`
 FLAGS = {"wb": os.O_WRONLY, "ab": os.O_WRONLY | os.O_APPEND, "r+b": os.O_RDWR}
 LACKING = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF}
 
@@ -78,7 +79,7 @@ def own_folder(path: Path) -> Path:
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to fill; it takes its place in one step when the block ends well, and is gone when it does not."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{os.urandom(RANDOM // 2).hex()}.part")
     try:
         with opened(part, "wb") as file:
             yield file

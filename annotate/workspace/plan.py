@@ -38,6 +38,7 @@ class Plan:
     config   the effective settings that reach the stage
     inputs   name to digest
     why      a reason to run even where all this is as it was
+    found    what planning has read and making needs
     request  what the command asked for, and who decided the settings; it makes no byte, and lets `status` plan again
     """
 
@@ -47,6 +48,7 @@ class Plan:
     inputs: Mapping[str, str] = field(default_factory=dict)
     request: Mapping[str, Any] = field(default_factory=dict, compare=False)
     why: str = field(default="", compare=False)
+    found: Any = field(default=None, compare=False, repr=False)
 
     def differs(self, manifest: Mapping[str, Any]) -> str:
         """Why the manifest on disk is not the one that this plan would write; empty where it is."""

@@ -7,6 +7,7 @@ import ctypes
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from annotate.workspace.opening import sync
@@ -50,3 +51,17 @@ def exchange(a: Path, b: Path) -> bool:
     except (AttributeError, OSError, TypeError):  # no such call in this system's library
         return False
     return bool(outcome == 0)
+
+
+def paths_below(folder: Path) -> Iterator[str]:
+    """Every file, folder and link below a folder; no link is followed.
+
+    raises  OSError where a folder cannot be listed; `Path.rglob` and `os.walk` would pass it over in silence
+    """
+
+    def refused(error: OSError) -> None:
+        raise error
+
+    for here, folders, files in os.walk(folder, onerror=refused):
+        for name in (*folders, *files):
+            yield os.path.join(here, name)

@@ -7,7 +7,9 @@ from PIL import Image
 
 from annotate.errors import InputError
 from annotate.records import ImageFacts
+from annotate.reports import truth
 from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
+from annotate.sources import lists
 from annotate.workspace.digests import file_digest
 
 CLASSES = ["cat", "dog"]
@@ -218,3 +220,35 @@ def test_other_folders_mean_something_else(paths: list[str]) -> None:
 def test_a_csv_as_excel_writes_it_elsewhere_is_read(tmp_path: Path, images: list[str], separator: str) -> None:
     file = csv(tmp_path, f"path{separator}class\na.png{separator}{CLASSES[0]}\n")
     assert read_truth(file, images, CLASSES, folder=str(tmp_path / "images")).labels.tolist()[0] == 0
+
+
+def test_what_is_called_a_csv_and_has_no_lines_is_not_read_into_memory(images: list[str], tmp_path: Path) -> None:
+    film = tmp_path / "film.csv"
+    with open(film, "wb") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(InputError, match="a line of more than"):
+        read_truth(film, images, CLASSES)
+
+
+def test_each_folder_above_the_images_is_looked_at_once(
+    images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def look(folder: Path) -> str:
+        looked.append(folder)
+        return ""
+
+    monkeypatch.setattr(truth, "made_by", look)
+    places = [str(tmp_path / f"{i}") for i in range(100)]
+    assert truth.own_dataset(places) is None
+    assert len(looked) == len(set(looked)) == 100 + len(Path(places[0]).parents)
+
+
+@pytest.mark.parametrize("column", lists.COLUMNS)
+def test_a_table_that_embed_takes_as_a_list_can_be_the_truth(images: list[str], tmp_path: Path, column: str) -> None:
+    table = tmp_path / "known.csv"
+    table.write_text(f"class,{column}\n" + "".join(f"cat,{path}\n" for path in images))
+    assert list(lists.read(str(table))) == images
+    known = read_truth(table, images, CLASSES)
+    assert (known.labels.tolist(), known.unused) == ([0, 0], 0)

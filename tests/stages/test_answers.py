@@ -21,6 +21,7 @@ from annotate.records import IMPORTED, Embeddings, ImageFacts, Note, Refinement
 from annotate.reports.truth import Said
 from annotate.stages import answers
 from annotate.workspace import Workspace
+from annotate.workspace.digests import content_digest
 from annotate.workspace.plan import Plan
 
 Plant = Callable[..., Workspace]
@@ -282,7 +283,17 @@ def test_answers_outlive_a_failure_while_new_ones_are_written(
         assert not [name for name in os.listdir(place.root) if "answers" in name and name != answers.FILE]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"answers": [], "sha256": "x"}', "[" * 100_000])
+def forged(*said: object) -> str:
+    return json.dumps({"answers": said, "sha256": content_digest(said)})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{}", '{"answers": [], "sha256": "x"}', "[" * 100_000, forged(1),
+        forged({"digest": "x", "path": "p", "name": ["a"]}), forged({"digest": "x", "path": 1, "name": "a"}),
+    ],
+)  # fmt: skip
 def test_answers_that_are_not_those_written_are_said_not_dropped(
     scene: tuple[Workspace, np.ndarray], content: str
 ) -> None:
@@ -295,6 +306,21 @@ def test_answers_that_are_not_those_written_are_said_not_dropped(
     assert "not the answers" in annotate.check()["answers"]
     annotate.refine(given="none")
     assert annotate.status()["refine"].fresh
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_where_answers_lie_is_not_waited_for(
+    scene: tuple[Workspace, np.ndarray], put: Callable[[Path], None]
+) -> None:
+    place, _ = scene
+    put(place.root / answers.FILE)
+    with pytest.raises(DamagedArtifact, match="not the answers that were written"):
+        annotate.refine()
+    if put is os.mkdir:
+        with pytest.raises(InputError, match="in the way"):
+            annotate.refine(given="none")
+    else:
+        annotate.refine(given="none")
 
 
 def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, np.ndarray]) -> None:

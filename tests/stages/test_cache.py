@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from annotate.stages import cache
+from annotate.stages.cache import keep_only
 
 KEPT = {"keys": np.array(["a", "b"]), "rows": np.arange(6, dtype=np.float32).reshape(2, 3)}
 PLACE = Path("kept.npz")
@@ -66,3 +67,12 @@ def test_nothing_is_written_through_a_link() -> None:
     Path(".cache").symlink_to("other")
     cache.write(Path(".cache/kept.npz"), KEPT)
     assert not list(Path("other").iterdir())
+
+
+def test_nothing_is_deleted_where_the_folder_of_caches_leads(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "neighbours-of-mine.txt").write_text("names and numbers")
+    (tmp_path / ".cache").symlink_to(theirs)
+    keep_only(tmp_path / ".cache" / "neighbours-16.npz", "neighbours-*")
+    assert (theirs / "neighbours-of-mine.txt").exists()

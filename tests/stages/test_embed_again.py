@@ -17,7 +17,7 @@ from PIL import Image
 import annotate
 from annotate import images, sources
 from annotate.embedding import decoding, ledger
-from annotate.errors import MissingArtifact
+from annotate.errors import InputError, MissingArtifact
 from annotate.images import Unavailable, Unreadable, formats
 from annotate.sources import archives, remote
 from tests.stages.test_embed_once import Watcher, stage, whole
@@ -79,7 +79,7 @@ def test_an_error_of_the_machine_is_tried_again_in_the_next_run_by_itself(
     assert annotate.status()["embed"].why == "what could not be read is tried again (images: 1)"
     decodes.clear()
     annotate.embed(photos, model=str(checkpoint), progress=watcher)
-    assert watcher.ran == ["stale: what could not be read is tried again (images: 1)"]
+    assert watcher.ran == ["what could not be read is tried again (images: 1)"]
     assert len(decodes) == 1
     assert stage("artifacts") == whole(photos, checkpoint)
     assert annotate.status()["embed"].name == "fresh"
@@ -275,3 +275,41 @@ def test_a_file_that_vanishes_is_no_row_for_ever(photos: Path, checkpoint: Path,
         (photos / name / "0.png").unlink()
     annotate.embed(photos, model=str(checkpoint))
     assert rows() == []
+
+
+@pytest.mark.parametrize("what", ["9" * 5000, "9" * 18, "-1", "", "1.5", "a pipe", "a folder", "a link"])
+def test_a_forged_count_of_images_beside_the_ledger_is_no_bug(photos: Path, checkpoint: Path, what: str) -> None:
+    place = Path("artifacts/.embed.ledger/0123456789abcdef")
+    place.mkdir(parents=True)
+    (place / "x-1.json").write_text("{}")
+    (place / f"{'7' * 100}-1.json").write_text("{}")
+    note = place / "images"
+    if what == "a pipe":
+        os.mkfifo(note)
+    elif what == "a folder":
+        note.mkdir()
+    elif what == "a link":
+        note.symlink_to("images")
+    else:
+        note.write_text(what)
+    assert annotate.status()["embed"].name == "missing"
+    annotate.embed(photos, model=str(checkpoint))
+
+
+def test_the_count_of_images_is_written_through_no_link(
+    photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.Ledger, "commit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        annotate.embed(photos, model=str(checkpoint))
+    note = next(Path("artifacts/.embed.ledger").glob("*/images"))
+    theirs = Path("theirs")
+    theirs.write_text("somebody's only copy")
+    note.unlink()
+    note.symlink_to(theirs.absolute())
+    with pytest.raises(InputError, match="link"):
+        annotate.embed(photos, model=str(checkpoint))
+    assert theirs.read_text() == "somebody's only copy"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -159,6 +160,24 @@ def test_an_image_that_was_only_renamed_is_not_lost(labelled: Path, checkpoint: 
     (labelled / "red" / "0.png").rename(labelled / "renamed.png")
     annotate.run(labelled, "out", NAMES, model=str(checkpoint))
     assert len(list(Path("out").glob("*/renamed.png"))) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("out").mkdir()
+    Path("out/thesis.txt").write_text("years of work")
+    listed = os.scandir
+
+    def broken(path: int | str | os.PathLike[str]) -> object:
+        if str(path) == "out":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", broken)
+    with pytest.raises(OSError, match="Too many open files"):
+        annotate.organize("out")
+    assert Path("out/thesis.txt").read_text() == "years of work"
 
 
 def test_a_folder_that_annotate_did_not_make_is_refused(labelled: Path) -> None:
@@ -620,3 +639,10 @@ def test_copies_with_other_labels_lie_in_one_split(plant: Plant, blobs: Blobs, t
 def image_facts(path: Path) -> ImageFacts:
     status = path.stat()
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns, "digest": file_digest(path)}
+
+
+def test_a_pipe_called_like_a_manifest_is_not_waited_for(labelled: Path) -> None:
+    Path("pipes").mkdir()
+    os.mkfifo("pipes/manifest.json")
+    with pytest.raises(InputError, match="was not made by annotate"):
+        annotate.organize("pipes")

@@ -366,7 +366,7 @@ def test_given_labels_that_count_for_nothing_are_told(plant: Plant, blobs: Blobs
     Path("known.csv").write_text(f"path,class\n{paths[0]},class 1\n{paths[1]},clas 2\nnowhere.png,class 1\n")
     told = Told()
     annotate.refine(given="known.csv", progress=told)
-    assert any("2 of the given labels count for nothing: 'clas 2' is no class" in m for m in told.messages)
+    assert any("2 of the given labels were not used: 'clas 2' is no class" in m for m in told.messages)
 
 
 def test_confidence_tells_right_labels_from_wrong_ones(plant: Plant, blobs: Blobs) -> None:

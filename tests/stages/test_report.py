@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +16,21 @@ from annotate.errors import InputError, StaleArtifact, columns_of
 from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
+from annotate.project import Project
 from annotate.records import Embeddings, ImageFacts, Iteration, Note, Record, Refinement, Reported, SkippedFile, Texts
 from annotate.reports import figures
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import summarize
 from annotate.reports.truth import Truth
 from annotate.settings.config import Config
-from annotate.stages.report import report
 from annotate.workspace import Workspace
 from annotate.workspace.plan import Plan
 
 STRANGE = ['<b>x</b> & "y"', "🐶", "中文", "n" * 300, "שלום", "$5^$", "a\nb", "👨‍👩‍👧"]
+
+
+def report(workspace: Workspace, config: Config, **asked: Any) -> Reported:
+    return Project(workspace.root, config=config).report(**asked)
 
 
 def iteration(number: int, moved: int, n: int) -> Iteration:

@@ -1,0 +1,257 @@
+"""Project: the one door to a folder of artifacts, for the command line, for Python and for whatever comes.
+
+    project = Project("artifacts")
+    project.embed("photos", model="tiny")
+    project.refine(["cat", "dog"], method="dynamic")
+    project.organize("dataset", splits=(80, 10, 10))
+
+A method per stage, which takes the settings of its stage by name and returns the record that it published.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotate.progress import Progress, Silent
+from annotate.settings.config import Config, by_section
+
+if TYPE_CHECKING:
+    from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
+    from annotate.stages import AnyStage, Context
+    from annotate.workspace.plan import State
+
+StrPath = str | Path
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What `run` made: a record per stage."""
+
+    embeddings: Embeddings
+    texts: Texts
+    refinement: Refinement
+    organized: Organized
+    report: Reported
+
+
+class Project:
+    """A folder of artifacts, the settings for it, and who watches.
+
+    folder    `artifacts`, or $ANNOTATE_WORKSPACE, unless given
+    config    settings that hold for all its stages
+    progress  told what happens; nobody unless given
+    """
+
+    def __init__(
+        self, folder: StrPath | None = None, *, config: Config | None = None, progress: Progress | None = None
+    ) -> None:
+        self.folder = folder
+        self.config = config or Config()
+        self.progress = progress or Silent()
+
+    @cached_property
+    def context(self) -> Context:
+        """Where its stages run; what they need is loaded with the first of them."""
+        from annotate.stages import Context
+        from annotate.workspace import Workspace
+
+        return Context(Workspace(self.folder), self.config, self.progress)
+
+    # -- the stages ------------------------------------------------------------------------------------
+
+    def make(self, name: str, *, force: bool = False, settings: Mapping[str, Any] | None = None, **asked: Any) -> Any:
+        """The record of a stage by its name, made where it is not fresh.
+
+        settings  of its sections, by their bare names
+        asked     what the stage asks for, such as `images`
+        """
+        from annotate.stages import stage_named
+
+        stage = stage_named(name)
+        return self._with(stage, settings or {}, name).make(stage, force=force, **asked)
+
+    def embed(
+        self,
+        images: StrPath,
+        *,
+        classes: Iterable[str] = (),
+        retry_skipped: bool = False,
+        merge: bool = False,
+        force: bool = False,
+        **settings: Any,
+    ) -> Embeddings:
+        """Embed every image of a folder, list, archive or address, and the class names where they are given.
+
+        Row i of every later artifact is image i of this one.
+
+        retry_skipped  try those again that could not be read
+        merge          only put together what `embed_slice` has computed
+        """
+        from annotate.classes.names import clean_class_names, names_of
+        from annotate.stages.embed import STAGE
+        from annotate.stages.text import texts_for
+
+        context, names = self._with(STAGE, settings, "embed", "text"), names_of(classes)
+        if names:
+            clean_class_names(names)
+        made = context.make(STAGE, force=force, images=images, retry_skipped=retry_skipped, merge=merge)
+        if names or context.config.classes:
+            texts_for(context, names, force=force)
+        return made
+
+    def embed_slice(self, images: StrPath, number: int, of: int, **settings: Any) -> int:
+        """Compute slice `number` of `of` (1 to `of`) of an embedding, here or on another machine; how many images.
+
+        `embed(images, merge=True)` puts the slices together when all are done.
+        """
+        from annotate.stages.embed import STAGE, embed_slice
+
+        return embed_slice(self._with(STAGE, settings, "embed_slice"), images, number=number, of=of)
+
+    def embed_text(self, classes: Iterable[str] = (), *, force: bool = False, **settings: Any) -> Texts:
+        """Embed the class names with the model that embedded the images."""
+        from annotate.classes.names import names_of
+        from annotate.stages.text import STAGE, texts_for
+
+        return texts_for(self._with(STAGE, settings, "embed_text"), names_of(classes), force=force)
+
+    def import_embeddings(
+        self,
+        embeddings: StrPath,
+        image_paths: StrPath,
+        *,
+        text_embeddings: StrPath | None = None,
+        classes: Iterable[str] = (),
+        logit_scale: float = 100.0,
+        force: bool = False,
+        **cluster_files: StrPath | None,
+    ) -> Embeddings:
+        """Start from embeddings made elsewhere: of images, sounds, texts. Rows are checked and normalised.
+
+        cluster_files  micro_assignments, meta_assignments, micro_centroids, meta_centroids
+        """
+        from annotate.classes.names import names_of
+        from annotate.stages.import_ import CLUSTER_FILES, import_embeddings
+
+        by_section(
+            "import_embeddings", {name: path for name, path in cluster_files.items() if name not in CLUSTER_FILES}, (),
+            [*inspect.signature(Project.import_embeddings).parameters, *CLUSTER_FILES],
+        )  # fmt: skip
+        return import_embeddings(
+            self.context,
+            embeddings=Path(embeddings),
+            image_paths=Path(image_paths),
+            text_embeddings=Path(text_embeddings) if text_embeddings else None,
+            classes=names_of(classes),
+            cluster_files={name: Path(path) for name, path in cluster_files.items() if path},
+            logit_scale=logit_scale,
+            force=force,
+        )
+
+    def cluster(self, *, force: bool = False, **settings: Any) -> Clusters:
+        """Find groups of images that look alike."""
+        from annotate.stages.cluster import STAGE
+
+        return self._with(STAGE, settings, "cluster").make(STAGE, force=force)
+
+    def refine(
+        self,
+        classes: Iterable[str] = (),
+        *,
+        also: Iterable[StrPath] | StrPath = (),
+        given: StrPath | None = None,
+        force: bool = False,
+        **settings: Any,
+    ) -> Refinement:
+        """Label every image with one of the classes (those of the project unless given).
+
+        also   workspaces of the same images by other models; the mean of all models' logits counts
+        given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
+               the project remembers them, "none" forgets them
+        """
+        from annotate.classes.names import names_of
+        from annotate.stages.refine import STAGE
+
+        others = [also] if isinstance(also, (str, Path)) else [*also]
+        context = self._with(STAGE, settings, "refine")
+        return context.make(STAGE, force=force, classes=names_of(classes), also=others, given=given)
+
+    def organize(self, output: StrPath, *, dry_run: bool = False, force: bool = False, **settings: Any) -> Organized:
+        """Write the dataset: a folder per class, splits, metadata.
+
+        dry_run  only say what would be made
+        """
+        from annotate.stages.organize import STAGE
+
+        context = self._with(STAGE, settings, "organize")
+        return STAGE.rehearse(context, output) if dry_run else context.make(STAGE, force=force, output=output)
+
+    def report(self, *, truth: StrPath | None = None, force: bool = False, **settings: Any) -> Reported:
+        """Write report.txt, report.html, report.json and the figures; with `truth`, how right the labels are."""
+        from annotate.stages.report import STAGE
+
+        return self._with(STAGE, settings, "report").make(STAGE, force=force, truth=truth)
+
+    # -- all of them -----------------------------------------------------------------------------------
+
+    def run(
+        self, images: StrPath, output: StrPath, classes: Iterable[str] = (), *, force: bool = False, **further: Any
+    ) -> Dataset:
+        """Everything, each stage skipped where it is fresh. What would stop it at the end is found before it begins.
+
+        further  `truth` and `given`, as for `report` and `refine`, and settings of any stage
+        """
+        from annotate.classes.names import names_of
+        from annotate.records import Texts
+        from annotate.stages import stages
+        from annotate.stages.checks import check_before_running
+
+        asked: dict[str, Any] = {"images": images, "output": output, "classes": names_of(classes)}
+        asked |= {name: further.pop(name, None) for name in ("truth", "given")}
+        context = self._with(None, further, "run")
+        check_before_running(context, **asked)
+        made: dict[str, Any] = {}
+        with context.workspace.lock():
+            for stage in stages():
+                if stage.runs:
+                    wanted = {name: asked[name] for name in stage.asks if name in asked}
+                    made[stage.name] = context.make(stage, force=force, **wanted)
+            texts = context.workspace.read(Texts)
+        return Dataset(made["embed"], texts, made["refine"], made["organize"], made["report"])
+
+    def status(self) -> dict[str, State]:
+        """Each stage's state: fresh, stale and why, damaged and where, or missing."""
+        from annotate.stages.checks import status
+
+        return status(replace(self.context, progress=Silent()))
+
+    def check(self) -> dict[str, str]:
+        """Read every byte of every stage, of answers, of the last dataset and of caches: what is wrong with each."""
+        from annotate.stages.checks import check
+
+        return check(self.context.workspace)
+
+    def embedded_so_far(self) -> tuple[int, int] | None:
+        """Of an embedding that was interrupted: how many images are done, and of how many; None where none was."""
+        from annotate.stages.embed import interrupted
+
+        return interrupted(self.context.workspace)
+
+    def _with(self, stage: AnyStage | None, settings: Mapping[str, Any], function: str, *sections: str) -> Context:
+        """The context with settings laid over those of the project, by their bare names."""
+        from annotate.stages import stages
+
+        reaching = stage.sections if stage else [*dict.fromkeys(name for one in stages() for name in one.sections)]
+        taken = [
+            *inspect.signature(getattr(Project, function, Project.make)).parameters,
+            "workspace",
+            "config",
+            "preset",
+        ]
+        known = by_section(function, settings, (*reaching, *sections), taken)
+        return replace(self.context, config=self.config.asked({**self.config.said, **known}, self.config.named))
