@@ -40,7 +40,7 @@ from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
 from annotate.engines.embedding import CPU_BATCH as BATCH
 from annotate.kernels.vectors import Floats
-from annotate.settings.config import EmbedSettings
+from annotate.settings.declared import EmbedSettings
 from annotate.sources.folders import find_images
 from benchmarks import plain
 from benchmarks.machine import described

@@ -28,7 +28,7 @@ from PIL import Image
 from annotate import encoders
 from annotate.encoders import cores, one_thread
 from annotate.images import own_pixel_budget, read_image
-from annotate.settings.config import EmbedSettings
+from annotate.settings.declared import EmbedSettings
 from benchmarks import plain
 from benchmarks.collages import Photo, photos, steepness, zips_in
 from benchmarks.machine import described

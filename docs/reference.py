@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -10,14 +9,14 @@ import sys
 from pathlib import Path
 
 from annotate.cli import app
-from annotate.settings.config import SECTIONS
+from annotate.settings.declared import sections
 
 DOCS = Path(__file__).parent
 
 
 def command_names() -> list[str]:
     """Every command, in the order of `annotate --help`."""
-    return [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    return [command.name for command in app.registered_commands if command.name]
 
 
 def commands() -> str:
@@ -38,26 +37,12 @@ def commands() -> str:
 
 
 def settings() -> str:
-    """Every knob with default, bounds and meaning."""
+    """Every setting with default, bounds and meaning."""
     rows = ["| setting | default | bounds | meaning |", "|---|---|---|---|"]
-    for section, cls in SECTIONS.items():
-        for field in dataclasses.fields(cls):
-            default = "chosen" if field.default is None else field.default
-            if isinstance(default, tuple):
-                default = ",".join(map(str, default))
-            rows.append(f"| `{section}.{field.name}` | {default} | {bounds(field)} | {field.metadata['about']} |")
+    for section in sections().values():
+        for setting in section.values():
+            rows.append(f"| `{setting.key}` | {setting.shown_default} | {setting.bounds} | {setting.sentence} |")
     return "\n".join(rows) + "\n"
-
-
-def bounds(field: dataclasses.Field[object]) -> str:
-    low, high, above, choices = (field.metadata[key] for key in ("low", "high", "above", "choices"))
-    if choices:
-        return ", ".join(choices)
-    if above is not None:
-        return f"above {above:g}"
-    if low is None:
-        return ""
-    return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
 GENERATED = {"commands": commands, "settings": settings}  # each in the page of its name

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from annotate import cli
+from annotate.cli.names import names_from
 
 
 class Ended:
@@ -155,6 +156,19 @@ def test_class_names_come_from_flags_files_and_config(annotate: Command, photos:
     for flags, names in expected.items():
         assert annotate("refine", *flags).code == 0
         assert list(json.loads(Path("artifacts/text/prompts.json").read_text())) == names
+
+
+def test_the_settings_file_of_the_working_folder_is_read_and_named(
+    annotate: Command, photos: Path, checkpoint: Path
+) -> None:
+    Path("annotate.yaml").write_text(f"embed: {{model: '{checkpoint}'}}\n")
+    Path("other.yaml").write_text(f"embed: {{model: '{checkpoint}', batch_size: 3}}\n")
+    line = "settings from annotate.yaml"
+    assert annotate("embed", photos).err.splitlines()[0] == line
+    assert line in annotate("status", "--json").err
+    assert line not in annotate("embed", photos, "--config", "other.yaml").err
+    Path("annotate.yaml").unlink()
+    assert line not in annotate("status").err
 
 
 def test_a_dry_run_prints_the_plan(annotate: Command, photos: Path, checkpoint: Path) -> None:
@@ -432,7 +446,7 @@ def test_a_path_of_a_class_name_is_a_folder_all_the_same(annotate: Command, phot
 
 
 def test_a_comma_in_a_class_name_is_written_with_a_backslash() -> None:
-    assert cli.names_from([r"salt\, pepper,c\d", "x,y"], None) == ["salt, pepper", r"c\d", "x", "y"]
+    assert names_from([r"salt\, pepper,c\d", "x,y"], None) == ["salt, pepper", r"c\d", "x", "y"]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,9 @@ import pytest
 
 from annotate.classes.names import clean_class_names, names_of
 from annotate.errors import ConfigError, InputError
-from annotate.settings.config import SECTIONS, Config, by_section, checked, parse_assignment, preset_for
+from annotate.settings.config import Config, by_section, parse_assignment, preset_for
+from annotate.settings.declared import sections
+from annotate.settings.values import checked
 
 
 def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> None:
@@ -20,9 +21,10 @@ def test_flags_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> No
     assert settings.report.thumbnails == 48  # from small.yaml
 
 
-def test_annotate_yaml_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_no_file_is_read_unasked(tmp_path: Path) -> None:
     (tmp_path / "annotate.yaml").write_text("preset: large\nclasses: [dog, 'cat, big']\n")
-    config = Config.load()
+    assert Config.load() == Config()
+    config = Config.load("annotate.yaml")
     assert config.preset == "large"
     assert config.classes == ("dog", "cat, big")
 
@@ -71,7 +73,7 @@ def test_a_bad_setting_is_refused_by_name(key: str, value: object, said: str, hi
 def test_a_message_about_a_file_names_it(tmp_path: Path) -> None:
     (tmp_path / "annotate.yaml").write_text("refine:\n  temprature: 1\n")
     with pytest.raises(ConfigError, match=r"annotate\.yaml: refine: no setting 'temprature'"):
-        Config.load()
+        Config.load("annotate.yaml")
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "refine: 3\n", "{", "classes: {}\n", "preset: huge\n", "\x00"])
@@ -96,7 +98,7 @@ def test_settings_are_kept_as_they_are_written(tmp_path: Path) -> None:
         "preset:\nclasses: [0123, 1:30, no, null, 2024-01-01]\nembed: {model: 1_000, ledger: ~}\nreport:\n"
         "refine: {iterations: 7, temperature: 1e-2}\norganize: {splits: [60, 20, 20]}\n"
     )
-    config = Config.load()
+    config = Config.load("annotate.yaml")
     assert config.classes == ("0123", "1:30", "no", "null", "2024-01-01")
     settings = config.resolve()
     assert (settings.embed.model, settings.embed.ledger) == ("1_000", None)
@@ -167,7 +169,7 @@ def test_what_is_no_list_of_class_names_is_refused_with_a_line(names: object) ->
 
 def test_a_bare_name_is_the_setting_of_its_section() -> None:
     named = {"method": "direct", "model": "tiny", "engine": "ray", "balanced": True, "unknown": False, "splits": (1,)}
-    assert by_section("run", named, [*SECTIONS], []) == {
+    assert by_section("run", named, [*sections()], []) == {
         "refine.method": "direct",
         "embed.model": "tiny",
         "engine.name": "ray",
@@ -178,5 +180,5 @@ def test_a_bare_name_is_the_setting_of_its_section() -> None:
 
 
 def test_no_two_sections_share_the_bare_name_of_a_setting() -> None:
-    names = [knob.name for section in SECTIONS.values() for knob in dataclasses.fields(section)]
+    names = [name for section in sections().values() for name in section]
     assert len(set(names)) == len(names)

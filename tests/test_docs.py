@@ -95,7 +95,7 @@ def test_the_example_of_settings_is_a_file_of_settings(tmp_path: Path) -> None:
 
     (example,) = blocks(ROOT / "docs" / "settings.md", "yaml")
     (tmp_path / "annotate.yaml").write_text(example)
-    config = Config.load()
+    config = Config.load("annotate.yaml")
     assert (config.preset, config.classes) == ("small", ("cat", "dog"))
     assert config.resolve(12).refine.method == "dynamic"
 

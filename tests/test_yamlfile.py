@@ -120,7 +120,7 @@ def test_settings_and_prompts_are_read_within_the_limits(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["names.yaml", "names.yml", "names.json"])
 def test_class_names_are_read_within_the_limits(name: str) -> None:
-    from annotate.cli import read_names
+    from annotate.cli.names import read_names
 
     for text in ("[" * 100_000, '{"a": 1, "a": 2}'):
         Path(name).write_text(text)
@@ -129,7 +129,7 @@ def test_class_names_are_read_within_the_limits(name: str) -> None:
 
 
 def test_class_names_of_json_and_yaml_are_kept_as_they_are_written() -> None:
-    from annotate.cli import read_names
+    from annotate.cli.names import read_names
 
     Path("names.yaml").write_text("- 0123\n- 0x10\n- 1:30\n- 1_000\n- no\n")
     assert read_names(Path("names.yaml")) == ["0123", "0x10", "1:30", "1_000", "no"]

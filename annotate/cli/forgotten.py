@@ -12,7 +12,15 @@ The line is right as it stands, so the words have to tell. What never stops anyb
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from annotate.cli import display
+from annotate.errors import InputError, printable
 
 OF_RESULTS = """
     annotated annotation annotations archive build classified classes collection data dataset datasets dest destination
@@ -35,6 +43,35 @@ EVERYDAY = """
     strawberry streetcar sun sunflower sunset sushi table tank telephone television tiger toad tomato tractor train tram
     tree truck tulip turtle tv umbrella van vegetable vehicle wall wallet watch water whale wine wolf woman zebra
 """
+
+
+def ask_back(images: str, output: Path, names: Sequence[str]) -> None:
+    """Whether OUTPUT is a folder for the dataset, where it looks like the first of the classes.
+
+    raises  InputError with the line that was probably meant
+    """
+    place, words = str(output), sys.argv[1:]
+    if place not in words:  # ./cat, say
+        return
+    forgotten = output_was_forgotten(images, place, names)
+    someone_answers = sys.stdin is not None and sys.stdin.isatty() and display.on_terminal(stderr=True)
+    if not forgotten and not (someone_answers and len(names) > 1 and is_doubtful(place, names)):
+        return
+    classes = f"the classes are only {in_words(names)}" if len(names) > 1 else f"the only class is {in_words(names)}"
+    said = f"'{printable(place)}' stands where the dataset's folder is named, so {classes}"
+    if someone_answers and not forgotten:
+        display.say(f"{said}.")
+        if typer.confirm("Is that right?", err=True):
+            return
+    at = words.index(place)
+    meant = printable(shlex.join(["annotate", *words[:at], "dataset", *words[at:]]))
+    raise InputError(said, hint=f"did you mean `{meant}`? If the folder is to be called {place}, write ./{place}")
+
+
+def in_words(names: Sequence[str]) -> str:
+    """dog, bird and fish"""
+    shown = [printable(name) for name in names]
+    return ", ".join(shown[:-1]) + (" and " if shown[:-1] else "") + shown[-1]
 
 
 def output_was_forgotten(images: str, output: str, names: Sequence[str]) -> bool:

@@ -27,7 +27,7 @@ from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
 from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts
 from annotate.records.declared import artifacts_of
-from annotate.settings.config import RefineSettings
+from annotate.settings.declared import RefineSettings
 from annotate.workspace.arrays import RowsFile
 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from annotate.exports.replacing import check_replaceable
 from annotate.records import IMPORTED, Texts
 from annotate.records.declared import repair
 from annotate.reports.truth import check_truth
-from annotate.settings.config import SECTIONS
+from annotate.settings.declared import sections
 from annotate.stages import AnyStage, Context, answers, cache, stages
 from annotate.stages.embed import interrupted
 from annotate.stages.ensemble import inputs_now
@@ -133,8 +132,8 @@ def is_imported(stage: AnyStage, manifest: Mapping[str, Any]) -> bool:
 def request_of_older(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The request of a stage whose manifest keeps none, as annotate 0.1.0 wrote them: the settings that it ran with."""
     stage, then = manifest["stage"], manifest["config"]
-    knobs = [knob.name for knob in dataclasses.fields(SECTIONS[stage])] if stage in SECTIONS and stage != "text" else []
-    settings = {f"{stage}.{name}": then[name] for name in knobs if then.get(name) is not None}
+    own = sections().get(stage, {}).values() if stage != "text" else ()
+    settings = {setting.key: then[setting.name] for setting in own if then.get(setting.name) is not None}
     if stage == "embed":
         settings["embed.model"] = manifest["facts"]["model"]["path"] or then["model"]
     return {"settings": settings, "preset": None, "also": then.get("also", [])}

@@ -21,7 +21,7 @@ from annotate.engines.embedding import Job, compute_here, key_of, last_run
 from annotate.errors import InputError, MissingArtifact, printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Model, SkippedFile
-from annotate.settings.config import EmbedSettings, Settings
+from annotate.settings.declared import EmbedSettings, Settings
 from annotate.sources import Listing, listing
 from annotate.stages import Context, Stage
 from annotate.workspace import Workspace

@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
@@ -33,7 +34,7 @@ from annotate.images.formats import format_of, is_image, suffix
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
-from annotate.settings.config import OrganizeSettings
+from annotate.settings.declared import OrganizeSettings
 from annotate.sources.own import made_by
 from annotate.stages import Context, Stage, versions
 from annotate.stages.refine import read_labelled

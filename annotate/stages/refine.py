@@ -21,7 +21,7 @@ from annotate.methods.material import Course, Material, Method
 from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
-from annotate.settings.config import EngineSettings, RefineSettings
+from annotate.settings.declared import EngineSettings, RefineSettings
 from annotate.stages import AnyStage, Context, Stage, answers, cache
 from annotate.stages.cluster import STAGE as CLUSTER
 from annotate.stages.ensemble import (

@@ -19,7 +19,7 @@ from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
 from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
-from annotate.settings.config import Settings
+from annotate.settings.declared import Settings
 from annotate.stages import Context, Stage, as_asked
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace

@@ -20,8 +20,8 @@ def made(photos: Path, checkpoint: Path) -> Path:
     return photos
 
 
-def states() -> dict[str, str]:
-    return {stage: state.name for stage, state in annotate.status().items()}
+def states(config: str | None = None) -> dict[str, str]:
+    return {stage: state.name for stage, state in annotate.status(config=config).items()}
 
 
 ALL = ("embed", "text", "cluster", "refine", "organize", "report")
@@ -58,22 +58,22 @@ def test_other_classes_make_refine_stale(made: Path) -> None:
 
 def test_a_changed_config_file_is_noticed(made: Path) -> None:
     Path("annotate.yaml").write_text("refine:\n  iterations: 3\n")
-    assert annotate.status()["refine"].why == "annotate.yaml says iterations 3, was 5"
+    assert annotate.status(config="annotate.yaml")["refine"].why == "annotate.yaml says iterations 3, was 5"
 
 
 def test_other_classes_and_prompts_in_the_config_file_are_noticed(made: Path) -> None:
     Path("annotate.yaml").write_text("classes: [red, green]\n")
-    annotate.refine()
-    assert annotate.status()["text"].name == "fresh"
+    annotate.refine(config="annotate.yaml")
+    assert states("annotate.yaml")["text"] == "fresh"
     Path("annotate.yaml").write_text("classes: [red, blue]\n")
-    assert annotate.status()["text"].name == "stale"
+    assert states("annotate.yaml")["text"] == "stale"
     Path("annotate.yaml").write_text("classes: [red, green]\ntext: {prompts: clip7}\n")
-    assert annotate.status()["text"].name == "stale"
+    assert states("annotate.yaml")["text"] == "stale"
 
 
 def test_what_the_command_said_beats_the_file_as_it_would_again(made: Path) -> None:
     Path("annotate.yaml").write_text("classes: [red, blue]\nembed: {model: tiny}\nrefine: {method: direct}\n")
-    assert states() == dict.fromkeys(ALL, "fresh")
+    assert states("annotate.yaml") == dict.fromkeys(ALL, "fresh")
 
 
 def test_a_checkpoint_is_known_by_its_bytes(made: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,18 +136,20 @@ def test_status_and_the_command_agree_on_every_stage(photos: Path, checkpoint: P
     said, file, more = CHANGES[change]
 
     def everything(progress: Watcher | None = None) -> None:
-        annotate.embed(photos, classes=["red", "green"], model=str(checkpoint), settings=said, progress=progress)
-        annotate.cluster(settings=said, progress=progress)
-        annotate.refine(settings=said, progress=progress)
-        annotate.organize("out", settings=said, progress=progress)
-        annotate.report(settings=said, progress=progress)
+        asked: dict[str, Any] = {"config": "annotate.yaml", "settings": said, "progress": progress}
+        annotate.embed(photos, classes=["red", "green"], model=str(checkpoint), **asked)
+        annotate.cluster(**asked)
+        annotate.refine(**asked)
+        annotate.organize("out", **asked)
+        annotate.report(**asked)
 
+    Path("annotate.yaml").touch()
     everything()
-    assert states() == dict.fromkeys(ALL, "fresh")
+    assert states("annotate.yaml") == dict.fromkeys(ALL, "fresh")
     Path("annotate.yaml").write_text(file)
     for i in range(more):
         Image.new("RGB", (9, 9), (i, 2 * i, 255 - i)).save(photos / f"new{i}.png")
-    told = annotate.status()
+    told = annotate.status(config="annotate.yaml")
     watcher = Watcher()
     everything(watcher)
     for stage, state in told.items():
@@ -156,7 +158,7 @@ def test_status_and_the_command_agree_on_every_stage(photos: Path, checkpoint: P
             assert stage not in watcher.ran
         elif not state.why.endswith(" is stale"):
             assert watcher.ran[stage] == f"stale: {state.why}"
-    assert states() == dict.fromkeys(ALL, "fresh")
+    assert states("annotate.yaml") == dict.fromkeys(ALL, "fresh")
 
 
 def test_status_writes_nothing_and_waits_for_nobody(made: Path) -> None:
@@ -168,10 +170,10 @@ def test_status_writes_nothing_and_waits_for_nobody(made: Path) -> None:
 
 def test_a_setting_that_moved_from_the_command_into_the_file_is_the_files(made: Path) -> None:
     Path("annotate.yaml").write_text("refine: {method: soft}\n")
-    annotate.refine()
-    assert annotate.status()["refine"].fresh
+    annotate.refine(config="annotate.yaml")
+    assert annotate.status(config="annotate.yaml")["refine"].fresh
     Path("annotate.yaml").write_text("refine: {method: direct}\n")
-    assert annotate.status()["refine"].why == 'annotate.yaml says method "direct", was "soft"'
+    assert annotate.status(config="annotate.yaml")["refine"].why == 'annotate.yaml says method "direct", was "soft"'
     assert not any(annotate.check().values())
 
 

@@ -1,0 +1,97 @@
+"""The parser: commands by name, whose options are made when one of them is asked for.
+
+Typer would read the signature of every command at every start, and the settings in them would need msgspec.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import typer
+
+from annotate.errors import folder_is_gone, working_folder_exists
+
+# Arguments and options that are paths, and words that stand for something else there.
+PATHS = """
+    images output folder workspace config classes_file given truth also ledger embeddings image_paths text_embeddings
+    micro_assignments meta_assignments micro_centroids meta_centroids
+"""
+WORDS = ("folders", "none")
+
+app = typer.Typer(
+    name="annotate",
+    help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
+    "Example: annotate run photos dataset cat dog --model tiny",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Function = Callable[..., None]
+
+
+def command(*sections: str, name: str = "") -> Callable[[Function], Function]:
+    """The command of a function, which takes the settings of these sections."""
+
+    def named(function: Function) -> Function:
+        called = name or function.__name__
+        Command.functions[called] = function, sections
+        app.command(called, cls=Command, help=inspect.getdoc(function))(nothing)
+        return function
+
+    return named
+
+
+def nothing() -> None:
+    """Stands for a command's function until its options are made."""
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+class Command(typer.core.TyperCommand):
+    """A command that also runs where the folder that it was started in is gone, if no path depends on it.
+
+    functions  by the command's name, with the sections whose settings it takes
+    workspace  that of the command that runs, for whoever interrupts it
+    """
+
+    functions: ClassVar[dict[str, tuple[Function, tuple[str, ...]]]] = {}
+    workspace: ClassVar[str | Path | None] = None
+
+    def make_context(self, *given: Any, **named: Any) -> Any:
+        if not self.params:
+            from annotate.cli.options import with_options
+
+            function, sections = self.functions[str(self.name)]
+            made = typer.main.get_command_from_info(
+                typer.models.CommandInfo(callback=with_options(function, sections)),
+                pretty_exceptions_short=False,
+                rich_markup_mode=None,
+            )
+            self.params, self.callback = made.params, made.callback
+        return super().make_context(*given, **named)
+
+    def invoke(self, context: Any) -> Any:
+        if not working_folder_exists():
+            given = {name: context.params.get(name) for name in PATHS.split() if name in context.params}
+            if "workspace" in given:
+                given["workspace"] = given["workspace"] or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts"
+            for value in given.values():
+                for path in value if isinstance(value, list) else [value]:
+                    text = str(path or "/")
+                    if not os.path.isabs(text) and "://" not in text and text not in WORDS:
+                        raise folder_is_gone()
+            os.chdir(os.sep)  # some libraries do not load where there is no folder
+        folder, place = (context.params.get(name) for name in ("folder", "workspace"))
+        Command.workspace = Path(folder, "artifacts") if folder else place  # the demo has a folder
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:  # of which Typer would make an exit code, without a word
+            raise Interrupted from error
