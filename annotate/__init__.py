@@ -139,9 +139,10 @@ def embedded_so_far(**asked: Any) -> tuple[int, int] | None:
 def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None, **asked: Any) -> Dataset:
     """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
     from annotate.progress import Silent
+    from annotate.project import refuse
     from annotate.sources.digits import write_digits
 
-    refuse(asked, "demo", ("folder", "force", "progress"))
+    refuse("demo", asked, ("folder", "force", "progress"))
     place, progress = Path(folder), progress or Silent()
     with progress.doing("writing the images of 1,797 digits"):
         images, truth = write_digits(place)
@@ -162,21 +163,12 @@ def project_of(asked: dict[str, Any], alone: str = "") -> Project:
 
     alone  a function that takes nothing else
     """
-    from annotate.project import Project
-    from annotate.settings.config import Config
+    from annotate.project import Project, refuse
 
     folder, file, preset, progress, settings = (asked.pop(name, None) for name in WHERE)
     if alone:
-        refuse(asked, alone, WHERE)
-    return Project(folder, config=Config.load(file, preset=preset, overrides=settings), progress=progress)
-
-
-def refuse(asked: dict[str, Any], function: str, taken: tuple[str, ...]) -> None:
-    """raises  ConfigError for an argument that the function does not take, with what was probably meant"""
-    if asked:
-        from annotate.settings.config import by_section
-
-        by_section(function, asked, (), taken)
+        refuse(alone, asked, WHERE)
+    return Project.with_settings(folder, file, preset=preset, settings=settings, progress=progress)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ A method per stage, which takes the settings of its stage by name and returns th
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,19 @@ class Project:
         self.folder = folder
         self.config = config or Config()
         self.progress = progress or Silent()
+
+    @classmethod
+    def with_settings(
+        cls,
+        folder: StrPath | None,
+        file: StrPath | None,
+        *,
+        preset: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Project:
+        """A project whose settings are those of a YAML file, of a preset, and `settings` ("section.name" to value)."""
+        return cls(folder, config=Config.load(file, preset=preset, overrides=settings), progress=progress)
 
     @cached_property
     def context(self) -> Context:
@@ -236,6 +249,12 @@ class Project:
 
         return check(self.context.workspace)
 
+    def remedy(self, row: str) -> str:
+        """What to do about a row of `check` that is not whole."""
+        from annotate.stages.checks import remedy
+
+        return remedy(row)
+
     def embedded_so_far(self) -> tuple[int, int] | None:
         """Of an embedding that was interrupted: how many images are done, and of how many; None where none was."""
         from annotate.stages.embed import interrupted
@@ -255,3 +274,8 @@ class Project:
         ]
         known = by_section(function, settings, (*reaching, *sections), taken)
         return replace(self.context, config=self.config.asked({**self.config.said, **known}, self.config.named))
+
+
+def refuse(function: str, asked: Mapping[str, Any], taken: Sequence[str]) -> None:
+    """raises  ConfigError for an argument that the function does not take, with what was probably meant"""
+    by_section(function, asked, (), taken)

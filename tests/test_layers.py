@@ -33,8 +33,8 @@ MAY_IMPORT = {
         "progress", "records", "reports", "settings", "sources", "stages", "workspace",
     },
     "project": {"classes", "progress", "records", "settings", "stages", "workspace"},
-    "annotate": {"errors", "progress", "project", "records", "settings", "sources", "workspace"},
-    "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "stages", "workspace"},
+    "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},
+    "cli": {"annotate", "cli", "errors", "records", "settings", "workspace"},
     "__main__": {"cli"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}

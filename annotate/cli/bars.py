@@ -13,7 +13,6 @@ from annotate.errors import printable
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-    from annotate.progress import Advance
     from annotate.records import Iteration, Note
 
 IN_WORDS = {"stale": "out of date", "missing": "not there yet"}  # states, where a sentence says them
@@ -69,7 +68,7 @@ class Terminal:
                 put((f"  {outcome}", "dim"), stderr=True)
 
     @contextlib.contextmanager
-    def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+    def steps(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         speed = Speed(unit)
         with bar_of_steps(what, total, speed) if on_terminal(stderr=True) else unseen() as shown:
 
@@ -125,7 +124,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def bar_of_steps(what: str, total: int, speed: Speed) -> Iterator[Advance]:
+def bar_of_steps(what: str, total: int, speed: Speed) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns: list[str | ProgressColumn] = [

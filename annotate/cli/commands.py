@@ -254,9 +254,7 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
             display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
     damaged = [stage for stage, problem in damages.items() if problem]
     if damaged:
-        from annotate.stages.checks import remedy
-
-        display.say(f"hint: {remedy(damaged[0])}")
+        display.say(f"hint: {annotate.Project(workspace).remedy(damaged[0])}")
         raise typer.Exit(3)
 
 
