@@ -9,6 +9,8 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 ANNOTATE := $(BIN)/annotate
 READY   := $(VENV)/.ready
+TOOLS   := $(VENV)/.ready-dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help setup demo test check lint types licences bench bench-embed torture bench-tiny bench-refinement bench-clusters docs dataset wheel clean
 .DELETE_ON_ERROR:
@@ -22,8 +24,13 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"error: Python 3.11 or later is needed, this is {v[0]}.{v[1]}\nhint: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	touch $@
+
+# What tests, checks and benchmarks need besides; `make demo` and `make dataset` do without.
+$(TOOLS): $(READY)
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 demo: setup
@@ -32,33 +39,33 @@ demo: setup
 	@echo "look at  demo/artifacts/report/report.html   the report"
 	@echo "         demo/dataset/                       the dataset: classes, splits, metadata.json"
 
-test: setup
+test: $(TOOLS)
 	$(BIN)/python -m pytest
 
 check: lint types licences test
 
-lint: setup
+lint: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: $(TOOLS)
 	$(BIN)/mypy
 
-licences: setup
+licences: $(TOOLS)
 	$(BIN)/python -m pytest tests/test_licences.py
 
-bench: setup bench-embed
+bench: bench-embed
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.refinement
 	$(BIN)/python -m benchmarks.dynamic --write
 
-bench-embed: setup
+bench-embed: $(TOOLS)
 	$(BIN)/python -m benchmarks.embed
 	$(BIN)/python -m benchmarks.embed --images 300 --size 4000x3000 --model tiny
 	$(BIN)/python -m benchmarks.fidelity --data "$(DATA)"
 
 # What takes longest and breaks most: kills at every instant, much more than fits in memory.
-torture: setup
+torture: $(TOOLS)
 	$(BIN)/python -m benchmarks.interrupted
 	$(BIN)/python -m benchmarks.faults --minutes 3
 	$(BIN)/python -m benchmarks.flat
@@ -68,23 +75,23 @@ torture: setup
 # (benchmarks/cases.py).
 DATA ?= ../shared/data
 
-bench-tiny: setup
+bench-tiny: $(TOOLS)
 	$(BIN)/python training/evaluate.py --data "$(DATA)" --write
 
-bench-refinement: setup
+bench-refinement: $(TOOLS)
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --write
 	$(BIN)/python -m benchmarks.refinement --data "$(DATA)" --sensitivity --write
 	$(BIN)/python -m benchmarks.confidence --data "$(DATA)"
 	$(BIN)/python -m benchmarks.signs --data "$(DATA)"
 
-bench-clusters: setup
+bench-clusters: $(TOOLS)
 	$(BIN)/python -m benchmarks.clusters --data "$(DATA)" --write
 	$(BIN)/python -m benchmarks.clusters --times --write
 
-docs: setup
+docs: $(TOOLS)
 	$(BIN)/python docs/reference.py
 
-wheel: setup
+wheel: $(TOOLS)
 	$(BIN)/python -m build
 
 clean:

@@ -39,9 +39,9 @@ from annotate.embedding.ledger import Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
 from annotate.engines.embedding import CPU_BATCH as BATCH
-from annotate.images import find_images
 from annotate.kernels.vectors import Floats
 from annotate.settings.declared import EmbedSettings
+from annotate.sources.folders import find_images
 from benchmarks import plain
 from benchmarks.machine import described
 

@@ -14,8 +14,9 @@ from PIL import Image
 from annotate import images, sources
 from annotate.embedding import decoding
 from annotate.embedding.known import Known
-from annotate.images import Unreadable, memory_for, own_pixel_budget, read_image
+from annotate.images import Unreadable, colours, costs, own_pixel_budget, read_image
 from annotate.images.allowance import MIB, PIXELS, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
+from annotate.images.costs import memory_for
 from annotate.images.mending import count_scans, mended
 from annotate.stages import organize
 
@@ -131,9 +132,9 @@ def test_what_takes_more_than_a_gigabyte_is_refused_before_it_is_decoded() -> No
 
 
 def test_who_allows_more_pixels_allows_more_memory() -> None:
-    images.check_memory(1300 * MIB, max_megapixels=150)
+    costs.check_memory(1300 * MIB, max_megapixels=150)
     with pytest.raises(Unreadable, match="memory"):
-        images.check_memory(1300 * MIB, max_megapixels=100)
+        costs.check_memory(1300 * MIB, max_megapixels=100)
 
 
 def test_a_file_full_of_nothing_is_not_copied() -> None:
@@ -191,7 +192,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
 
 def test_an_ordinary_progressive_jpeg_is_read_at_the_largest_size() -> None:
     content = saved(Image.new("RGB", (1000, 1000)), "jpeg", progressive=True)
-    images.check_scans(content, (10_000, 10_000), seconds=10.0)
+    costs.check_scans(content, (10_000, 10_000), seconds=10.0)
 
 
 def test_scans_of_thumbnails_and_further_pictures_do_not_count() -> None:
@@ -222,7 +223,7 @@ def test_strips_make_the_picture_that_the_whole_makes(mode: str, monkeypatch: py
     image = Image.fromarray(noise[..., :3]).convert("LAB") if mode == "LAB" else image.convert(mode)
     if mode == "P":
         image.info["transparency"] = 3
-    whole = images.rgb_on_white(image)
-    monkeypatch.setattr(images, "STRIP", 300)
-    monkeypatch.setattr(images, "sampled", lambda image: image)
-    np.testing.assert_array_equal(images.rgb_on_white(image), whole)
+    whole = colours.rgb_on_white(image)
+    monkeypatch.setattr(colours, "STRIP", 300)
+    monkeypatch.setattr(colours, "sampled", lambda image: image)
+    np.testing.assert_array_equal(colours.rgb_on_white(image), whole)

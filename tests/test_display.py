@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from annotate.cli import display
+from annotate.cli import bars, display
 from annotate.errors import columns_of
 
 ROWS = [("tabby cat", "7", "70.0 %"), ("dog", "3", "30.0 %")]
@@ -76,7 +76,7 @@ def test_a_speed_is_said_where_it_says_something(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    speed = display.Speed(unit)
+    speed = bars.Speed(unit)
     for count, wait in zip(counts, waits, strict=True):
         now[0] += wait
         speed.add(count)
@@ -84,14 +84,14 @@ def test_a_speed_is_said_where_it_says_something(
 
 
 def test_what_took_no_time_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with display.Terminal().steps("organizing", 24_939, "images") as advance:
+    with bars.Terminal().steps("organizing", 24_939, "images") as advance:
         advance(24_939)
     assert capsys.readouterr().err == ""
 
 
 def test_a_state_is_said_in_words_where_a_stage_starts(capsys: pytest.CaptureFixture[str]) -> None:
-    display.Terminal().started("report", "stale: annotate.yaml says thumbnails 3, was 24")
-    display.Terminal().started("organize", "missing")
+    bars.Terminal().started("report", "stale: annotate.yaml says thumbnails 3, was 24")
+    bars.Terminal().started("organize", "missing")
     assert capsys.readouterr().err == (
         "report (out of date: annotate.yaml says thumbnails 3, was 24)\norganize (not there yet)\n"
     )

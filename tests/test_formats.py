@@ -16,10 +16,12 @@ from PIL import Image
 
 import annotate
 from annotate import sources
-from annotate.images import find_images, formats, read_image
-from annotate.images.formats import Sieve, first_bytes, format_of
+from annotate.images import formats, read_image
+from annotate.images.formats import first_bytes, format_of
 from annotate.progress import Silent
 from annotate.records import Note
+from annotate.sources.folders import find_images
+from annotate.sources.sieve import NO_PICTURE, Sieve
 
 
 def picture(form: str = "JPEG", colour: str = "red") -> bytes:
@@ -132,7 +134,7 @@ def test_names_that_tell_of_no_picture_are_not_opened(monkeypatch: pytest.Monkey
     for name in BESIDE:
         Path(name).write_bytes(picture())
     Path("empty").unlink()
-    monkeypatch.setattr("annotate.images.first_bytes", lambda path: pytest.fail(path))
+    monkeypatch.setattr("annotate.sources.folders.first_bytes", lambda path: pytest.fail(path))
     walk = find_images(Path())
     assert (walk.images, walk.skipped) == ([], [])
 
@@ -149,7 +151,7 @@ def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() ->
         assert not sieve.takes(f"{i}.labels", f"/{i}.labels", lambda: look(b"text"))
         assert sieve.takes(f"{i}.shot", f"/{i}.shot", lambda: look(picture()[:32]))
     assert len(opened) == 5 + 50
-    assert [row["reason"] for row in sieve.passed_over] == [formats.NO_PICTURE] * 5 + [
+    assert [row["reason"] for row in sieve.passed_over] == [NO_PICTURE] * 5 + [
         "one of 45 that end in .labels and were not opened, since the first 5 are no pictures"
     ]
 

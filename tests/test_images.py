@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from annotate.images import Unreadable, find_images, own_pixel_budget, picture_of, read_image, square, thumbnail
+from annotate.images import Unreadable, own_pixel_budget, picture_of, read_image, thumbnail
+from annotate.images.crop import square
+from annotate.sources.folders import find_images
 
 
 def read(path: Path, resolution: int = 16, budget: float = 100.0) -> np.ndarray:

@@ -14,18 +14,18 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 # Room to the rooms it may enter; a room is the first name below `annotate`. Every arrow is listed.
 MAY_IMPORT = {
     "errors": set(),
-    "records": set(),
+    "records": {"records"},
     "progress": {"records"},
     "settings": {"errors", "settings"},
-    "classes": {"errors", "settings"},
-    "workspace": {"classes", "errors", "records", "settings", "workspace"},
+    "classes": {"classes", "errors", "settings"},
+    "workspace": {"errors", "records", "settings", "workspace"},
     "encoders": {"encoders", "errors", "workspace"},
-    "images": {"errors", "images", "records"},
+    "images": {"images"},
     "sources": {"errors", "images", "records", "sources", "workspace"},
     "embedding": {"embedding", "encoders", "errors", "images", "progress", "records", "sources", "workspace"},
     "kernels": {"kernels"},
     "engines": {"embedding", "encoders", "engines", "errors", "kernels", "progress", "records", "workspace"},
-    "exports": {"classes", "errors", "images", "kernels", "progress", "records", "sources", "workspace"},
+    "exports": {"errors", "exports", "kernels", "progress", "records", "sources", "workspace"},
     "methods": {"errors", "kernels", "methods", "progress", "records", "settings", "workspace"},
     "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
     "stages": {
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     },
     "project": {"classes", "progress", "records", "settings", "stages", "workspace"},
     "annotate": {"errors", "progress", "project", "records", "settings", "sources", "workspace"},
-    "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "workspace"},
+    "cli": {"annotate", "cli", "errors", "progress", "records", "settings", "stages", "workspace"},
     "__main__": {"cli"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from annotate.errors import WorkspaceBusy
-from annotate.exports.dataset import claimed
+from annotate.exports.replacing import claimed
 from annotate.workspace import Workspace, locks, opening
 from annotate.workspace.locks import Taken, locked
 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
-from annotate.exports.dataset import claimed
+from annotate.exports.replacing import claimed
 from annotate.errors import WorkspaceBusy
 
 output, inside, wanted, overlaps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), 0

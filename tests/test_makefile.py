@@ -58,6 +58,23 @@ def test_a_second_make_does_nothing_and_a_change_does_what_it_must(project: Path
     assert "Nothing to be done" in make(project, classes, "REFINE=--method direct")
 
 
+def installs(project: Path, target: str) -> list[str]:
+    """What `make TARGET` would give to pip in a fresh checkout."""
+    (project / "venv" / ".ready").unlink()
+    command = ["make", "--dry-run", target, "VENV=venv"]
+    said = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout
+    return [line.split("constraints.txt ")[1] for line in said.splitlines() if "-m pip install" in line]
+
+
+def test_the_demo_installs_what_running_needs(project: Path) -> None:
+    assert installs(project, "demo") == ["torch", "--editable ."]
+
+
+@pytest.mark.parametrize("target", ["test", "check", "lint", "types", "licences", "bench", "torture", "docs", "wheel"])
+def test_what_examines_annotate_installs_its_tools_besides(project: Path, target: str) -> None:
+    assert installs(project, target) == ["torch", "--editable .", "--editable '.[dev]'"]
+
+
 NASTY = """$(touch ran) $(shell touch ran) `touch ran` ${HOME} $$x 'a' "b" ;touch ran; #c %d |e &f :g =h *i \\j (k ~l"""
 
 

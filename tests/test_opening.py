@@ -10,7 +10,7 @@ import pytest
 from annotate.embedding.ledger import FolderStore
 from annotate.encoders.weights import download
 from annotate.errors import InputError
-from annotate.exports.dataset import claimed
+from annotate.exports.replacing import claimed
 from annotate.workspace import Workspace, opening
 from annotate.workspace.arrays import RowsFile
 from annotate.workspace.artifacts import write_bytes, write_lines

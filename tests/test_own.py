@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
 from annotate.sources import listing
-from annotate.workspace.plan import STAGES
+from annotate.sources.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
+from annotate.stages import stages
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_photos_beside_a_manifest_of_something_else_are_found(photos: Path, spoi
 
 
 def test_every_manifest_of_annotate_is_known_by_its_beginning(made: list[str]) -> None:
-    for stage in STAGES:
+    for stage in [stage.name for stage in stages()]:
         path = Path("artifacts", stage, "manifest.json")
         if path.exists():
             assert stage_of(path.read_bytes()[:256]) == stage

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from annotate import sources
 from annotate.errors import ComponentMissing, InputError
 from annotate.images import Unreadable
-from annotate.sources import Status, archives, file_name, is_local, lists, path_of, remote, tar
+from annotate.sources import Status, file_name, is_local, lists, path_of, patterns, remote, tar
 
 HERE = Path.cwd
 
@@ -490,10 +490,10 @@ def test_a_missing_shard_is_named() -> None:
 
 
 def test_braces_are_written_out_as_a_shell_would() -> None:
-    assert [*archives.spelled_out("{8..11}")] == ["8", "9", "10", "11"]
-    assert [*archives.spelled_out("{08..11}")] == ["08", "09", "10", "11"]
-    assert [*archives.spelled_out("a{2..0}b{x,y}")] == ["a2bx", "a2by", "a1bx", "a1by", "a0bx", "a0by"]
-    assert [*archives.spelled_out("plain")] == ["plain"]
+    assert [*patterns.spelled_out("{8..11}")] == ["8", "9", "10", "11"]
+    assert [*patterns.spelled_out("{08..11}")] == ["08", "09", "10", "11"]
+    assert [*patterns.spelled_out("a{2..0}b{x,y}")] == ["a2bx", "a2by", "a1bx", "a1by", "a0bx", "a0by"]
+    assert [*patterns.spelled_out("plain")] == ["plain"]
 
 
 @pytest.mark.parametrize("file", ["x.zip", "x.tar"])

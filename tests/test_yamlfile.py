@@ -9,10 +9,9 @@ import pytest
 
 from annotate.classes.prompts import prompts_for
 from annotate.errors import DamagedArtifact, InputError
-from annotate.exports import dataset as datasets
 from annotate.settings import yamlfile
 from annotate.settings.config import Config, parse_assignment
-from annotate.workspace import Workspace, jsonfile
+from annotate.workspace import Workspace, jsonfile, sealed
 
 LAUGHS = "- &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"- &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -150,7 +149,7 @@ def test_a_manifest_that_is_nested_too_deep_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "embed" / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(DamagedArtifact, match="not the manifest that was written"):
         place.manifest("embed")
-    assert datasets.read_manifest(tmp_path / "embed") is None
+    assert sealed.read_manifest(tmp_path / "embed") is None
 
 
 def test_paths_in_json_that_is_nested_too_deep_are_refused() -> None:

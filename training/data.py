@@ -19,7 +19,9 @@ import render
 from concepts import canonical
 from PIL import Image
 
-from annotate.images import exif_orientation, rgb_on_white, square
+from annotate.images.colours import rgb_on_white
+from annotate.images.crop import square
+from annotate.images.orientation import exif_orientation
 
 RESOLUTION = 96  # pixels, the input of the encoder that ships
 DRAWING_SEED = 7

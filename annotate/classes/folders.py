@@ -13,20 +13,6 @@ RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 MAX_FOLDER_BYTES = 100  # leaves room for the path above and the file below, which Windows counts together
 MAX_FILE_BYTES = 240  # below the 255 of nearly all file systems, with room for "-2"
-# Files and folders that systems put everywhere by themselves: macOS, Windows, KDE, Synology.
-LITTER = frozenset(
-    {
-        ".ds_store",
-        ".appledouble",
-        "__macosx",
-        "icon\r",
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        ".directory",
-        "@eadir",
-    }
-)
 
 
 def folder_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
@@ -71,11 +57,6 @@ def distinct(name: str, used: dict[str, int]) -> str:
         candidate = f"{stem}-{number}{suffix}"
     used[fold(candidate)] = 2
     return candidate
-
-
-def is_litter(path: str) -> bool:
-    """Whether some system put this here by itself, so that it is nobody's work; `._x` is macOS's second half of `x`."""
-    return any(part.casefold() in LITTER or part.startswith("._") for part in path.split("/"))
 
 
 def byte_length(name: str) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import annotate
-from annotate.cli import display
+from annotate.cli import bars, display
 from annotate.cli.forgotten import ask_back
 from annotate.cli.names import names_from
 from annotate.cli.options import (
@@ -142,7 +142,7 @@ def import_(
         logit_scale=logit_scale,
         workspace=workspace,
         force=force,
-        progress=display.Terminal(),
+        progress=bars.Terminal(),
         **files,
     )
     n, d = made.embeddings.shape
@@ -254,9 +254,9 @@ def check(workspace: Place = None, as_json: AsJson = False) -> None:
             display.say(f"nothing in {printable(workspace_folder(workspace))}/ yet")
     damaged = [stage for stage, problem in damages.items() if problem]
     if damaged:
-        from annotate.workspace.plan import REMEDY
+        from annotate.stages.checks import remedy
 
-        display.say(f"hint: {REMEDY[damaged[0]]}")
+        display.say(f"hint: {remedy(damaged[0])}")
         raise typer.Exit(3)
 
 
@@ -271,7 +271,7 @@ def demo(
 
     Example: annotate demo
     """
-    made = annotate.demo(folder, force=force, progress=display.Terminal())
+    made = annotate.demo(folder, force=force, progress=bars.Terminal())
     show_dataset(made, folder / "dataset", folder / "artifacts")
 
 

@@ -1,4 +1,4 @@
-"""What a person sees: progress, tables, one-line failures.
+"""What a person sees: lines, tables, one-line failures; bars.py shows progress.
 
 Results go to standard output, everything about them to standard error; colour and bars only on a terminal, and only
 there is Rich loaded.
@@ -6,24 +6,19 @@ there is Rich loaded.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from annotate.errors import AnnotateError, columns_of, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import ProgressColumn
     from rich.table import Table
 
-    from annotate.progress import Advance
-    from annotate.records import Iteration, Note
     from annotate.workspace.plan import State
 
 Part = str | tuple[str, str]  # a text, or a text and its style
@@ -31,10 +26,6 @@ Cells = Sequence[Part]
 
 MOST_ROWS = 40  # of a table of classes; the report has all
 STATE_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "missing": "dim"}
-IN_WORDS = {"stale": "out of date", "missing": "not there yet"}  # states, where a sentence says them
-WORTH_SAYING = 1.0  # seconds; what took less is not worth a line, and its speed says nothing
-MANY, SLOW = ("images", "rows"), 10  # units that have a speed; below this it has a decimal
-ITERATIONS = ("iteration", "mean certainty", "active classes", "text weight", "moved")
 
 
 def on_terminal(*, stderr: bool) -> bool:
@@ -126,171 +117,6 @@ def show(message: str) -> None:
 def say(message: str) -> None:
     """Something about it, to standard error."""
     put(message, stderr=True)
-
-
-class Speed:
-    """How fast something goes, from the second thing on: the first call may bring what was done long before."""
-
-    def __init__(self, unit: str) -> None:
-        self.unit, self.start, self.counted = unit, time.monotonic(), 0
-        self.since: float | None = None
-
-    def add(self, count: int) -> None:
-        if self.since is None:
-            self.since = time.monotonic()
-        else:
-            self.counted += count
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.start
-
-    def __str__(self) -> str:
-        """Empty where there is nothing to say: at the beginning, and of things that are not many."""
-        spent = time.monotonic() - (self.since or self.start)
-        if self.unit not in MANY or not self.counted or spent < WORTH_SAYING:
-            return ""
-        rate = self.counted / spent
-        return f"{rate:,.0f} {self.unit}/s" if rate >= SLOW else f"{rate:.1f} {self.unit}/s"
-
-
-class Terminal:
-    """Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
-
-    def started(self, stage: str, why: str) -> None:
-        state, colon, reason = why.partition(": ")
-        said = IN_WORDS.get(state, state) + colon + reason
-        put((stage, "bold"), (f" ({printable(said)})", "dim"), stderr=True)
-
-    def fresh(self, stage: str) -> None:
-        put((stage, "bold"), (" is fresh, skipped", "dim"), stderr=True)
-
-    @contextlib.contextmanager
-    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
-        with spinner(what) if on_terminal(stderr=True) else contextlib.nullcontext():
-            outcomes: list[str] = []
-            yield outcomes.append
-        if on_terminal(stderr=True):
-            for outcome in outcomes:
-                put((f"  {outcome}", "dim"), stderr=True)
-
-    @contextlib.contextmanager
-    def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
-        speed = Speed(unit)
-        with bar_of_steps(what, total, speed) if on_terminal(stderr=True) else unseen() as shown:
-
-            def advance(count: int) -> None:
-                speed.add(count)
-                shown(count)
-
-            yield advance
-        if speed.seconds >= WORTH_SAYING:
-            rate = f", {speed}" if str(speed) else ""
-            put((f"  {what}: {total:,} {unit} in {speed.seconds:.1f} s{rate}", "dim"), stderr=True)
-
-    def bytes(self, what: str) -> contextlib.AbstractContextManager[Callable[[int, int | None], None]]:
-        return bar_of_bytes(what) if on_terminal(stderr=True) else unseen()
-
-    @contextlib.contextmanager
-    def iterations(self) -> Iterator[Callable[[Iteration], None]]:
-        rows: list[Cells] = []
-        if not on_terminal(stderr=True):
-            yield lambda row: rows.append(iteration_cells(row))
-            show_table(ITERATIONS, rows, stderr=True)
-            return
-        from rich.live import Live
-
-        with Live(rich_table(ITERATIONS, rows), console=console(stderr=True), refresh_per_second=8) as live:
-
-            def show(row: Iteration) -> None:
-                rows.append(iteration_cells(row))
-                live.update(rich_table(ITERATIONS, rows))
-
-            yield show
-
-    def note(self, note: Note) -> None:
-        mark = ("warning:", "yellow") if note["hint"] else ("note:", "dim")
-        put(mark, f" {printable(note['message'])}", stderr=True)
-        if note["hint"]:
-            put(("hint:", "bold"), f" {printable(note['hint'])}", stderr=True)
-
-
-@contextlib.contextmanager
-def unseen() -> Iterator[Callable[..., None]]:
-    """Progress that nobody watches."""
-    yield lambda *counts: None
-
-
-@contextlib.contextmanager
-def spinner(what: str) -> Iterator[None]:
-    """Something that moves, so that nobody thinks that nothing happens."""
-    from rich.text import Text
-
-    with console(stderr=True).status(Text(f"{what} …"), spinner="line"):
-        yield
-
-
-@contextlib.contextmanager
-def bar_of_steps(what: str, total: int, speed: Speed) -> Iterator[Advance]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns: list[str | ProgressColumn] = [
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}", style="cyan"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, rate="")
-
-        def advance(count: int) -> None:
-            bar.update(task, advance=count, rate=str(speed))
-
-        yield advance
-
-
-@contextlib.contextmanager
-def bar_of_bytes(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns: list[str | ProgressColumn] = [
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
-    with contextlib.ExitStack() as shown:
-        shown.enter_context(spinner(f"loading the {what}"))
-        bars: list[Progress] = []
-
-        def report(done: int, total: int | None) -> None:
-            if not bars:
-                shown.close()
-                bars.append(shown.enter_context(Progress(*columns, console=console(stderr=True), transient=True)))
-                bars[0].add_task(f"fetching the {what}", total=total)
-            bars[0].update(bars[0].task_ids[0], completed=done, total=total)
-
-        yield report
-
-
-def iteration_cells(row: Iteration) -> Cells:
-    weight = row["text_weight"]
-    return (
-        str(row["iteration"]) if row["iteration"] else "zero-shot",
-        f"{row['mean_confidence']:.3f}",
-        str(row["active_classes"]),
-        "" if weight is None else f"{weight:.3f}",
-        f"{row['moved']:,} ({row['moved_percent']:.1f} %)" if row["iteration"] else "",
-    )
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1, stderr: bool = False) -> None:

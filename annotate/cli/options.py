@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from annotate.cli import display
+from annotate.cli import bars, display
 from annotate.cli.names import names_from
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def asked_from(
         "preset": preset,
         "force": bool(force),
         "settings": said,
-        "progress": display.Terminal(),
+        "progress": bars.Terminal(),
     }
 
 

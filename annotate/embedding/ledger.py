@@ -24,7 +24,8 @@ from typing import Any, Protocol, TypedDict, overload
 import numpy as np
 
 from annotate.errors import ComponentMissing, StorageError, printable
-from annotate.records import ImageFacts, Rows, SkippedFile, fits
+from annotate.records import ImageFacts, Rows, SkippedFile
+from annotate.records.declared import fits
 from annotate.workspace import jsonfile
 from annotate.workspace.arrays import array_in
 from annotate.workspace.artifacts import read_file

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import math
 import os
-import pickletools
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from annotate.encoders.pickles import HINT, Module, Refused, Tensor, facts_of
 from annotate.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -31,34 +30,7 @@ LARGEST_PICKLE = 1 << 22  # bytes; RN50x64, the largest that OpenAI published, t
 LARGEST_INDEX = 1 << 23  # bytes of the archive's table of contents
 MOST_ENTRIES = 10_000  # modules and tensors; RN50x64 has about 2,000
 DEEPEST = 32  # modules within modules
-LARGEST_NUMBER = 1 << 40  # of a size, a stride or an offset
-
-HINT = "give a CLIP checkpoint as OpenAI publishes them (TorchScript), or a saved state dict"
 SAVE_AGAIN = "where it comes from, save it again with PyTorch 1.6 or later: `torch.save(model.state_dict(), FILE)`"
-
-STORAGES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-PLAIN_LISTS = {f"torch.jit._pickle build_{kind}list" for kind in ("int", "double", "bool", "tensor")}
-CALLABLE = {
-    "collections OrderedDict",
-    "torch Size",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-    "torch.jit._pickle restore_type_tag",
-    *PLAIN_LISTS,
-}
-NAMES = {*CALLABLE, *(f"torch {name}" for name in (*STORAGES, *STORAGES.values()))}
-MODULES = "__torch__."  # what TorchScript calls the classes of its `code/`
 
 # What a file may hold in the wrong place, whatever it is: each is one more way of not being a checkpoint.
 BROKEN = (
@@ -73,51 +45,6 @@ BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-class Refused(ValueError):
-    """What is in the file that has no place in a checkpoint."""
-
-    def __init__(self, reason: str, hint: str = HINT) -> None:
-        super().__init__(reason)
-        self.hint = hint
-
-
-@dataclass(frozen=True)
-class Name:
-    """Something outside the pickle that it refers to."""
-
-    name: str
-
-
-@dataclass
-class Module:
-    """A module of a TorchScript archive: parameters, buffers and modules by name."""
-
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Numbers that lie in the archive under a key."""
-
-    dtype: str
-    key: str
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A view of a storage; counted in numbers, not bytes."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def extent(self) -> int:
-        """How many numbers of its storage it reaches over."""
-        return self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True)) + 1
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
@@ -231,141 +158,7 @@ def materialised(
         yield name, numbers.as_strided(tensor.shape, tensor.strides, tensor.offset)
 
 
-# -- the pickle ----------------------------------------------------------------------------------------
-
-
-def facts_of(pickled: bytes) -> Any:
-    """What a pickle says, by the few instructions that a checkpoint needs. Nothing is imported and nothing called."""
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        taken = stack[start:]
-        del stack[start:]
-        return taken
-
-    def put(pairs: list[Any]) -> None:
-        place = stack[-1]
-        if not isinstance(place, dict):
-            raise Refused("a pickle that puts keys into what is no dictionary")
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Other keys could be chosen to fall on one place of the dictionary, which would take hours.
-            if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < 1 << 31):
-                raise Refused("a dictionary whose keys are neither text nor small numbers")
-            place[key] = value
-
-    def add(values: list[Any]) -> None:
-        place = stack[-1]
-        if not isinstance(place, list):
-            raise Refused("a pickle that lengthens what is no list")
-        place.extend(values)
-
-    argument: Any
-    for instruction, argument, _ in pickletools.genops(pickled):
-        match instruction.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction.name])
-            case (
-                "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT"
-                | "BINUNICODE" | "SHORT_BINUNICODE" | "BINBYTES" | "SHORT_BINBYTES"
-            ):  # fmt: skip
-                stack.append(argument)
-            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[instruction.name]())
-            case "MARK":
-                marks.append(len(stack))
-            case "TUPLE":
-                stack.append(tuple(since_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(instruction.name[-1])
-                stack[-count:] = [tuple(stack[-count:])]
-            case "APPEND":
-                add([stack.pop()])
-            case "APPENDS":
-                add(since_mark())
-            case "SETITEM":
-                pair = stack[-2:]
-                del stack[-2:]
-                put(pair)
-            case "SETITEMS":
-                put(since_mark())
-            case "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(named(argument))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(named(f"{module} {name}"))
-            case "BINPERSID":
-                stack.append(storage_of(stack.pop()))
-            case "NEWOBJ":
-                _, kind = stack.pop(), stack.pop()
-                if not isinstance(kind, Name) or not kind.name.startswith(MODULES):
-                    raise Refused("a pickle that makes other objects than modules")
-                stack.append(Module())
-            case "REDUCE":
-                arguments, kind = stack.pop(), stack.pop()
-                stack.append(made(kind, arguments))
-            case "BUILD":
-                state = stack.pop()
-                if isinstance(stack[-1], Module) and isinstance(state, dict):
-                    stack[-1].attributes = state
-                elif not isinstance(stack[-1], dict):  # a state dict's own notes on versions are of no use here
-                    raise Refused("a pickle that gives a state to what takes none")
-            case "STOP":
-                return stack.pop()
-            case other:
-                raise Refused(f"its pickle has an instruction that no checkpoint needs ({other})")
-    raise Refused("its pickle has no end")
-
-
-def named(name: str) -> Name:
-    if name not in NAMES and not name.startswith(MODULES):
-        raise Refused(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
-    return Name(name)
-
-
-def storage_of(identity: Any) -> Storage:
-    """("storage", its type, its key in the archive, the device it was on, how many numbers)."""
-    kind, storage, key, *_ = identity
-    dtype = STORAGES.get(storage.name.removeprefix("torch ")) if isinstance(storage, Name) else None
-    if kind != "storage" or dtype is None or not isinstance(key, str):
-        raise Refused("a storage of unknown kind")
-    return Storage(dtype, key)
-
-
-def made(kind: Any, arguments: Any) -> Any:
-    """What a call in the pickle would give, for the few that tensors and containers need."""
-    name = kind.name if isinstance(kind, Name) else ""
-    if name not in CALLABLE or not isinstance(arguments, tuple):
-        raise Refused("a pickle that calls other functions than those that make tensors")
-    if name == "collections OrderedDict" and not arguments:
-        return {}
-    if name == "torch._utils _rebuild_tensor_v2":
-        storage, offset, shape, strides, *_ = arguments
-        return checked_tensor(storage, offset, shape, strides)
-    if name == "torch Size":
-        return tuple(arguments[0])
-    if name in PLAIN_LISTS or name.startswith(("torch.jit._pickle", "torch._utils")):
-        return arguments[0]
-    raise Refused("a pickle whose containers are filled in an unknown way")
-
-
-def checked_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 8:
-        raise Refused("a tensor that is none")
-    if not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in numbers) or 0 in shape:
-        raise Refused("a tensor of impossible size, strides or offset")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
+# -- its tensors ---------------------------------------------------------------------------------------
 
 
 def tensors_in(root: Any) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.encoders import checkpoints
+from annotate.encoders import checkpoints, pickles
 from annotate.errors import ComponentMissing, InputError, printable
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """
     state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read(path).items()}
     if "text_projection" not in state or "visual.conv1.weight" not in state:
-        raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=checkpoints.HINT)
+        raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=pickles.HINT)
     return dequantised(state, shown=printable(path))
 
 
@@ -187,7 +187,7 @@ def dequantised(state: dict[str, torch.Tensor], *, shown: str) -> dict[str, torc
         if weight.ndim == 0 or scale.shape != weight.shape[:1]:
             raise InputError(
                 f"{shown}: not a readable checkpoint: {printable(name)} has no scale for each row",
-                hint=checkpoints.HINT,
+                hint=pickles.HINT,
             )
         state[name] = weight * scale.view(-1, *[1] * (weight.ndim - 1))
     return state

@@ -1,14 +1,10 @@
-"""A dataset's folder: what annotate put there, whether it may be replaced, and swapping in a new one.
+"""A dataset's folder: what annotate put there, and whether it is still that.
 
 The folder's own manifest lists every file with its size, time and sha256, and the image that each copy came from.
-A folder is replaced only if annotate made it, nobody added to it or changed it, and every image in it still
-exists elsewhere: images are somebody's only copy.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,25 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annotate import sources
-from annotate.classes.folders import is_litter
-from annotate.errors import InputError, WorkspaceBusy, printable
-from annotate.images import Unreadable
-from annotate.images.own import made_by
-from annotate.progress import Progress, Silent
-from annotate.records import Embeddings
-from annotate.workspace import jsonfile
-from annotate.workspace.artifacts import as_json, read_file, write_bytes
+from annotate.errors import printable
+from annotate.workspace.artifacts import write_bytes
 from annotate.workspace.digests import file_digest
-from annotate.workspace.locks import Taken, locked
+from annotate.workspace.litter import is_litter
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.plan import Plan
-from annotate.workspace.publishing import paths_below, remove, swap
+from annotate.workspace.publishing import paths_below
+from annotate.workspace.sealed import read_manifest, sealed
 
-SEAL = b',\n "sha256": "'  # before the digest of all that stands above it, in the last line of a manifest
 GONE = "is gone"
-SEALED_FROM = 3  # version of organize
-LARGEST_MANIFEST = 1 << 34  # bytes; a million images take a thirtieth
 
 
 @dataclass(frozen=True)
@@ -43,50 +30,6 @@ class Copy:
 
     original: str
     sha256: str
-
-
-@contextlib.contextmanager
-def claimed(output: Path) -> Iterator[None]:
-    """Keep other runs off the folder, whatever their workspace, and clean up after a killed one.
-
-    raises  WorkspaceBusy where another run is writing it
-    """
-    place = Path(os.path.abspath(output))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    previous, new = hidden(place, "old"), hidden(place, "new")
-    try:
-        with locked(hidden(place, "lock"), keep=False):
-            if previous.is_dir() and not previous.is_symlink() and not os.path.lexists(place):
-                previous.rename(place)
-            remove(previous)
-            remove(new)
-            yield
-    except Taken:
-        raise WorkspaceBusy(f"{printable(output)} is being written by another run", hint="wait until it ends") from None
-
-
-@contextlib.contextmanager
-def replacing(output: Path, images: Embeddings, digests: Digests) -> Iterator[Path]:
-    """A new folder to fill; put in the output's place when the block ends well, gone when it does not.
-
-    The old folder is looked at once more just before: somebody may have worked in it meanwhile.
-
-    digests  of its files as they were looked at before
-    """
-    place = Path(os.path.abspath(output))
-    new = hidden(place, "new")
-    new.mkdir()
-    try:
-        yield new
-        check_replaceable(output, images, digests)
-        swap(new, place, hidden(place, "old"))
-    finally:
-        remove(new)
-
-
-def hidden(place: Path, role: str) -> Path:
-    """A name beside the folder, for the new one, the old one or the lock."""
-    return place.parent / f".{place.name}.annotate-{role}"
 
 
 class Digests:
@@ -101,103 +44,6 @@ class Digests:
         if file not in self._known:
             self._known[file] = file_digest(path)
         return self._known[file]
-
-
-def check_replaceable(
-    output: Path,
-    images: Embeddings | None = None,
-    digests: Digests | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """An existing folder may go only if annotate made it, nobody worked in it, and no image lives there alone.
-
-    images   as they are now: one that was only renamed is not gone; without them only the rest is checked
-    digests  read every copy, so that an edit is noticed that kept size and time; without, those with another time
-    """
-    shown, hint = printable(output), "choose another folder, or move this one away yourself"
-    if not output.exists() or all(is_litter(path) for path, _ in entries_below(output)):
-        return
-    manifest = read_manifest(output)
-    if manifest is None:
-        if (output / MANIFEST).is_file() and made_by(output) == "organize":
-            raise InputError(f"{shown}: somebody changed its {MANIFEST}", hint=hint)
-        raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
-    recorded: dict[str, list[Any]] = manifest["files"]
-    present = files_of(output, recorded)
-    removed = sorted(recorded.keys() - present.keys())
-    if removed:
-        hint = "delete the folder yourself to have it made anew, or choose another one"
-        raise InputError(f"{shown}: somebody removed {printable(removed[0])}{and_more(removed)}", hint=hint)
-    added = sorted(present.keys() - recorded.keys())
-    if added:
-        raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
-    originals = {path: original for path, original in manifest["originals"].items() if path in present}
-    changed = []
-    with (progress or Silent()).steps("reading what is replaced", len(present), "files") as advance:
-        for path, status in sorted(present.items()):
-            if somebody_changed(output / path, status, recorded[path], originals.get(path), digests):
-                changed.append(path)
-            advance(1)
-    if changed:
-        raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
-    if images and manifest["config"].get("link") != "symlink":
-        check_not_the_only_copies(output, images, originals)
-
-
-def somebody_changed(
-    path: Path, status: os.stat_result, recorded: Sequence[Any], original: str | None, digests: Digests | None
-) -> bool:
-    """Whether a file holds what only it holds: other bytes than annotate put there, and not those of the image itself.
-
-    digests  of files; without them the bytes decide only where another time makes them doubtful
-    """
-    size, modified_ns, *digest = recorded  # annotate 0.1.0 recorded no digest
-    if path.is_symlink():
-        return signature(status) != [size, modified_ns] or not leads_to(path, original)
-    if is_the_original(path, original):
-        return False
-    if status.st_size != size or not digest:
-        return signature(status) != [size, modified_ns]
-    if digests is None and status.st_mtime_ns == modified_ns:
-        return False
-    return (digests or Digests()).of(path) != str(digest[0])
-
-
-def check_not_the_only_copies(output: Path, images: Embeddings, originals: Mapping[str, str]) -> None:
-    """An existing folder stays if it holds an image whose original is gone, and not only renamed.
-
-    originals  path in the folder to the image that it came from
-    """
-    known = {
-        fact["digest"]
-        for fact, path in zip(images.images, images.image_paths, strict=True)
-        if fact and (sources.is_url(path) or is_there(path))  # addresses have been fetched, or will be
-    }
-    lonely = sorted(
-        {
-            original: path
-            for path, original in originals.items()
-            if (output / path).exists()
-            and (sources.is_url(original) or not is_there(original))  # addresses are asked last
-            and file_digest(output / path) not in known
-            and not is_there(original)
-        }.values()
-    )
-    if lonely:
-        raise InputError(
-            f"{printable(output)} holds the only copy of {printable(lonely[0])}{and_more(lonely)}",
-            hint="if the original was deleted on purpose, delete this folder too; else choose another one",
-        )
-
-
-def is_there(location: str) -> bool:
-    """Whether an image still exists. What lies at an address is fetched to know."""
-    try:
-        if sources.status(location) is None:
-            sources.fetch(location)
-    except (OSError, Unreadable):
-        return False
-    return True
 
 
 def is_the_original(path: Path, original: str | None) -> bool:
@@ -277,28 +123,6 @@ def first_missing(output: Path, path: str) -> str:
     return "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
 
 
-def read_manifest(output: Path) -> dict[str, Any] | None:
-    """The manifest of a dataset; None where annotate did not write it, or somebody changed it."""
-    try:
-        content = read_file(output / MANIFEST, LARGEST_MANIFEST)
-        manifest = jsonfile.loads(content)
-        ours = manifest["stage"] == "organize" and has_its_types(manifest)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    body, mark, digest = content.rpartition(SEAL)
-    whole = digest.startswith(hashlib.sha256(body).hexdigest().encode()) if mark else manifest["version"] < SEALED_FROM
-    return dict(manifest) if ours and whole else None
-
-
-def has_its_types(manifest: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(manifest["version"], int)
-        and all(isinstance(manifest[key], dict) for key in ("config", "inputs", "files", "originals"))
-        and all(isinstance(entry, list) and len(entry) in (2, 3) for entry in manifest["files"].values())
-        and all(isinstance(original, str) for original in manifest["originals"].values())
-    )
-
-
 def files_of(output: Path, recorded: Collection[str]) -> dict[str, os.stat_result]:
     """The files of a dataset but its manifest and what systems strew about."""
     return {
@@ -341,6 +165,4 @@ def seal(new: Path, plan: Plan, made: Mapping[str, Copy]) -> None:
         "files": files,
         "originals": {path: copy.original for path, copy in made.items()},
     }
-    # Of the bytes themselves, which for a million images is quicker than to sort and write them once more.
-    body = as_json(manifest).removesuffix(b"\n}\n")
-    write_bytes(new / MANIFEST, body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n')
+    write_bytes(new / MANIFEST, sealed(manifest))

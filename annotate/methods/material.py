@@ -25,7 +25,8 @@ from annotate.kernels.prototypes import Workers
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
-from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifacts_of
+from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts
+from annotate.records.declared import artifacts_of
 from annotate.settings.declared import RefineSettings
 from annotate.workspace.arrays import RowsFile
 

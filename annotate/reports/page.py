@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotate.reports.columns import percent, whole_percent
 from annotate.reports.galleries import MOST_CLASSES, Galleries, data_address
 from annotate.reports.plaintext import (
     about,
@@ -18,11 +19,9 @@ from annotate.reports.plaintext import (
     lead,
     left_out,
     most_certain,
-    percent,
     promise,
     sharpness,
     tabled,
-    whole_percent,
 )
 
 TEMPLATE = "page.html.j2"

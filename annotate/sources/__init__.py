@@ -15,11 +15,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
-from annotate.images import Unavailable, Unreadable, find_images, formats
-from annotate.images.formats import Found, is_image, without_waiting
+from annotate.images import Unavailable, Unreadable, formats
+from annotate.images.formats import is_image, without_waiting
 from annotate.records import SkippedFile
-from annotate.sources import archives, lists, remote
+from annotate.sources import archives, lists, patterns, remote
+from annotate.sources.folders import find_images
 from annotate.sources.remote import is_url as is_url
+from annotate.sources.sieve import Found
 
 FORMATS = (
     "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
@@ -78,10 +80,10 @@ def found_in(asked: str, leave_out: Path | None) -> Found | Sequence[str]:
             raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=TAKEN)
         if lists.is_list(asked):
             return lists.read(asked)
-        if archives.are_meant(asked):
-            return archives.members_of(archives.matching(asked))
+        if patterns.are_meant(asked):
+            return archives.members_of(patterns.matching(asked))
         if os.path.exists(asked):
-            archives.refuse_compressed(asked)
+            patterns.refuse_compressed(asked)
             raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
     return find_images(Path(asked), leave_out)
 
@@ -147,6 +149,16 @@ def first_bytes(location: str) -> bytes:
     """
     inside = archives.split(location)
     return archives.first_bytes(*inside) if inside else formats.first_bytes(location)
+
+
+def is_there(location: str) -> bool:
+    """Whether an image still exists. What lies at an address is fetched to know."""
+    try:
+        if status(location) is None:
+            fetch(location)
+    except (OSError, Unreadable):
+        return False
+    return True
 
 
 def reason_of(error: OSError) -> str:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import errno
-import glob
 import io
 import os
 import re
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO
 
 from annotate.errors import InputError, printable
-from annotate.images import Unreadable, own
-from annotate.images.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
-from annotate.sources import tar, zips
+from annotate.images import Unreadable
+from annotate.images.formats import HEAD, byte_order, format_of, is_tga
+from annotate.sources import own, tar, zips
+from annotate.sources.sieve import Found, Sieve
 
 MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory
 LONGEST_NAME = 4096  # bytes of a member's: no file on a disk can have a longer path
 UNPACKED_UNSEEN = 1 << 26  # bytes; what unpacks to more has to begin as a picture does
 MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
 PIECE = 1 << 20  # bytes unpacked at once
-SUFFIXES = (".zip", ".tar")
-COMPRESSED = re.compile(r"\.(?:tgz|tbz2?|txz|tzst|7z|rar|(?:tar\.)(?:gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 BORDER = re.compile(r"\.(?:zip|tar)/", re.IGNORECASE)  # between an archive and what it holds
 LEADING = re.compile(r"(?:\.?/)+")  # of a member's name: says nothing
-BRACES = re.compile(r"\{([^{}]*)\}")
-RANGE = re.compile(r"(\d+)\.\.(\d+)")
 STORED, DEFLATED = 0, 8  # methods of a zip
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of name, length of what follows it
 
@@ -79,21 +75,6 @@ class Index:
                 )
 
 
-def are_meant(asked: str) -> bool:
-    """Whether a path that is no folder names an archive, or is a pattern of several."""
-    is_pattern = glob.has_magic(asked) or BRACES.search(asked) is not None
-    return asked.lower().endswith(SUFFIXES) or (is_pattern and not os.path.exists(asked))
-
-
-def refuse_compressed(file: str) -> None:
-    """raises  InputError for archives that must be read from their beginning to reach any image"""
-    if COMPRESSED.search(file):
-        raise InputError(
-            f"{printable(file)}: single images cannot be read from a compressed archive",
-            hint="unpack it and give the folder, or repack it as .zip or as .tar without compression",
-        )
-
-
 def split(location: str) -> tuple[str, str] | None:
     """The archive and the name within it, or None where the location is in no archive."""
     for border in BORDER.finditer(location):
@@ -101,55 +82,6 @@ def split(location: str) -> tuple[str, str] | None:
         if os.path.isfile(archive):
             return archive, location[border.end() :]
     return None
-
-
-# -- which archives ------------------------------------------------------------------------------------
-
-
-def matching(asked: str) -> list[str]:
-    """The archives that a path or a pattern names, absolute, in the byte order of their names.
-
-    raises  InputError where one of them is missing or no archive
-    """
-    found: set[str] = set()
-    for path in [asked] if os.path.exists(asked) else spelled_out(asked):
-        refuse_compressed(path)
-        if os.path.isfile(path):
-            paths = [path]
-        elif glob.has_magic(path):
-            paths = glob.glob(path, recursive=True)
-        else:
-            paths = []
-        if not paths:
-            raise InputError(f"no file {printable(path)}", hint="check the path; quote patterns, and paths with spaces")
-        found |= {os.path.abspath(path) for path in paths}
-    for path in sorted(found, key=byte_order):
-        refuse_compressed(path)
-        if not path.lower().endswith(SUFFIXES) or not os.path.isfile(path):
-            raise InputError(f"{printable(path)}: not a .zip or .tar", hint="let the pattern name archives alone")
-    return sorted(found, key=byte_order)
-
-
-def spelled_out(pattern: str) -> Iterator[str]:
-    """`{00..11}` and `{train,val}` as a shell would write them out."""
-    braces = BRACES.search(pattern)
-    if braces is None:
-        yield pattern
-        return
-    for choice in choices(braces[1]):
-        yield from spelled_out(pattern[: braces.start()] + choice + pattern[braces.end() :])
-
-
-def choices(inside: str) -> Iterator[str]:
-    ends = RANGE.fullmatch(inside)
-    if ends is None:
-        yield from inside.split(",")
-        return
-    first, last = ends.groups()
-    width = max(map(len, ends.groups())) if any(len(end) > 1 and end[0] == "0" for end in ends.groups()) else 0
-    step = 1 if int(first) <= int(last) else -1
-    for number in range(int(first), int(last) + step, step):
-        yield f"{number:0{width}}"
 
 
 # -- what they hold ------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from typing import Any
 
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.images import Unavailable, Unreadable
-from annotate.images.formats import HEAD, Found, Sieve, byte_order, is_image
+from annotate.images.formats import HEAD, byte_order, is_image
+from annotate.sources.sieve import Found, Sieve
 
 URL = re.compile(r"[A-Za-z][\w+.\-]+(?:::[\w+.\-]+)*://")
 SPELLED_OUT = re.compile(r"[!-~]+")  # an address to send as it is: a signed one must not be quoted anew

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from annotate.progress import Progress, Silent
-from annotate.records import Record
+from annotate.records.declared import Record
 from annotate.settings.config import Config
 from annotate.workspace import Workspace
 from annotate.workspace.opening import news_of_the_disk
@@ -52,16 +52,6 @@ class Stage(Generic[R]):
     sections: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     runs: bool = True
-
-    @property
-    def command(self) -> str:
-        """What makes it, for a shell."""
-        return f"annotate {self.name}"
-
-    @property
-    def repair(self) -> str:
-        """What makes it anew where it is damaged."""
-        return f"{self.command} --force"
 
     def first(self, context: Context, **asked: Any) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
         """What must be fresh before this can be planned: where, which stage, and what is asked of it."""

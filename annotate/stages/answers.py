@@ -16,7 +16,8 @@ import numpy as np
 from annotate.errors import DamagedArtifact, first_few, printable
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
-from annotate.records import Embeddings, ImageFacts, Texts, fits
+from annotate.records import Embeddings, ImageFacts, Texts
+from annotate.records.declared import fits
 from annotate.stages.ensemble import MATCHED_BY
 from annotate.workspace import Workspace, jsonfile
 from annotate.workspace.artifacts import as_json, read_file
@@ -103,7 +104,7 @@ def answers_of(said: Said, images: Embeddings) -> list[Answer]:
 
 def on(images: Embeddings, texts: Texts, answers: dict[str, Answer]) -> tuple[Given, int]:
     """The answers on these images, of these classes, and how many answers are of others."""
-    from annotate.reports.truth import matcher
+    from annotate.classes.spelling import matcher
 
     class_of = matcher(texts.class_names)
     index_of = {name: class_of(name) for name in {answer["name"] for answer in answers.values()}}
@@ -206,7 +207,7 @@ def answer_inputs(workspace: Workspace) -> dict[str, str]:
 
 def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
     """What of a new source is not used, or is contradicted."""
-    from annotate.reports.truth import matcher
+    from annotate.classes.spelling import matcher
 
     class_of = matcher(texts.class_names)
     often = Counter(name for name in said.names if name is not None)

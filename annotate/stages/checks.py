@@ -11,9 +11,11 @@ from typing import Any
 from annotate import sources
 from annotate.classes.names import clean_class_names
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
-from annotate.exports.dataset import GONE, check_replaceable
+from annotate.exports.dataset import GONE
 from annotate.exports.dataset import damage as damage_of_dataset
+from annotate.exports.replacing import check_replaceable
 from annotate.records import IMPORTED, Texts
+from annotate.records.declared import repair
 from annotate.reports.truth import check_truth
 from annotate.settings.declared import sections
 from annotate.stages import AnyStage, Context, answers, cache, stages
@@ -180,6 +182,16 @@ def check(workspace: Workspace) -> dict[str, str]:
     if (workspace.root / CACHE).is_dir():
         found["cache"] = cache.damage(workspace.root / CACHE)
     return found
+
+
+def remedy(row: str) -> str:
+    """What to do about a row of `check`."""
+    others = {
+        "answers": "run `annotate refine --given none`, then give the answers again",
+        "dataset": "move what is left of the dataset away, then run `annotate organize OUTPUT`",
+        "cache": f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed",
+    }
+    return others.get(row) or repair(row)
 
 
 def place_of_dataset(workspace: Workspace) -> Path | None:

@@ -80,10 +80,6 @@ class Embed(Stage[Embeddings]):
     asks, sections = ("images", "retry_skipped", "merge"), ("embed", "engine")
     packages = ("pillow", "torch", "openai-clip")
 
-    @property
-    def command(self) -> str:
-        return "annotate embed IMAGES"
-
     def plan(
         self,
         context: Context,
@@ -245,23 +241,30 @@ def compute(work: Work, shards: Shards, progress: Progress) -> None:
     again = {shard.name for shard in todo if shard.name in done} if done else set()
     others = again | {name for name in done if not work.shards.has(name)}
     job = replace(work.job, others=tuple(sorted(others)), root=str(work.root) if len(work.known) else None)
-    if not work.settings.embed.ledger:
-        note = Path(own_folder(Path(ledger.place, ledger.key[:16])), TOTAL)
-        with opened(note, "wb") as file:
-            file.write(str(len(work.shards.paths)).encode())
     if engine.name == "ray":
         from annotate.engines.fleet import compute_on_cluster
 
+        note_total(work)
         with progress.steps("embedding", total, "images") as advance:
             advance(total - todo.images)
             compute_on_cluster(job, todo, engine.address, engine.decoders, advance)
         return
     with progress.bytes(f"weights of {work.source.name}") as report:
         sessions = job.load(report)
+    note_total(work)  # not before: a model that cannot be loaded leaves nothing behind
     known = Known([*work.known.parts, *job.filed()]) if others else work.known
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
+
+
+def note_total(work: Work) -> None:
+    """Write beside the workspace's own ledger of how many images it will tell, for `status`."""
+    if not work.settings.embed.ledger:
+        ledger = work.job.ledger
+        folder = own_folder(own_folder(Path(ledger.place)) / ledger.key[:16])
+        with opened(folder / TOTAL, "wb") as file:
+            file.write(str(len(work.shards.paths)).encode())
 
 
 def interrupted(workspace: Workspace) -> tuple[int, int] | None:

@@ -191,9 +191,19 @@ def read_paths(path: Path) -> list[str]:
     shown = printable(path)
     if not path.is_file():
         raise InputError(f"no file {shown}", hint="check the path")
-    if path.suffix.lower() != ".json":
-        return [entry for _, entry in lists.entries(str(path))]
     hint = "give a JSON list of paths, or a text with one path a line"
+    if path.suffix.lower() == ".json":
+        paths = json_paths(path, hint)
+    else:
+        paths = [entry for _, entry in lists.entries(str(path))]
+    impossible = [entry for entry in paths if "\0" in entry or not can_be_a_path(entry)]
+    if impossible:
+        raise InputError(f"{shown}: {impossible[0]!a} cannot be a path", hint=hint)
+    return paths
+
+
+def json_paths(path: Path, hint: str) -> list[str]:
+    shown = printable(path)
     try:
         content = jsonfile.loads(path.read_bytes())
     except ValueError as error:
@@ -202,9 +212,6 @@ def read_paths(path: Path) -> list[str]:
         content = next((value for value in content.values() if isinstance(value, list)), [*content.values()])
     if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
         raise InputError(f"{shown}: expected a list of paths", hint=hint)
-    impossible = [entry for entry in content if "\0" in entry or not can_be_a_path(entry)]
-    if impossible:
-        raise InputError(f"{shown}: {impossible[0]!a} cannot be a path", hint=hint)
     return content
 
 

@@ -25,16 +25,17 @@ from msgspec.structs import asdict
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
-from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
+from annotate.exports.dataset import Copy, Digests, is_the_original, seal, stale
 from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.exports.replacing import check_replaceable, claimed, replacing
 from annotate.images import Unreadable
 from annotate.images.allowance import FILES, UNKNOWN_FILE
 from annotate.images.formats import format_of, is_image, suffix
-from annotate.images.own import made_by
 from annotate.kernels.splits import SPLITS, split
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.settings.declared import OrganizeSettings
+from annotate.sources.own import made_by
 from annotate.stages import Context, Stage, versions
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
@@ -87,10 +88,6 @@ class Organize(Stage[Organized]):
 
     name, record, version, after = "organize", Organized, 3, ("embed", "text", "refine")
     asks, sections, packages = ("output",), ("organize",), ("pillow",)
-
-    @property
-    def command(self) -> str:
-        return "annotate organize OUTPUT"
 
     @contextmanager
     def holding(self, context: Context, *, output: str | Path = "", **asked: Any) -> Iterator[None]:

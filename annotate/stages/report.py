@@ -13,7 +13,7 @@ from annotate.kernels.projection import project, sample
 from annotate.kernels.scores import confusion
 from annotate.progress import Progress
 from annotate.records import Clusters, Embeddings, Refinement, Reported, Texts
-from annotate.reports import figures
+from annotate.reports import figures, paper
 from annotate.reports.galleries import make_galleries
 from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
@@ -161,7 +161,7 @@ def draw_figures(folder: Path, summary: Mapping[str, Any], material: Material, p
     folder.mkdir(parents=True)
     with progress.steps("figures", len(drawings), "figures") as advance:
         for name, draw in drawings.items():
-            figures.save(draw(), folder / name)
+            paper.save(draw(), folder / name)
             advance(1)
     return list(drawings)
 

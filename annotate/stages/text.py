@@ -41,14 +41,6 @@ class Text(Stage[Texts]):
     asks, sections, packages = ("classes",), ("text",), ("torch", "openai-clip")
     runs = False  # part of `embed` and `refine`
 
-    @property
-    def command(self) -> str:
-        return "annotate refine --classes A,B"
-
-    @property
-    def repair(self) -> str:
-        return self.command
-
     def plan(
         self,
         context: Context,

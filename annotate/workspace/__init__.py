@@ -16,15 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from annotate.classes.folders import is_litter
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records import Record, artifacts_of
+from annotate.records.declared import Record, artifacts_of, making, repair, stage_names
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
+from annotate.workspace.litter import is_litter
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST, damage, fingerprint, names_of_files, parse_manifest
 from annotate.workspace.opening import PARTS, sync
-from annotate.workspace.plan import CACHE, MAKE, REPAIR, STAGES, Plan, State
+from annotate.workspace.plan import CACHE, Plan, State
 from annotate.workspace.publishing import paths_below, remove, swap
 
 MOST_OF_A_MANIFEST = 1 << 26  # bytes; no stage writes a hundredth of that
@@ -57,7 +57,7 @@ class Workspace:
             return None
         except ValueError as error:
             raise DamagedArtifact(
-                f"{printable(path)}: not the manifest that was written", hint=f"run `{REPAIR[stage]}`"
+                f"{printable(path)}: not the manifest that was written", hint=repair(stage)
             ) from error
 
     def has(self, stage: str) -> bool:
@@ -73,7 +73,7 @@ class Workspace:
             if manifest is None:
                 place = printable(self.root)
                 raise MissingArtifact(
-                    f"no {record.stage} artifacts in {place}/", hint=f"run `{MAKE[record.stage]}` first"
+                    f"no {record.stage} artifacts in {place}/", hint=f"run `{making(record.stage)}` first"
                 )
             try:
                 return self._read(record, manifest)
@@ -84,10 +84,10 @@ class Workspace:
         raise AssertionError("unreachable")
 
     def _read(self, record: type[R], manifest: Mapping[str, Any]) -> R:
-        folder, repair = self.folder(record.stage), f"run `{REPAIR[record.stage]}`"
+        folder, hint = self.folder(record.stage), repair(record.stage)
         problem = damage(folder, manifest, thorough=False)
         if problem:
-            raise DamagedArtifact(f"{printable(folder)}/{problem}", hint=repair)
+            raise DamagedArtifact(f"{printable(folder)}/{problem}", hint=hint)
         try:
             values = {}
             for name, declared in artifacts_of(record).items():
@@ -99,7 +99,7 @@ class Workspace:
                     values[name] = load_field(folder, record, name)
             return record(**values)
         except (ValueError, TypeError) as error:
-            raise DamagedArtifact(f"{printable(folder)}/{error}", hint=repair) from error
+            raise DamagedArtifact(f"{printable(folder)}/{error}", hint=hint) from error
 
     def digests(self, stage: str, *files: str) -> dict[str, str]:
         """Inputs for a Plan: digests of the files named, or of all of a stage's files and its facts."""
@@ -182,7 +182,7 @@ class Workspace:
 
     def _sweep(self) -> None:
         """Clean up after a killed run."""
-        for stage in STAGES:
+        for stage in stage_names():
             folder, previous = self.root / stage, self.root / f".{stage}.old"
             if previous.is_dir() and not previous.is_symlink() and not os.path.lexists(folder):
                 previous.rename(folder)

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import DamagedArtifact, printable
-from annotate.records import Artifact, Record, artifacts_of, fits, kinds_of
+from annotate.records.declared import Artifact, Record, artifacts_of, fits, kinds_of, repair
 from annotate.workspace import jsonfile
 from annotate.workspace.arrays import RowsFile, load_array
 from annotate.workspace.lines import Lines
 from annotate.workspace.opening import NO_WAITING, opened, sync_handle
-from annotate.workspace.plan import REPAIR
 
 LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
 LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on disk and is read line by line
@@ -57,7 +56,7 @@ def load_field(folder: Path, record: type[Record], field: str) -> Any:
     """
     declared = artifacts_of(record)[field]
     try:
-        return load(folder / str(declared.file), declared, kinds_of(record)[field], f"run `{REPAIR[record.stage]}`")
+        return load(folder / str(declared.file), declared, kinds_of(record)[field], repair(record.stage))
     except RecursionError:
         raise ValueError(f"{declared.file}: nested too deeply") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from annotate.records import Record, artifacts_of, fits, kinds_of, records_of
+from annotate.records.declared import Record, artifacts_of, fits, kinds_of, records_of
 from annotate.workspace import jsonfile
 from annotate.workspace.digests import content_digest, file_digest
 

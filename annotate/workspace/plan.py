@@ -10,24 +10,7 @@ from typing import Any
 
 from annotate.settings.reasons import why_changed
 
-STAGES = ("embed", "text", "cluster", "refine", "organize", "report")
 CACHE = ".cache"  # arrays that cost only time when they are lost
-
-REPAIR = {
-    "embed": "annotate embed IMAGES --force",
-    "text": "annotate refine --classes A,B",
-    "cluster": "annotate cluster --force",
-    "refine": "annotate refine --force",
-    "organize": "annotate organize OUTPUT --force",
-    "report": "annotate report --force",
-    "answers": "annotate refine --given none",
-}
-# What to do about each row of `check`.
-REMEDY = {stage: f"run `{command}`" for stage, command in REPAIR.items()} | {
-    "dataset": "move what is left of the dataset away, then run `annotate organize OUTPUT`",
-    "cache": f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed",
-}
-MAKE = {stage: command.removesuffix(" --force") for stage, command in REPAIR.items()}
 
 
 @dataclass(frozen=True)

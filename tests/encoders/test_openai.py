@@ -21,7 +21,7 @@ from PIL import Image
 from annotate import encoders
 from annotate.encoders.openai import Tokenizer, build, clip_file, read_checkpoint
 from annotate.errors import ComponentMissing, InputError
-from annotate.images import square
+from annotate.images.crop import square
 from tests.conftest import small_clip
 
 

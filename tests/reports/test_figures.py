@@ -13,8 +13,8 @@ DRAW = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from annotate.reports import figures
-figures.save(figures.distribution(np.array([3, 4]), ["a", "b"]), Path("drawn.png"))
+from annotate.reports import figures, paper
+paper.save(figures.distribution(np.array([3, 4]), ["a", "b"]), Path("drawn.png"))
 print(hashlib.sha256(Path("drawn.png").read_bytes()).hexdigest())
 """
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from annotate.classes.spelling import matcher
 from annotate.errors import InputError
 from annotate.records import ImageFacts
 from annotate.reports import truth
-from annotate.reports.truth import FOLDERS, implied_truth, matcher, read_truth
+from annotate.reports.truth import FOLDERS, implied_truth, read_truth
 from annotate.sources import lists
 from annotate.workspace.digests import file_digest
 
@@ -115,6 +116,12 @@ def test_a_csv_of_windows_is_read_backslashes_and_all(tmp_path: Path, encoding: 
 def test_a_file_called_with_a_backslash_is_meant_where_there_is_one(tmp_path: Path) -> None:
     paths = [f"{tmp_path}/cats\\a.png", f"{tmp_path}/cats/a.png"]
     assert read_truth(csv(tmp_path, "cats\\a.png,cat\n"), paths, CLASSES).labels.tolist() == [0, -1]
+
+
+def test_members_of_an_archive_that_windows_made_are_found_by_slashes_or_backslashes(tmp_path: Path) -> None:
+    paths = [f"{tmp_path}/photos.zip/cats\\a.png", f"{tmp_path}/photos.zip/deep\\b.png"]
+    table = csv(tmp_path, "cats/a.png,cat\nphotos.zip\\deep\\b.png,dog\n")
+    assert read_truth(table, paths, CLASSES, folder=f"{tmp_path}/photos.zip").labels.tolist() == [0, 1]
 
 
 def test_copies_of_an_image_share_the_truth_that_was_said_last(tmp_path: Path, images: list[str]) -> None:

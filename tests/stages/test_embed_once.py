@@ -407,3 +407,37 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
     assert len(decodes) == 8
     shutil.rmtree("artifacts/embed")
     assert os.listdir("artifacts") == [".lock"]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_ledger_behind(photos: Path) -> None:
+    Path("broken.pt").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        annotate.embed(photos, model="broken.pt")
+    assert not Path("artifacts", ".embed.ledger").exists()
+
+
+@pytest.mark.parametrize("linked", [".embed.ledger", ".embed.ledger/{key}", ".embed.ledger/{key}/images"])
+def test_how_many_there_are_to_embed_is_written_through_no_link(
+    photos: Path, linked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotate.stages.embed.compute_here", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        annotate.embed(photos, model="tiny")
+    place = Path("artifacts", ".embed.ledger")
+    key = next(place.iterdir()).name
+    theirs = Path("theirs")
+    theirs.mkdir()
+    (theirs / key).mkdir()
+    (theirs / "secret").write_text("precious")
+    target = {0: theirs, 1: theirs / key, 2: theirs / "secret"}[linked.count("/")]
+    link = Path("artifacts", linked.format(key=key))
+    shutil.rmtree(link) if link.is_dir() else link.unlink()
+    link.symlink_to(target.resolve())
+    with pytest.raises(InputError, match="a link"):
+        annotate.embed(photos, model="tiny")
+    assert (theirs / "secret").read_text() == "precious"
+    assert sorted(path.name for path in theirs.rglob("*")) == sorted([key, "secret"])
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

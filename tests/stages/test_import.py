@@ -216,6 +216,12 @@ def test_what_cannot_be_a_path_is_refused(paths: list[str]) -> None:
         annotate.import_embeddings("e.npy", "paths.json")
 
 
+def test_what_cannot_be_a_path_is_refused_in_a_text_too() -> None:
+    Path("paths.txt").write_text("song\0.wav\n" + "".join(f"song {i}.wav\n" for i in range(29)))
+    with pytest.raises(InputError, match="cannot be a path"):
+        annotate.import_embeddings("e.npy", "paths.txt")
+
+
 def test_a_cluster_whose_images_cancel_out_is_refused() -> None:
     np.save("e.npy", np.concatenate([ROWS[:15], -ROWS[:15]]))
     np.save("micro.npy", np.zeros(30, int))

@@ -14,7 +14,7 @@ from PIL import Image
 
 import annotate
 from annotate.errors import InputError, StaleArtifact, StorageError, WorkspaceBusy
-from annotate.exports.dataset import claimed
+from annotate.exports.replacing import claimed
 from annotate.kernels.vectors import Ints
 from annotate.progress import Silent
 from annotate.records import Embeddings, ImageFacts, Note, Refinement

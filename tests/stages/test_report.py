@@ -17,7 +17,8 @@ from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
 from annotate.project import Project
-from annotate.records import Embeddings, ImageFacts, Iteration, Note, Record, Refinement, Reported, SkippedFile, Texts
+from annotate.records import Embeddings, ImageFacts, Iteration, Note, Refinement, Reported, SkippedFile, Texts
+from annotate.records.declared import Record
 from annotate.reports import figures
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import summarize

@@ -1,4 +1,4 @@
-"""What stages hand to each other: records whose arrays declare file, shape and dtype.
+"""What stages hand to each other: records whose arrays declare file, shape and dtype; declared.py holds them to it.
 
 Letters: N images, K classes, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped files.
 A letter means the same length everywhere within a record, and row i is image i in all of them.
@@ -6,139 +6,18 @@ A letter means the same length everywhere within a record, and row i is image i 
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from annotate.records.declared import Record, artifact
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating]  # float16 or float32
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """How a field of a record lies on disk; no file means a fact, kept in the manifest."""
-
-    file: str | None = None
-    shape: str = ""
-    dtype: str = ""  # several are separated by |
-    rows: str = ""  # "unit": of length one; "probabilities": sum to one
-    optional: bool = False
-
-    def takes(self, dtype: np.dtype[Any]) -> bool:
-        return dtype in [np.dtype(name) for name in self.dtype.split("|")]
-
-
-def artifact(
-    file: str | None = None, shape: str = "", dtype: str = "", *, rows: str = "", optional: bool = False
-) -> Any:
-    metadata = {"artifact": Artifact(file, shape, dtype, rows, optional)}
-    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
-
-
-class Record:
-    """A record is whole or it does not exist: every array is checked when it is made.
-
-    raises  ValueError that names the file and what is wrong with it
-    """
-
-    stage: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        lengths: dict[str, tuple[int, str]] = {}
-        for name, declared in artifacts_of(type(self)).items():
-            value = getattr(self, name)
-            if declared.file is None or (value is None and declared.optional):
-                continue
-            check_value(declared, value, lengths)
-
-
-def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
-    """Field name to declaration."""
-    return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
-
-
-@cache
-def fits(kind: Any) -> Callable[[Any], bool]:
-    """Whether what JSON said is of some type: a class, a list, a dict, a TypedDict, or one of several."""
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return lambda value: True
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        keys = {key: fits(hint) for key, hint in hints.items()}
-        needed = {key for key, hint in hints.items() if typing.get_origin(hint) is not NotRequired}
-        anything = fits(Any)
-        return lambda value: (
-            isinstance(value, dict)
-            and needed <= value.keys()
-            and all(keys.get(key, anything)(entry) for key, entry in value.items())
-        )
-    if origin is NotRequired:
-        return fits(inner[0])
-    if origin in (types.UnionType, typing.Union):
-        some = [fits(one) for one in inner]
-        return lambda value: any(one(value) for one in some)
-    if origin in (list, Sequence):
-        each = fits(inner[0])
-        return lambda value: isinstance(value, list) and all(each(entry) for entry in value)
-    if origin in (dict, Mapping):
-        each = fits(inner[1])
-        return lambda value: isinstance(value, dict) and all(each(entry) for entry in value.values())
-    if kind is float:
-        return lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return lambda value: isinstance(value, int) and not isinstance(value, bool)
-    return lambda value: isinstance(value, kind)
-
-
-def records_of(stage: str, above: type[Record] = Record) -> list[type[Record]]:
-    """What a stage may be read as."""
-    found = []
-    for record in above.__subclasses__():
-        found += [record] if record.stage == stage else []
-        found += records_of(stage, record)
-    return found
-
-
-def kinds_of(record: type[Record]) -> dict[str, Any]:
-    """Field name to its type."""
-    return typing.get_type_hints(record)
-
-
-def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
-    file = declared.file or ""
-    if declared.dtype:
-        if not isinstance(value, np.ndarray) or not declared.takes(value.dtype):
-            expected = declared.dtype.replace("|", " or ")
-            raise ValueError(f"{file}: expected {expected}, found {getattr(value, 'dtype', type(value).__name__)}")
-        shape = value.shape
-    else:
-        shape = (len(value),) if declared.shape else ()
-    letters = declared.shape.split()
-    if len(shape) != len(letters):
-        raise ValueError(f"{file}: expected {len(letters)} dimensions ({', '.join(letters)}), found {len(shape)}")
-    for letter, length in zip(letters, shape, strict=True):
-        known, where = lengths.setdefault(letter, (length, file))
-        if known != length:
-            raise ValueError(f"{file}: {letter} is {length} here and {known} in {where}")
-    # A mapped file was checked when it was written, and has the size and time that its manifest recorded.
-    if declared.rows and len(value) and not isinstance(value, np.memmap):
-        off = np.abs(
-            (np.linalg.norm(value, axis=1) if declared.rows == "unit" else value.sum(axis=1, dtype=np.float64)) - 1
-        )
-        bad = np.flatnonzero(~(off < 1e-3))
-        if len(bad):
-            what = "of length one" if declared.rows == "unit" else "that sum to one"
-            raise ValueError(f"{file}: expected rows {what}, row {bad[0]} is not")
-
 
 IMPORTED = "imported"  # the name of a model that is not ours, and the source of artifacts made elsewhere
 
@@ -192,6 +71,7 @@ class EmbeddingRows(Record):
     """
 
     stage: ClassVar[str] = "embed"
+    command: ClassVar[str] = "annotate embed IMAGES"
     embeddings: Rows = artifact("embeddings.npy", "N D", "float32|float16", rows="unit")
     model: Model = artifact()
 
@@ -211,6 +91,7 @@ class Texts(Record):
     """The classes as an encoder sees them: `prompts` maps each class name, in order, to its prompts."""
 
     stage: ClassVar[str] = "text"
+    command: ClassVar[str] = "annotate refine --classes A,B"
     text_embeddings: Floats = artifact("text_embeddings.npy", "K D", "float32", rows="unit")
     prompts: dict[str, list[str]] = artifact("prompts.json", "K")
     prompt_set: str = artifact()
@@ -317,6 +198,7 @@ class Organized(Record):
     """Where the last dataset went, and how many images are in each class folder and split."""
 
     stage: ClassVar[str] = "organize"
+    command: ClassVar[str] = "annotate organize OUTPUT"
     output: str = artifact()
     images: int = artifact()
     folders: dict[str, int] = artifact()

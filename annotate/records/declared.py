@@ -1,0 +1,128 @@
+"""How a record says what its fields are, on disk and in memory, and how it is held to that."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """How a field of a record lies on disk; no file means a fact, kept in the manifest."""
+
+    file: str | None = None
+    shape: str = ""
+    dtype: str = ""  # several are separated by |
+    rows: str = ""  # "unit": of length one; "probabilities": sum to one
+    optional: bool = False
+
+    def takes(self, dtype: np.dtype[Any]) -> bool:
+        return dtype in [np.dtype(name) for name in self.dtype.split("|")]
+
+
+def artifact(
+    file: str | None = None, shape: str = "", dtype: str = "", *, rows: str = "", optional: bool = False
+) -> Any:
+    metadata = {"artifact": Artifact(file, shape, dtype, rows, optional)}
+    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+
+
+class Record:
+    """A record is whole or it does not exist: every array is checked when it is made.
+
+    stage    that makes it
+    command  that makes it, for a shell; `annotate STAGE` unless it says more
+    raises   ValueError that names the file and what is wrong with it
+    """
+
+    stage: ClassVar[str]
+    command: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, tuple[int, str]] = {}
+        for name, declared in artifacts_of(type(self)).items():
+            value = getattr(self, name)
+            if declared.file is None or (value is None and declared.optional):
+                continue
+            check_value(declared, value, lengths)
+
+
+def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
+    """Field name to declaration."""
+    return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+
+
+def fits(kind: Any) -> Callable[[Any], bool]:
+    """Whether what JSON said is of some type; a TypedDict may have further keys."""
+
+    def fitting(value: Any) -> bool:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            return False
+        return True
+
+    return fitting
+
+
+def records_of(stage: str) -> list[type[Record]]:
+    """What a stage may be read as."""
+    return [record for record in all_below(Record) if record.stage == stage]
+
+
+def kinds_of(record: type[Record]) -> dict[str, Any]:
+    """Field name to its type."""
+    return typing.get_type_hints(record)
+
+
+def check_value(declared: Artifact, value: Any, lengths: dict[str, tuple[int, str]]) -> None:
+    file = declared.file or ""
+    if declared.dtype:
+        if not isinstance(value, np.ndarray) or not declared.takes(value.dtype):
+            expected = declared.dtype.replace("|", " or ")
+            raise ValueError(f"{file}: expected {expected}, found {getattr(value, 'dtype', type(value).__name__)}")
+        shape = value.shape
+    else:
+        shape = (len(value),) if declared.shape else ()
+    letters = declared.shape.split()
+    if len(shape) != len(letters):
+        raise ValueError(f"{file}: expected {len(letters)} dimensions ({', '.join(letters)}), found {len(shape)}")
+    for letter, length in zip(letters, shape, strict=True):
+        known, where = lengths.setdefault(letter, (length, file))
+        if known != length:
+            raise ValueError(f"{file}: {letter} is {length} here and {known} in {where}")
+    # A mapped file was checked when it was written, and has the size and time that its manifest recorded.
+    if declared.rows and len(value) and not isinstance(value, np.memmap):
+        off = np.abs(
+            (np.linalg.norm(value, axis=1) if declared.rows == "unit" else value.sum(axis=1, dtype=np.float64)) - 1
+        )
+        bad = np.flatnonzero(~(off < 1e-3))
+        if len(bad):
+            what = "of length one" if declared.rows == "unit" else "that sum to one"
+            raise ValueError(f"{file}: expected rows {what}, row {bad[0]} is not")
+
+
+def stage_names() -> list[str]:
+    """Every stage of which there is a record."""
+    return sorted({record.stage for record in all_below(Record)})
+
+
+def all_below(above: type[Record]) -> list[type[Record]]:
+    return [record for child in above.__subclasses__() for record in (child, *all_below(child))]
+
+
+def making(stage: str) -> str:
+    """The command that makes a stage."""
+    commands = [record.command for record in records_of(stage) if record.command]
+    return commands[0] if commands else f"annotate {stage}"
+
+
+def repair(stage: str) -> str:
+    """What to do about a stage that is damaged."""
+    return f"run `{making(stage)} --force`" if stage != "text" else f"run `{making(stage)}`"
