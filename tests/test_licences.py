@@ -49,6 +49,7 @@ def test_the_closure_is_the_whole_of_it() -> None:
         "scipy",
         "scikit-learn",
         "hdbscan",
+        "msgspec",
         "pillow",
         "typer",
         "rich",
