@@ -34,7 +34,7 @@ def why_changed(key: str, then: object, now: object, before: Mapping[str, Any], 
         elif by != SAID:
             chosen = f"{by} says {chosen}"
         return f"{chosen} ({values})"
-    if who in (BY_PRESET, BY_COUNT) and since:
+    if who in (BY_PRESET, BY_COUNT) and since and before:
         return f"{since} ({values})"
     if who in (None, SAID, BY_PRESET, BY_COUNT):
         return f"{key} changed: {brief(then)} to {brief(now)}"

@@ -38,6 +38,7 @@ def test_no_byte_of_a_cache_can_change_unnoticed() -> None:
 def test_a_cache_without_a_digest_as_older_versions_wrote_it_is_made_again() -> None:
     np.savez(PLACE, **KEPT)  # type: ignore[arg-type]
     assert cache.read(PLACE) == {}
+    assert cache.damage(Path()) == ""  # nothing is wrong with it
     cache.write(PLACE, KEPT)
     assert cache.read(PLACE)
 
