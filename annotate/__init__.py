@@ -137,14 +137,14 @@ def embed(
     retry_skipped  try those again that could not be read
     merge          only put together what `embed_slice` has computed
     """
-    from annotate.classes.names import clean_class_names, names_of
+    from annotate.classes.names import as_class_names, clean_class_names
     from annotate.stages.embed import embed as stage
     from annotate.stages.text import embed_text as text_stage
     from annotate.workspace import Workspace
 
     place = Workspace(workspace)
     chosen = load_config(config, preset, settings, knobs)
-    names = names_of(classes)
+    names = as_class_names(classes)
     if names:
         clean_class_names(names)
     made = stage(place, images, chosen, force=force, retry_skipped=retry_skipped, merge=merge, progress=progress)
@@ -190,14 +190,16 @@ def embed_text(
     **knobs: Any,
 ) -> Texts:
     """Embed the class names with the model that embedded the images."""
-    from annotate.classes.names import names_of
+    from annotate.classes.names import as_class_names
     from annotate.records import Embeddings as Images
     from annotate.stages.text import embed_text as stage
     from annotate.workspace import Workspace
 
     place = Workspace(workspace)
     chosen = load_config(config, preset, settings, knobs)
-    return stage(place, place.read(Images).model, chosen, classes=names_of(classes), force=force, progress=progress)
+    return stage(
+        place, place.read(Images).model, chosen, classes=as_class_names(classes), force=force, progress=progress
+    )
 
 
 @takes()
@@ -217,7 +219,7 @@ def import_embeddings(
     progress: Progress | None = None,
 ) -> Embeddings:
     """Start from embeddings made elsewhere: of images, sounds, texts. Rows are checked and normalised."""
-    from annotate.classes.names import names_of
+    from annotate.classes.names import as_class_names
     from annotate.stages.import_ import import_embeddings as stage
     from annotate.workspace import Workspace
 
@@ -232,7 +234,7 @@ def import_embeddings(
         embeddings=Path(embeddings),
         image_paths=Path(image_paths),
         text_embeddings=Path(text_embeddings) if text_embeddings else None,
-        classes=names_of(classes),
+        classes=as_class_names(classes),
         cluster_files={name: Path(path) for name, path in files.items() if path},
         logit_scale=logit_scale,
         force=force,
@@ -278,7 +280,7 @@ def refine(
     given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
            the workspace remembers them, "none" forgets them
     """
-    from annotate.classes.names import names_of
+    from annotate.classes.names import as_class_names
     from annotate.stages.refine import refine as stage
     from annotate.workspace import Workspace
 
@@ -287,7 +289,7 @@ def refine(
     return stage(
         Workspace(workspace),
         chosen,
-        classes=names_of(classes),
+        classes=as_class_names(classes),
         also=others,
         given=Path(given) if given else None,
         force=force,
@@ -359,7 +361,7 @@ def run(
     given  classes that you know of some images, as for `refine`
     knobs  settings of any stage, such as model="tiny", method="direct", splits=(80, 10, 10)
     """
-    from annotate.classes.names import names_of
+    from annotate.classes.names import as_class_names
     from annotate.stages.run import run as stages
     from annotate.workspace import Workspace
 
@@ -369,7 +371,7 @@ def run(
         images,
         Path(output),
         chosen,
-        classes=names_of(classes),
+        classes=as_class_names(classes),
         truth=Path(truth) if truth else None,
         given=Path(given) if given else None,
         force=force,

@@ -53,14 +53,14 @@ class Record:
 
     def __post_init__(self) -> None:
         lengths: dict[str, tuple[int, str]] = {}
-        for name, declared in artifacts_of(type(self)).items():
+        for name, declared in artifact_fields(type(self)).items():
             value = getattr(self, name)
             if declared.file is None or (value is None and declared.optional):
                 continue
             check_value(declared, value, lengths)
 
 
-def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
+def artifact_fields(record: type[Record]) -> dict[str, Artifact]:
     """Field name to declaration."""
     return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
 
@@ -99,16 +99,16 @@ def fits(kind: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kind)
 
 
-def records_of(stage: str, above: type[Record] = Record) -> list[type[Record]]:
+def record_classes(stage: str, above: type[Record] = Record) -> list[type[Record]]:
     """What a stage may be read as."""
     found = []
     for record in above.__subclasses__():
         found += [record] if record.stage == stage else []
-        found += records_of(stage, record)
+        found += record_classes(stage, record)
     return found
 
 
-def kinds_of(record: type[Record]) -> dict[str, Any]:
+def field_types(record: type[Record]) -> dict[str, Any]:
     """Field name to its type."""
     return typing.get_type_hints(record)
 

@@ -119,7 +119,7 @@ def known(group: str, case: Case) -> Known:
     labels = last.labels
     scale = np.float32(case.logit_scale)
     around = confidence.agreement(graph, labels)
-    situation = confidence.CaseEvidence.of(first, last, case.texts, logit_scale=case.logit_scale)
+    situation = confidence.CaseEvidence.from_passes(first, last, case.texts, logit_scale=case.logit_scale)
     shown = confidence.evidence_for_labels(scale * last.sample, labels, around, situation)
     named = confidence.named_by_words(scale * first.sample, situation)
     how_many = np.tile(confidence.between(labels, named, situation), (len(labels), 1))

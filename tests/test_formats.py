@@ -17,7 +17,7 @@ from PIL import Image
 import annotate
 from annotate import sources
 from annotate.images import find_images, formats, read_image
-from annotate.images.formats import Sieve, first_bytes, format_of
+from annotate.images.formats import Sieve, first_bytes, picture_format
 from annotate.progress import Silent
 from annotate.records import Note
 
@@ -139,7 +139,7 @@ def test_names_that_tell_of_no_picture_are_not_opened(monkeypatch: pytest.Monkey
 
 def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() -> None:
     opened: list[int] = []
-    sieve = Sieve(looks=5)
+    sieve = Sieve(most_opened=5)
 
     def look(content: bytes) -> bytes:
         opened.append(1)
@@ -156,16 +156,16 @@ def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() ->
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "TGA", "ICO"])
 def test_a_picture_is_known_by_its_first_bytes(form: str) -> None:
-    assert format_of(picture(form)[: formats.HEAD])
+    assert picture_format(picture(form)[: formats.MAGIC_BYTES])
 
 
 @pytest.mark.parametrize("length", [0, 1, 17, 18, 32])
 def test_noise_and_texts_are_no_pictures(length: int) -> None:
     rng = random.Random(length)
-    assert not any(format_of(rng.randbytes(length)) for _ in range(2000))
+    assert not any(picture_format(rng.randbytes(length)) for _ in range(2000))
     for text in (b"BMW, Audi", b"P1 is a text? no", b"GIFTS", b"II. Act", b"\0" * 32, b"#!/bin/sh\n"):
-        assert format_of(text[:length]) in ("", "PNM")
-    assert not format_of(b"Plain text that begins with P")
+        assert picture_format(text[:length]) in ("", "PNM")
+    assert not picture_format(b"Plain text that begins with P")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, stage_of
+from annotate.images.own import DATASET, FIGURES, SECOND_NAMES, stage_in_manifest
 from annotate.sources import listing
 from annotate.workspace.plan import STAGES
 
@@ -65,8 +65,8 @@ def test_every_manifest_of_annotate_is_known_by_its_beginning(made: list[str]) -
     for stage in STAGES:
         path = Path("artifacts", stage, "manifest.json")
         if path.exists():
-            assert stage_of(path.read_bytes()[:256]) == stage
-    assert stage_of(Path("out/manifest.json").read_bytes()[:256]) == "organize"
+            assert stage_in_manifest(path.read_bytes()[:256]) == stage
+    assert stage_in_manifest(Path("out/manifest.json").read_bytes()[:256]) == "organize"
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

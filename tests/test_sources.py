@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from annotate import sources
 from annotate.errors import ComponentMissing, InputError
 from annotate.images import Unreadable
-from annotate.sources import Status, archives, file_name, is_local, lists, path_of, remote, tar
+from annotate.sources import Status, archives, file_name, is_local, lists, path_without_query, remote, tar
 
 HERE = Path.cwd
 
@@ -521,7 +521,7 @@ def test_headers_of_a_tar_are_read_as_tarfile_reads_them(members: dict[str, byte
     file.seek(0)
     with tarfile.open(fileobj=file) as archive:
         expected = [(info.name, info.offset_data, info.size) for info in archive if info.isreg()]
-    found = [(entry.name, entry.offset, entry.size) for entry in tar.entries(file) if entry.is_file]
+    found = [(entry.name, entry.offset, entry.size) for entry in tar.tar_entries(file) if entry.is_file]
     # tarfile takes the slash from the end of names
     assert [(name.rstrip("/"), *place) for name, *place in found] == [(name.rstrip("/"), *p) for name, *p in expected]
 
@@ -534,7 +534,7 @@ def test_old_and_odd_kinds_of_members_are_known() -> None:
             info = tarfile.TarInfo("a.jpg")
             info.type, info.size = kind, 3 if kind in tarfile.REGULAR_TYPES else 0
             archive.addfile(info, io.BytesIO(b"abc"))
-    found = [(entry.is_file, entry.sparse, entry.size) for entry in tar.entries(file)]
+    found = [(entry.is_file, entry.sparse, entry.size) for entry in tar.tar_entries(file)]
     assert found == [(True, False, 3), (True, False, 3), (True, True, 3), (False, False, 0), (False, False, 0)]
     Path("x.tar").write_bytes(file.getvalue())
     with pytest.raises(Unreadable, match="a sparse file"):
@@ -543,7 +543,7 @@ def test_old_and_odd_kinds_of_members_are_known() -> None:
 
 @given(st.integers(0, 2**62))
 def test_sizes_of_a_tar_are_read_in_both_spellings(size: int) -> None:
-    assert tar.number(tarfile.itn(size, 12, tarfile.GNU_FORMAT)) == size  # type: ignore[attr-defined]
+    assert tar.octal_number(tarfile.itn(size, 12, tarfile.GNU_FORMAT)) == size  # type: ignore[attr-defined]
 
 
 # -- addresses -----------------------------------------------------------------------------------------
@@ -744,7 +744,7 @@ def test_a_bucket_is_a_folder(photos_there: str) -> None:
     ],
 )
 def test_the_name_of_a_copy_is_the_images_own(location: str, path: str, name: str) -> None:
-    assert path_of(location) == path
+    assert path_without_query(location) == path
     assert file_name(location) == name
 
 
@@ -759,7 +759,7 @@ def test_listing_and_reading_folders_loads_no_package_of_the_extras() -> None:
     put("list.txt", "a.jpg")
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
-    assert lists.read("list.txt") == [str(HERE() / "a.jpg")]
+    assert lists.read_list("list.txt") == [str(HERE() / "a.jpg")]
 
 
 @pytest.mark.parametrize("extra", ["", "# a comment\n", "\n"])

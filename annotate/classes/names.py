@@ -9,7 +9,7 @@ from typing import Any
 from annotate.errors import InputError, printable
 
 
-def names_of(classes: Any) -> list[str]:
+def as_class_names(classes: Any) -> list[str]:
     """Class names as somebody's program holds them, in their order: a list, tuple, array, Series, generator, dict keys.
 
     Read once: from here on they are a list.

@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.embedding.known import Found, Known
+from annotate.embedding.known import EmbeddedImage, KnownImages
 from annotate.embedding.ledger import Shard
 from annotate.encoders import cores, one_thread, out_of_memory
 from annotate.images import Unavailable, Unreadable, own_pixel_budget, read_image
-from annotate.images.allowance import FILES, UNKNOWN_FILE
+from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
 from annotate.records import ImageFacts, SkippedFile
 
 MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling
 WAITING_WORKERS = 32  # for addresses, where threads wait rather than work
 NO_MEMORY = "not enough memory to read it"
-AHEAD = 64  # images that may wait, decoded, besides those under way
+IMAGES_AHEAD = 64  # images that may wait, decoded, besides those under way
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Crop:
     pixels: npt.NDArray[np.uint8]
 
 
-Outcome = Crop | Found | SkippedFile
+Outcome = Crop | EmbeddedImage | SkippedFile
 # The outcomes of a shard are to be taken before the next shard is asked for.
-Decoded = Generator[tuple[Shard, Iterator[Outcome]], None, None]
+DecodedShards = Generator[tuple[Shard, Iterator[Outcome]], None, None]
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Decoding:
 
     resolution: int
     max_megapixels: float
-    known: Known
+    known: KnownImages
     workers: int | None = None
 
-    def ahead(self, shards: Iterable[Shard]) -> Decoded:
+    def ahead(self, shards: Iterable[Shard]) -> DecodedShards:
         """Each shard with what its images are, in order, decoded ahead across the ends of shards."""
         remaining = iter(shards)
         first = next(remaining, None)
@@ -77,7 +77,7 @@ class Decoding:
 
         try:
             with own_pixel_budget():
-                submit(AHEAD + 2 * workers)
+                submit(IMAGES_AHEAD + 2 * workers)
                 while waiting:
                     shard = waiting[0][0]
                     yield shard, outcomes(len(shard.paths))
@@ -97,7 +97,7 @@ class Decoding:
                 found = self.known.found_at(path, status.size, status.modified_ns)
                 if found:
                     return found
-            with FILES.of(status.size if status else UNKNOWN_FILE):
+            with FILE_MEMORY.taken(status.size if status else UNKNOWN_FILE):
                 content = sources.fetch(path)
                 skipped["digest"] = hashlib.sha256(content).hexdigest()
                 facts: ImageFacts = {
@@ -107,12 +107,12 @@ class Decoding:
                 }
                 alike = self.known.like(facts["digest"])
                 if alike:
-                    return Found({**alike.facts, **facts}, alike.row)
+                    return EmbeddedImage({**alike.facts, **facts}, alike.row)
                 image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
                 facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
                 return Crop(facts, image.pixels)
         except OSError as error:
-            return self.to_try_again(skipped, sources.reason_of(error))
+            return self.to_try_again(skipped, sources.failure_reason(error))
         except Unavailable as reason:
             return self.to_try_again(skipped, str(reason))
         except Unreadable as reason:

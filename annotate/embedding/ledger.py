@@ -50,7 +50,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShardOutcome:
     """What became of a shard's images: n rows of those that could be read, and reasons for the others.
 
     rows     (n, D) float32 or float16 unit rows
@@ -123,7 +123,7 @@ class Store(Protocol):
         """raises  FileNotFoundError"""
         ...
 
-    def names(self) -> set[str]: ...
+    def file_names(self) -> set[str]: ...
 
     def clear(self) -> None: ...
 
@@ -138,15 +138,15 @@ class Ledger:
     def __init__(self, place: str, key: str) -> None:
         self.place, self.key = place, key
         address = f"{place.rstrip('/')}/{key[:16]}"
-        self._last: dict[str, Seen | None] = {}
+        self._last: dict[str, ShardOutcome | None] = {}
         self._lock = threading.Lock()
         self.store: Store = RemoteStore(address) if "://" in place else FolderStore(Path(address))
 
     def done(self) -> set[str]:
         """Names of the shards that are done."""
-        return {name.removesuffix(".json") for name in self.store.names() if name.endswith(".json")}
+        return {name.removesuffix(".json") for name in self.store.file_names() if name.endswith(".json")}
 
-    def commit(self, shard: Shard, seen: Seen) -> None:
+    def commit(self, shard: Shard, seen: ShardOutcome) -> None:
         content = io.BytesIO()
         np.save(content, seen.rows, allow_pickle=False)
         self.store.write(f"{shard.name}.npy", content.getvalue())
@@ -161,7 +161,7 @@ class Ledger:
         record["sha256"] = content_digest(record)
         self.store.write(f"{shard.name}.json", json.dumps(record).encode())
 
-    def read(self, name: str) -> Seen | None:
+    def read(self, name: str) -> ShardOutcome | None:
         """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
         try:
             record = jsonfile.loads(self.store.read(f"{name}.json"))
@@ -173,10 +173,10 @@ class Ledger:
             rows = array_in(content)
         except (FileNotFoundError, ValueError):
             return None
-        seen = Seen(**{**record, "rows": rows})
+        seen = ShardOutcome(**{**record, "rows": rows})
         return seen if len(rows) == len(seen.paths) == len(seen.images) and rows.dtype.kind == "f" else None
 
-    def remembered(self, name: str) -> Seen | None:
+    def remembered(self, name: str) -> ShardOutcome | None:
         """The same; the last few are not read again."""
         with self._lock:
             if name not in self._last:
@@ -207,7 +207,7 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         return read_file(self.folder / name, MOST_OF_A_FILE)
 
-    def names(self) -> set[str]:
+    def file_names(self) -> set[str]:
         for folder in (self.folder.parent, self.folder):
             if folder.is_symlink():
                 raise not_ours(folder)
@@ -239,15 +239,15 @@ class RemoteStore:
             ) from error
 
     def write(self, name: str, content: bytes) -> None:
-        with self.told(reading=False):
+        with self.storage_errors(reading=False):
             self.files.pipe_file(f"{self.root}/{name}", content)
 
     def read(self, name: str) -> bytes:
-        with self.told():
+        with self.storage_errors():
             return bytes(self.files.cat_file(f"{self.root}/{name}"))
 
-    def names(self) -> set[str]:
-        with self.told():
+    def file_names(self) -> set[str]:
+        with self.storage_errors():
             self.files.invalidate_cache()
             try:
                 return {path.rsplit("/", 1)[-1] for path in self.files.ls(self.root, detail=False)}
@@ -255,11 +255,11 @@ class RemoteStore:
                 return set()
 
     def clear(self) -> None:
-        with self.told(), contextlib.suppress(FileNotFoundError):
+        with self.storage_errors(), contextlib.suppress(FileNotFoundError):
             self.files.rm(self.root, recursive=True)
 
     @contextlib.contextmanager
-    def told(self, *, reading: bool = True) -> Iterator[None]:
+    def storage_errors(self, *, reading: bool = True) -> Iterator[None]:
         """What a remote place refuses is the user's to mend; what is to be read may be missing."""
         try:
             yield

@@ -22,7 +22,7 @@ from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.workspace.digests import file_digest
 
-TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
+TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights.safetensors"
 PUBLISHED = ("tiny", *OPENAI_WEIGHTS)  # models known by name
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -69,7 +69,7 @@ class Source:
     local: bool = False  # a checkpoint of the user's
 
 
-def find(model: str) -> Source:
+def find_weights(model: str) -> Source:
     """The weights behind a model's name, without torch and without the network.
 
     raises  InputError where there is no such model, ComponentMissing where tiny's weights are not shipped
@@ -77,9 +77,9 @@ def find(model: str) -> Source:
     if model in OPENAI_WEIGHTS:
         return Source(model, OPENAI_WEIGHTS[model].digest, None)
     if model == "tiny":
-        if not TINY.is_file():
+        if not TINY_WEIGHTS.is_file():
             raise ComponentMissing("the weights of `tiny` are not installed", hint="reinstall annotate-images")
-        return Source(model, file_digest(TINY), TINY)
+        return Source(model, file_digest(TINY_WEIGHTS), TINY_WEIGHTS)
     path = Path(os.path.abspath(os.path.expanduser(model)))
     if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
         if not path.is_file():
@@ -107,7 +107,7 @@ def load(
 
         from annotate.encoders import openai
 
-    shipped = TINY if source.name == "tiny" and not source.local else None  # where it lies on this very machine
+    shipped = TINY_WEIGHTS if source.name == "tiny" and not source.local else None  # where it lies on this very machine
     path = shipped or source.path or WeightStore().fetch(source.name, progress)
     where = choose_device(device)
     model = openai.build(openai.read_checkpoint(path))

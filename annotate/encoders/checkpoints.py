@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LARGEST_PICKLE = 1 << 22  # bytes; RN50x64, the largest that OpenAI published, takes a tenth of it
 LARGEST_INDEX = 1 << 23  # bytes of the archive's table of contents
 MOST_ENTRIES = 10_000  # modules and tensors; RN50x64 has about 2,000
-DEEPEST = 32  # modules within modules
+MOST_NESTED = 32  # modules within modules
 LARGEST_NUMBER = 1 << 40  # of a size, a stride or an offset
 
 HINT = "give a CLIP checkpoint as OpenAI publishes them (TorchScript), or a saved state dict"
@@ -75,7 +75,7 @@ BROKEN = (
 )
 
 
-class Refused(ValueError):
+class NotACheckpoint(ValueError):
     """What is in the file that has no place in a checkpoint."""
 
     def __init__(self, reason: str, hint: str = HINT) -> None:
@@ -120,7 +120,7 @@ class Tensor:
         return self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True)) + 1
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The named tensors of a checkpoint.
 
     raises  InputError where the file is none, or holds what is no tensor
@@ -134,7 +134,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             return read_archive(file)
     except FileNotFoundError:
         raise InputError(f"{shown}: no such file", hint=HINT) from None
-    except Refused as error:
+    except NotACheckpoint as error:
         raise InputError(f"{shown}: not a readable checkpoint: {error}", hint=error.hint) from error
     except BROKEN as error:
         raise InputError(f"{shown}: not a readable checkpoint", hint=HINT) from error
@@ -147,7 +147,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(load_file(path))
     except SafetensorError as error:
-        raise Refused(printable(error)) from error
+        raise NotACheckpoint(printable(error)) from error
 
 
 def refuse_old_formats(file: IO[bytes]) -> None:
@@ -155,7 +155,7 @@ def refuse_old_formats(file: IO[bytes]) -> None:
     start = file.read(512)
     magic = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950a86a20f9469cfc6c
     if start[2:].startswith(magic) or start[257:262] == b"ustar":
-        raise Refused("it is saved in the format of PyTorch before 1.6", SAVE_AGAIN)
+        raise NotACheckpoint("it is saved in the format of PyTorch before 1.6", SAVE_AGAIN)
 
 
 # -- the archive ---------------------------------------------------------------------------------------
@@ -164,15 +164,15 @@ def refuse_old_formats(file: IO[bytes]) -> None:
 def read_archive(file: IO[bytes]) -> dict[str, torch.Tensor]:
     size = file.seek(0, os.SEEK_END)
     if index_size(file, size) > LARGEST_INDEX:
-        raise Refused("its table of contents is too long")
+        raise NotACheckpoint("its table of contents is too long")
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
-            raise Refused("it has no data.pkl")
+            raise NotACheckpoint("it has no data.pkl")
         top = pickles[0].removesuffix("/data.pkl")
-        if f"{top}/byteorder" in archive.namelist() and entry(archive, f"{top}/byteorder", 100) != b"little":
-            raise Refused("its numbers are not in little-endian order")
-        tensors = tensors_in(facts_of(entry(archive, pickles[0], LARGEST_PICKLE)))
+        if f"{top}/byteorder" in archive.namelist() and read_entry(archive, f"{top}/byteorder", 100) != b"little":
+            raise NotACheckpoint("its numbers are not in little-endian order")
+        tensors = tensors_in(read_pickle(read_entry(archive, pickles[0], LARGEST_PICKLE)))
         return dict(materialised(archive, top, tensors, size))
 
 
@@ -193,13 +193,13 @@ def index_size(file: IO[bytes], size: int) -> int:
     return listed
 
 
-def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def read_entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     """A member of an archive, its checksum checked. PyTorch compresses none of those that hold numbers."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
-        raise Refused(f"{printable(name)} is compressed")
+        raise NotACheckpoint(f"{printable(name)} is compressed")
     if info.file_size > most:
-        raise Refused(f"{printable(name)} claims {info.file_size:,} bytes")
+        raise NotACheckpoint(f"{printable(name)} claims {info.file_size:,} bytes")
     return archive.read(info)
 
 
@@ -215,18 +215,18 @@ def materialised(
     def spend(what: str, count: int) -> None:
         left[what] -= count
         if left[what] < 0:
-            raise Refused(f"its {what} claim more bytes than the file has")
+            raise NotACheckpoint(f"its {what} claim more bytes than the file has")
 
     for name, tensor in tensors.items():
         dtype, key = getattr(torch, tensor.storage.dtype), tensor.storage.key
         if key not in stored:
             claimed = archive.getinfo(f"{top}/data/{key}").file_size
             spend("storages", claimed)
-            stored[key] = bytearray(entry(archive, f"{top}/data/{key}", claimed))
+            stored[key] = bytearray(read_entry(archive, f"{top}/data/{key}", claimed))
         spend("tensors", math.prod(tensor.shape) * dtype.itemsize)
         count = len(stored[key]) // dtype.itemsize
         if tensor.extent > count:
-            raise Refused(f"{printable(name)} reaches beyond its numbers")
+            raise NotACheckpoint(f"{printable(name)} reaches beyond its numbers")
         numbers = torch.frombuffer(stored[key], dtype=dtype, count=count)
         yield name, numbers.as_strided(tensor.shape, tensor.strides, tensor.offset)
 
@@ -234,7 +234,7 @@ def materialised(
 # -- the pickle ----------------------------------------------------------------------------------------
 
 
-def facts_of(pickled: bytes) -> Any:
+def read_pickle(pickled: bytes) -> Any:
     """What a pickle says, by the few instructions that a checkpoint needs. Nothing is imported and nothing called."""
     stack: list[Any] = []
     marks: list[int] = []
@@ -249,17 +249,17 @@ def facts_of(pickled: bytes) -> Any:
     def put(pairs: list[Any]) -> None:
         place = stack[-1]
         if not isinstance(place, dict):
-            raise Refused("a pickle that puts keys into what is no dictionary")
+            raise NotACheckpoint("a pickle that puts keys into what is no dictionary")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             # Other keys could be chosen to fall on one place of the dictionary, which would take hours.
             if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < 1 << 31):
-                raise Refused("a dictionary whose keys are neither text nor small numbers")
+                raise NotACheckpoint("a dictionary whose keys are neither text nor small numbers")
             place[key] = value
 
     def add(values: list[Any]) -> None:
         place = stack[-1]
         if not isinstance(place, list):
-            raise Refused("a pickle that lengthens what is no list")
+            raise NotACheckpoint("a pickle that lengthens what is no list")
         place.extend(values)
 
     argument: Any
@@ -305,11 +305,11 @@ def facts_of(pickled: bytes) -> Any:
                 name, module = stack.pop(), stack.pop()
                 stack.append(named(f"{module} {name}"))
             case "BINPERSID":
-                stack.append(storage_of(stack.pop()))
+                stack.append(as_storage(stack.pop()))
             case "NEWOBJ":
                 _, kind = stack.pop(), stack.pop()
                 if not isinstance(kind, Name) or not kind.name.startswith(MODULES):
-                    raise Refused("a pickle that makes other objects than modules")
+                    raise NotACheckpoint("a pickle that makes other objects than modules")
                 stack.append(Module())
             case "REDUCE":
                 arguments, kind = stack.pop(), stack.pop()
@@ -319,26 +319,26 @@ def facts_of(pickled: bytes) -> Any:
                 if isinstance(stack[-1], Module) and isinstance(state, dict):
                     stack[-1].attributes = state
                 elif not isinstance(stack[-1], dict):  # a state dict's own notes on versions are of no use here
-                    raise Refused("a pickle that gives a state to what takes none")
+                    raise NotACheckpoint("a pickle that gives a state to what takes none")
             case "STOP":
                 return stack.pop()
             case other:
-                raise Refused(f"its pickle has an instruction that no checkpoint needs ({other})")
-    raise Refused("its pickle has no end")
+                raise NotACheckpoint(f"its pickle has an instruction that no checkpoint needs ({other})")
+    raise NotACheckpoint("its pickle has no end")
 
 
 def named(name: str) -> Name:
     if name not in NAMES and not name.startswith(MODULES):
-        raise Refused(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
+        raise NotACheckpoint(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
     return Name(name)
 
 
-def storage_of(identity: Any) -> Storage:
+def as_storage(identity: Any) -> Storage:
     """("storage", its type, its key in the archive, the device it was on, how many numbers)."""
     kind, storage, key, *_ = identity
     dtype = STORAGES.get(storage.name.removeprefix("torch ")) if isinstance(storage, Name) else None
     if kind != "storage" or dtype is None or not isinstance(key, str):
-        raise Refused("a storage of unknown kind")
+        raise NotACheckpoint("a storage of unknown kind")
     return Storage(dtype, key)
 
 
@@ -346,7 +346,7 @@ def made(kind: Any, arguments: Any) -> Any:
     """What a call in the pickle would give, for the few that tensors and containers need."""
     name = kind.name if isinstance(kind, Name) else ""
     if name not in CALLABLE or not isinstance(arguments, tuple):
-        raise Refused("a pickle that calls other functions than those that make tensors")
+        raise NotACheckpoint("a pickle that calls other functions than those that make tensors")
     if name == "collections OrderedDict" and not arguments:
         return {}
     if name == "torch._utils _rebuild_tensor_v2":
@@ -356,15 +356,15 @@ def made(kind: Any, arguments: Any) -> Any:
         return tuple(arguments[0])
     if name in PLAIN_LISTS or name.startswith(("torch.jit._pickle", "torch._utils")):
         return arguments[0]
-    raise Refused("a pickle whose containers are filled in an unknown way")
+    raise NotACheckpoint("a pickle whose containers are filled in an unknown way")
 
 
 def checked_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 8:
-        raise Refused("a tensor that is none")
+        raise NotACheckpoint("a tensor that is none")
     if not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in numbers) or 0 in shape:
-        raise Refused("a tensor of impossible size, strides or offset")
+        raise NotACheckpoint("a tensor of impossible size, strides or offset")
     return Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -374,7 +374,7 @@ def tensors_in(root: Any) -> dict[str, Tensor]:
         root = root["state_dict"]
     attributes = root.attributes if isinstance(root, Module) else root
     if not isinstance(attributes, dict):
-        raise Refused("it holds no named tensors")
+        raise NotACheckpoint("it holds no named tensors")
     found: dict[str, Tensor] = {}
     waiting: list[tuple[str, Mapping[Any, Any], int]] = [("", attributes, 0)]
     seen = 0
@@ -384,12 +384,12 @@ def tensors_in(root: Any) -> dict[str, Tensor]:
             if not isinstance(value, (Tensor, Module)) or not isinstance(name, str):
                 continue
             seen += 1
-            if seen > MOST_ENTRIES or depth > DEEPEST:
-                raise Refused("it has more modules and tensors than any model")
+            if seen > MOST_ENTRIES or depth > MOST_NESTED:
+                raise NotACheckpoint("it has more modules and tensors than any model")
             if isinstance(value, Module):
                 waiting.append((f"{prefix}{name}.", value.attributes, depth + 1))
             elif name != "attn_mask":  # a constant that TorchScript keeps and the model makes itself
                 found[prefix + name] = value
     if not found:
-        raise Refused("it holds no named tensors")
+        raise NotACheckpoint("it holds no named tensors")
     return found

@@ -83,7 +83,7 @@ class OpenAIClip:
 
     def cut(self, prompts: Sequence[str]) -> dict[str, str]:
         """Those prompts that are too long for the model, each with the part that it reads."""
-        read = {prompt: self.tokenizer.read_of(prompt, int(self.model.context_length)) for prompt in prompts}
+        read = {prompt: self.tokenizer.readable_part(prompt, int(self.model.context_length)) for prompt in prompts}
         return {prompt: part for prompt, part in read.items() if part is not None}
 
 
@@ -147,7 +147,7 @@ class Tokenizer:
         ids: list[int] = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
         return ids
 
-    def read_of(self, text: str, context_length: int) -> str | None:
+    def readable_part(self, text: str, context_length: int) -> str | None:
         """The beginning of a text that is too long, as far as a model reads it; None where it reads all."""
         ids, room = self.words(text), context_length - SPECIAL_TOKENS
         return str(self._bpe.decode(ids[:room])).strip() if len(ids) > room else None
@@ -172,7 +172,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
     raises  InputError where the file is none of these, or not a CLIP model
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read(path).items()}
+    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read_tensors(path).items()}
     if "text_projection" not in state or "visual.conv1.weight" not in state:
         raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=checkpoints.HINT)
     return dequantised(state, shown=printable(path))

@@ -93,7 +93,7 @@ class Digests:
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], str] = {}
 
-    def of(self, path: Path) -> str:
+    def sha256(self, path: Path) -> str:
         status = path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if file not in self._known:
@@ -121,7 +121,7 @@ def check_replaceable(
             raise InputError(f"{shown}: somebody changed its {MANIFEST}", hint=hint)
         raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
     recorded: dict[str, list[Any]] = manifest["files"]
-    present = files_of(output, recorded)
+    present = dataset_files(output, recorded)
     removed = sorted(recorded.keys() - present.keys())
     if removed:
         hint = "delete the folder yourself to have it made anew, or choose another one"
@@ -158,7 +158,7 @@ def somebody_changed(
         return signature(status) != [size, modified_ns]
     if digests is None and status.st_mtime_ns == modified_ns:
         return False
-    return (digests or Digests()).of(path) != str(digest[0])
+    return (digests or Digests()).sha256(path) != str(digest[0])
 
 
 def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
@@ -211,7 +211,7 @@ def and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
 
 
-def stale(plan: Plan, output: Path) -> str:
+def why_stale(plan: Plan, output: Path) -> str:
     """Why the folder is not what the plan would make; empty where it is."""
     manifest = read_manifest(output)
     if manifest is None:
@@ -220,11 +220,11 @@ def stale(plan: Plan, output: Path) -> str:
     if why:
         return f"stale: {why}"
     recorded = {path: entry[:2] for path, entry in manifest["files"].items()}
-    present = {path: signature(status) for path, status in files_of(output, recorded).items()}
+    present = {path: signature(status) for path, status in dataset_files(output, recorded).items()}
     return "" if present == recorded else "damaged: its files are not those that were written"
 
 
-def damage(output: Path) -> str:
+def find_damage(output: Path) -> str:
     """Read every byte of a dataset: what is not as it was written, or nothing."""
     if not output.is_dir():
         return GONE
@@ -232,7 +232,7 @@ def damage(output: Path) -> str:
     if manifest is None:
         return f"{MANIFEST}: {'not the one that was written' if (output / MANIFEST).exists() else 'missing'}"
     recorded: dict[str, list[Any]] = manifest["files"]
-    present, digests = files_of(output, recorded), Digests()
+    present, digests = dataset_files(output, recorded), Digests()
     for path, entry in recorded.items():
         if path not in present:
             return f"{printable(first_missing(output, path))}: missing"
@@ -254,7 +254,7 @@ def difference(
     try:
         if not linked and status.st_size != size and not is_the_original(path, original):
             return f"{status.st_size} bytes, the manifest says {size}"
-        if digest and digests.of(path) == digest[0]:
+        if digest and digests.sha256(path) == digest[0]:
             return ""
     except FileNotFoundError:
         return f"the image that it leads to is gone: {printable(original)}"
@@ -297,7 +297,7 @@ def has_its_types(manifest: Mapping[str, Any]) -> bool:
     )
 
 
-def files_of(output: Path, recorded: Collection[str]) -> dict[str, os.stat_result]:
+def dataset_files(output: Path, recorded: Collection[str]) -> dict[str, os.stat_result]:
     """The files of a dataset but its manifest and what systems strew about."""
     return {
         path: status

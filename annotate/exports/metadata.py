@@ -139,7 +139,7 @@ def without_answer(labels: Refinement, row: int, names: Sequence[str]) -> dict[s
     }
 
 
-def in_words(metadata: Mapping[str, Any]) -> str:
+def dataset_report(metadata: Mapping[str, Any]) -> str:
     """report.txt of the dataset: enough to know what it is without another tool."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]

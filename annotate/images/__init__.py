@@ -22,17 +22,17 @@ import numpy.typing as npt
 
 from annotate.errors import InputError, printable
 from annotate.images import own
-from annotate.images.allowance import MEMORY, PIXELS, SECONDS, TimedReader, TooSlow, share
-from annotate.images.formats import Found, Sieve, first_bytes, is_tga, reads_heic
+from annotate.images.allowance import MOST_MEMORY, MOST_SECONDS, PIXEL_MEMORY, TimedReader, TooSlow, share
+from annotate.images.formats import FoundImages, Sieve, first_bytes, is_tga, reads_heic
 from annotate.images.formats import is_image as is_image
-from annotate.images.greys import Greys, eight_bit, limits_of
+from annotate.images.greys import Greys, black_and_white, eight_bit
 from annotate.images.mending import comes_in_scans, count_scans, mended
 from annotate.records import SkippedFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
+PILLOW_FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 ORIENTATION_TAG = 0x0112
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF, and what they may say
 PNG_DEPTH = 24  # where a PNG says how many bits a sample has
@@ -44,7 +44,7 @@ SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"II*\0": "TIFF", b"MM
 ICON, ICON_ENTRY = b"\0\0\1\0", 16  # how an icon begins, and bytes of an entry in its list of pictures
 LARGEST_ICON = 4 << 20  # pixels; twice those of the picture where its mask is counted
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
-TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
+ROUND_UP = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
 STRIP = 1 << 20  # pixels converted at once
 STRIP_BYTES = 48  # for each of them, in the copies on the way from one kind of pixel to another
 # Bytes a pixel at the peak, measured; other formats are decoded in little more than their pixels.
@@ -76,7 +76,7 @@ class Unavailable(Unreadable):
     """This machine could not read or decode it just now. That is no fact about the file: the next run tries again."""
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+def find_images(folder: Path, leave_out: Path | None = None) -> FoundImages:
     """The images below a folder, recursively, and what could not be read.
 
     A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
@@ -123,7 +123,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
             elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
     found.sort(key=os.fsencode)
-    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
+    return FoundImages(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -142,7 +142,7 @@ def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Dec
     """
     if not content:
         raise Unreadable("empty file")
-    with picture_of(content, side=resolution, max_megapixels=max_megapixels) as whole:
+    with decoded_picture(content, side=resolution, max_megapixels=max_megapixels) as whole:
         width, height = whole.size
         crop = square(whole.pixels, resolution, whole=(height, width), orientation=whole.turn)
         if whole.turn >= 5:
@@ -157,7 +157,7 @@ def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Imag
     """
     from PIL.Image import fromarray
 
-    with picture_of(content, side=side, max_megapixels=max_megapixels) as whole:
+    with decoded_picture(content, side=side, max_megapixels=max_megapixels) as whole:
         picture = fromarray(np.ascontiguousarray(upright(whole.pixels, whole.turn)))
         picture.thumbnail((side, side))
         return picture
@@ -178,7 +178,7 @@ class Whole:
 
 
 @contextlib.contextmanager
-def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[Whole]:
+def decoded_picture(content: bytes, *, side: int, max_megapixels: float) -> Iterator[Whole]:
     """The whole image, within what an image and all of them together may take; it counts until it is left.
 
     side    pixels that matter: a JPEG of twice that or more is decoded at a fraction of its size, H and W are smaller
@@ -207,7 +207,7 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
     """
     from PIL import Image
 
-    seconds = SECONDS * share(max_megapixels)
+    seconds = MOST_SECONDS * share(max_megapixels)
     if content.startswith(ICON):
         check_icon(content)
     with Image.open(TimedReader(content, seconds), formats=formats_to_try(content)) as image:
@@ -216,7 +216,7 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
             check_scans(content, image.size, seconds)
         need = copied + memory_for(image, content)
         check_memory(len(content) + need, max_megapixels)
-        taken.enter_context(PIXELS.of(need))
+        taken.enter_context(PIXEL_MEMORY.taken(need))
         is_jpeg, is_tiff = image.format in JPEGS, image.format == "TIFF"
         # Asked for its orientation, a PNG is decoded, and that it is broken would be lost.
         orientation = exif_orientation(image) if is_jpeg or is_tiff else 1
@@ -305,7 +305,7 @@ def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
 
 
 def check_memory(need: int, max_megapixels: float) -> None:
-    most = MEMORY * share(max_megapixels)
+    most = MOST_MEMORY * share(max_megapixels)
     if need > most:
         raise Unreadable(
             f"decoding it takes {need / 1e9:.1f} GB of memory, the budget is {most / 1e9:.1f} GB (embed.max_megapixels)"
@@ -351,7 +351,7 @@ def readable_formats() -> list[str]:
         pi_heif.register_heif_opener()
     Image.init()
     know_more_greys()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
 
 def know_more_greys() -> None:
@@ -430,7 +430,7 @@ def rgb_on_white(image: Image.Image) -> Pixels:
     Made strip by strip, so that the copies on the way are small.
     """
     width, height = image.size
-    convert = grey_converter(image) if image.mode in ("I", "F") or image.mode.startswith("I;") else rgb_of
+    convert = grey_converter(image) if image.mode in ("I", "F") or image.mode.startswith("I;") else rgb_pixels
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
@@ -439,7 +439,7 @@ def rgb_on_white(image: Image.Image) -> Pixels:
     return pixels
 
 
-def rgb_of(image: Image.Image) -> Pixels:
+def rgb_pixels(image: Image.Image) -> Pixels:
     from PIL.Image import alpha_composite, new
 
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -465,7 +465,7 @@ def grey_converter(image: Image.Image) -> Callable[[Image.Image], Pixels]:
         greys = np.asarray(strip)
         return greys.view(np.uint32) if unsigned else greys
 
-    black, white = limits_of(values(sampled(image)))
+    black, white = black_and_white(values(sampled(image)))
 
     def convert(strip: Image.Image) -> Pixels:
         greys = values(strip)
@@ -518,7 +518,7 @@ def square(pixels: Pixels, resolution: int, *, whole: tuple[int, int] | None = N
         new_h, new_w = resolution, int(resolution * full_w / full_h)
     if (new_h, new_w) != (height, width):
         planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
-        scale = (new_h + TINY) / true_h, (new_w + TINY) / true_w
+        scale = (new_h + ROUND_UP) / true_h, (new_w + ROUND_UP) / true_w
         resized = torch.nn.functional.interpolate(
             planes, scale_factor=scale, recompute_scale_factor=False, mode="bicubic", antialias=True
         )

@@ -14,23 +14,23 @@ from importlib.util import find_spec
 from annotate.records import SkippedFile
 
 
-def names(listed: str) -> frozenset[str]:
+def words(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
 
-READ = names(
+READ = words(
     ".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .bmp .dib .gif .webp .tif .tiff .avif .ico .tga "
     ".ppm .pgm .pbm .pnm"
 )
-HEIC = names(".heic .heif .hif")
+HEIC = words(".heic .heif .hif")
 # Pictures all the same, of phones, cameras, microscopes and drawing programs: named in skipped.json.
-NOT_READ = names(
+NOT_READ = words(
     ".jxl .jp2 .j2k .jpf .jpx .jxr .psd .psb .xcf .svg .svgz .eps .ai .exr .hdr .dds .pcx .qoi .pam .pfm .cur .icns "
     ".cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .dng .orf .rw2 .rwl .raf .pef .x3f .3fr .iiq .kdc .mrw .erf .mef "
     ".czi .lif .nd2 .svs .ndpi .mrxs .scn .dcm .fits .nii"
 )
 # What lies beside photos and is none: labels, notes, videos, documents, programs. Passed over unread, however many.
-OTHER_FILES = names(
+OTHER_FILES = words(
     ".txt .md .rst .rtf .tex .bib .log .nfo .json .jsonl .ndjson .geojson .xml .csv .tsv .yaml .yml .toml .ini .cfg "
     ".conf .htm .html .xhtml .mhtml .css .js .mjs .ts .map .py .pyc .ipynb .r .m .c .h .cc .cpp .hpp .java .class .rs "
     ".go .rb .php .pl .lua .sh .bat .cmd .ps1 .sql .srt .vtt .sub .url .webloc .lnk .desktop .eml .msg .vcf .ics "
@@ -44,7 +44,7 @@ OTHER_FILES = names(
     ".exe .dll .so .dylib .o .a .msi .deb .rpm .ttf .otf .woff .woff2 .obj .mtl .stl .ply .fbx .blend .gltf .glb "
     ".md5 .sha1 .sha256 .sha512 .sfv .sig .asc .par2 .partial .crdownload .lock .swp .pid"
 )
-OTHER_NAMES = names("readme license licence copying notice authors changelog makefile dockerfile version manifest")
+OTHER_NAMES = words("readme license licence copying notice authors changelog makefile dockerfile version manifest")
 HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|$))")  # `.` and `..` are not
 # Folders that file systems, network disks and desktops make for themselves: previews, bins, what a check recovered.
 SYSTEM_FOLDERS = re.compile(
@@ -53,8 +53,8 @@ SYSTEM_FOLDERS = re.compile(
     r"|\.TemporaryItems|\.Spotlight-V100|\.fseventsd|\.DocumentRevisions-V100)(?=/)",
     re.IGNORECASE,
 )
-HEAD = 32  # bytes that tell a format
-LOOKS = 1000  # files of an extension that are opened before it counts as none of pictures
+MAGIC_BYTES = 32  # bytes that tell a format
+MOST_OPENED = 1000  # files of an extension that are opened before it counts as none of pictures
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of them, by version
 NO_PICTURE = "not a picture, by its first bytes"
 
@@ -94,7 +94,7 @@ def not_read(kind: str) -> str:
     return f"{kind} is not read: {extra}convert it to JPEG"
 
 
-def format_of(head: bytes) -> str:
+def picture_format(head: bytes) -> str:
     """The format of a picture that begins so; empty where it is none."""
     for name, starts in STARTS.items():
         if head.startswith(starts):
@@ -146,7 +146,7 @@ def first_bytes(path: str) -> bytes:
     if not stat.S_ISREG(os.stat(path).st_mode):
         return b""
     with open(path, "rb", buffering=0, opener=without_waiting) as file:
-        return file.read(HEAD) or b""
+        return file.read(MAGIC_BYTES) or b""
 
 
 def without_waiting(path: str, flags: int) -> int:
@@ -155,7 +155,7 @@ def without_waiting(path: str, flags: int) -> int:
 
 
 @dataclass
-class Found:
+class FoundImages:
     """What is found in a source that is searched.
 
     images   in their order
@@ -171,13 +171,13 @@ class Found:
 class Sieve:
     """Tells the images of a source from all else that lies there.
 
-    folders  those that systems make, whose content is not looked at
-    looks    files of one extension that are opened before the others count as no pictures, too
+    folders      those that systems make, whose content is not looked at
+    most_opened  files of one extension that are opened before the others count as no pictures, too
     """
 
-    def __init__(self, looks: int = LOOKS) -> None:
+    def __init__(self, most_opened: int = MOST_OPENED) -> None:
         self.folders: set[str] = set()
-        self._looks = looks
+        self._most_opened = most_opened
         self._rows: list[SkippedFile] = []
         self._pictures: set[str] = set()  # extensions of which there was one
         self._vain: Counter[str] = Counter()  # by extension: looks that found no picture
@@ -186,13 +186,15 @@ class Sieve:
     @property
     def passed_over(self) -> list[SkippedFile]:
         """Images in formats that are not read, and files that are no pictures though their names do not tell."""
-        return [*self._rows, *(self._row_of(extension) for extension in self._unseen)]
+        return [*self._rows, *(self._unopened_row(extension) for extension in self._unseen)]
 
-    def _row_of(self, extension: str) -> SkippedFile:
+    def _unopened_row(self, extension: str) -> SkippedFile:
         """One for all files of an extension that were not looked at."""
         paths = self._unseen[extension]
         which = f"that end in {extension}" if extension else "without an extension"
-        reason = f"one of {len(paths):,} {which} and were not opened, since the first {self._looks:,} are no pictures"
+        reason = (
+            f"one of {len(paths):,} {which} and were not opened, since the first {self._most_opened:,} are no pictures"
+        )
         return {"path": paths[0], "reason": reason}
 
     def enters(self, folder: str) -> bool:
@@ -221,7 +223,7 @@ class Sieve:
         self._rows.append({"path": location, "reason": reason})
 
     def _is_picture(self, extension: str, location: str, first_bytes: Callable[[], bytes]) -> bool:
-        if self._vain[extension] >= self._looks and extension not in self._pictures:
+        if self._vain[extension] >= self._most_opened and extension not in self._pictures:
             self._unseen.setdefault(extension, []).append(location)
             return False
         try:
@@ -229,7 +231,7 @@ class Sieve:
         except OSError as error:
             self.passes_over(location, error.strerror or "cannot be read")
             return False
-        kind = format_of(head)
+        kind = picture_format(head)
         if not kind:
             self._vain[extension] += 1
             if head:

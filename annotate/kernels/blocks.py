@@ -34,7 +34,7 @@ CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
 WORKER = "annotate-block"  # so the names of the threads begin
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 
 def cores() -> int:
@@ -65,7 +65,7 @@ def cached(rows: slice, k: int) -> list[slice]:
     return [slice(start, min(start + height, rows.stop)) for start in range(rows.start, rows.stop, height)]
 
 
-def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+def across(work: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
     """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
     if threads <= 1 or at_work():
@@ -74,7 +74,7 @@ def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[An
     from concurrent.futures import Future, wait
 
     pool, owner = workers(cores()), os.getpid()
-    waiting: deque[Future[Answer]] = deque()
+    waiting: deque[Future[Output]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -192,7 +192,7 @@ def single(rows: npt.NDArray[np.floating]) -> Floats:
     return wide
 
 
-def spread(n: int, most: int) -> Ints:
+def evenly_spaced(n: int, most: int) -> Ints:
     """At most `most` of n rows, evenly spaced: a sample that is the same every time."""
     if n <= most:
         return np.arange(n, dtype=np.int64)

@@ -12,8 +12,8 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 
 COLDEST, HOTTEST = 1e-4, 1e2  # bounds of the search for a temperature
-LEAST = 1e-15  # of a confidence, and of what it lacks to one
-STEPS, NEAR = 60, 1e-6  # at most, of that search; where it ends, in log-odds of the mean confidence
+LEAST_SHARE = 1e-15  # of a confidence, and of what it lacks to one
+MOST_PASSES, NEAR = 60, 1e-6  # at most, of that search; where it ends, in log-odds of the mean confidence
 PARTS = 20  # of the given images; each is judged by what the others say
 TEMPERATURE_SPREAD = 0.3  # of the right temperature's logarithm about the one without labels
 NINE_OF_TEN = 1.645  # standard deviations, either way
@@ -31,17 +31,17 @@ def matching_temperature(similarity: Floats, target: float) -> float:
 
     similarity  (N, K) cosines to the refined prototypes
     """
-    wanted = float(log_odds(target, LEAST))
+    wanted = float(log_odds(target, LEAST_SHARE))
 
     def excess(logarithm: float) -> float:
-        return float(log_odds(mean_confidence(similarity, float(np.exp(logarithm))), LEAST)) - wanted
+        return float(log_odds(mean_confidence(similarity, float(np.exp(logarithm))), LEAST_SHARE)) - wanted
 
     low, high = float(np.log(COLDEST)), float(np.log(HOTTEST))
     over, under = excess(low), excess(high)
     if over <= 0 or under >= 0:  # beyond the bounds
         return COLDEST if over <= 0 else HOTTEST
     before = 0.0
-    for _ in range(STEPS):
+    for _ in range(MOST_PASSES):
         middle = (low * under - high * over) / (under - over)
         found = excess(middle)
         if abs(found) < NEAR:
@@ -130,7 +130,7 @@ def reliability(confidences: npt.NDArray[np.floating], right: npt.NDArray[np.boo
     return Reliability(confidence, accuracy, counts[used] / max(1, len(confidences)))
 
 
-def accuracy_of(confidences: npt.NDArray[np.floating]) -> tuple[float, float, float]:
+def expected_accuracy(confidences: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     """What share of these images is right: the expected, and bounds that hold in about nine cases of ten.
 
         log-odds(m) ± 1.645 sqrt(σ² + 1 / (n m (1 - m) + 1)),  m = mean confidence,  σ = 0.6 down and 1.3 up
@@ -181,5 +181,5 @@ def coverage(confidences: npt.NDArray[np.floating], shares: Sequence[float]) -> 
     for share in shares:
         least = ascending[n - max(1, round(share * n))]
         first = int(np.searchsorted(ascending, least))
-        found.append(Kept(share, n - first, float(least), *accuracy_of(ascending[first:])))
+        found.append(Kept(share, n - first, float(least), *expected_accuracy(ascending[first:])))
     return found

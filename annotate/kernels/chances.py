@@ -89,7 +89,7 @@ def number_kept(n: int, k: int) -> int | None:
     return KEPT if n * k > WHOLE and k > KEPT else None
 
 
-def chances_of(similarity: Floats, temperature: float, kept: int | None, out: Floats | None = None) -> Chances:
+def softmax_chances(similarity: Floats, temperature: float, kept: int | None, out: Floats | None = None) -> Chances:
     """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest.
 
     out  to compute in; the similarities themselves, where nobody needs them any more

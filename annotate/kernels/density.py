@@ -160,6 +160,6 @@ def meta_clusters(centroids: Floats, count: int) -> Ints:
     return renumber(model.labels_)
 
 
-def centroids_of(embeddings: Rows, assignments: Ints) -> Floats:
+def cluster_centroids(embeddings: Rows, assignments: Ints) -> Floats:
     """Unit mean of each cluster's images in the full space, (C, D)."""
     return group_means(embeddings, assignments, int(assignments.max(initial=-1)) + 1)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, TILE, cached, products, room_for, single, slices, standing
-from annotate.kernels.chances import Chances, chances_of
+from annotate.kernels.chances import Chances, softmax_chances
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, sums_and_lengths
-from annotate.kernels.zeroshot import assign, largest_of
+from annotate.kernels.zeroshot import assign, row_maximum
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
-LONGEST = 1.001  # of a unit row, as records check them
-BINS = np.array([-LONGEST, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST], np.float32)
+LONGEST_ROW = 1.001  # of a unit row, as records check them
+BIN_EDGES = np.array([-LONGEST_ROW, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST_ROW], np.float32)
 ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
 
 
@@ -98,11 +98,11 @@ class LabelledRows:
         else:
             tiles = [room_for(parts, k)] * len(parts)
 
-        def of(part: slice, tiles: Floats) -> Chances:
+        def chances(part: slice, tiles: Floats) -> Chances:
             similarity = products(single(self.rows[part]), columns, tiles)
-            return chances_of(similarity, temperature, kept, out=similarity)
+            return softmax_chances(similarity, temperature, kept, out=similarity)
 
-        made = map(of, parts, tiles)
+        made = map(chances, parts, tiles)
         if kept is not None:
             return Chances.joined(n, made)
         labels, confidences = (
@@ -143,7 +143,7 @@ def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.
 
 def find_bins(along: Floats) -> Ints:
     """The bin of BINS in which each length lies."""
-    return np.searchsorted(BINS[1:-1], along, side="right")
+    return np.searchsorted(BIN_EDGES[1:-1], along, side="right")
 
 
 def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
@@ -155,6 +155,6 @@ def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
 def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
     """The nearest class of each image and by how much it is nearer than the second; changes `similarity`."""
     labels = assign(similarity)
-    best = largest_of(similarity, labels)
+    best = row_maximum(similarity, labels)
     similarity[np.arange(len(labels)), labels] = -np.inf
-    return labels, (best - largest_of(similarity))[:, 0]
+    return labels, (best - row_maximum(similarity))[:, 0]

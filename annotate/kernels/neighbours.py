@@ -15,23 +15,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
+from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
 from annotate.kernels.chances import largest
 from annotate.kernels.kmeans import k_means
 from annotate.kernels.vectors import Floats, Ints, Rows, unit
 
-Neighbours = npt.NDArray[np.int32]
+NeighbourRows = npt.NDArray[np.int32]
 Advance = Callable[[int], None]
 
-EXACT_UP_TO = 100_000  # images
+COMPARE_ALL_UP_TO = 100_000  # images
 HELD = 1 << 24  # similarities that a thread holds at a time, 64 MB
-PER_ROOT = 2.0  # cells per square root of N
+CELLS_PER_ROOT = 2.0  # cells per square root of N
 PROBED = 16  # cells that an image's neighbours are looked for in
 SAMPLED, ITERATIONS = 16, 5  # images per cell that k-means looks at, and how often
 JUDGED = 256  # images on which recall is measured
 
 
-def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
+def neighbour_graph(nearest: NeighbourRows, cosines: Floats) -> Any:
     """The graph of nearest neighbours: an edge where either is among the nearest of the other.
 
     nearest  (N, k) of `nearest_neighbours`, and their cosines (N, k)
@@ -51,7 +51,7 @@ def neighbour_graph(nearest: Neighbours, cosines: Floats) -> Any:
 
 def nearest_neighbours(
     embeddings: Rows, k: int, advance: Advance = lambda count: None, *, exact: bool | None = None
-) -> tuple[Neighbours, Floats]:
+) -> tuple[NeighbourRows, Floats]:
     """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first.
 
     embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
@@ -63,7 +63,7 @@ def nearest_neighbours(
     n = len(embeddings)
     k = min(k, n - 1)
     nearest, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
-    whole = n <= EXACT_UP_TO if exact is None else exact
+    whole = n <= COMPARE_ALL_UP_TO if exact is None else exact
     found = across(lambda rows: among_all(embeddings, rows, k), slices(n, max(1, HELD // n)))
     for rows, best, values in found if whole else in_cells(embeddings, k):
         nearest[rows], cosines[rows] = best, values
@@ -86,18 +86,18 @@ def among_all(embeddings: Rows, rows: slice, k: int) -> tuple[slice, Ints, Float
 
 def in_cells(embeddings: Rows, k: int) -> Any:
     """The nearest of all rows among those of the cells nearest to their own, cell by cell."""
-    centroids = cell_centroids(embeddings, int(PER_ROOT * len(embeddings) ** 0.5))
+    centroids = cell_centroids(embeddings, int(CELLS_PER_ROOT * len(embeddings) ** 0.5))
 
-    def cells_of(block: slice) -> Ints:
+    def nearest_cells(block: slice) -> Ints:
         parts = cached(block, len(centroids))
         return np.concatenate([products(single(embeddings[part]), centroids).argmax(axis=1) for part in parts])
 
-    cell = np.concatenate([*across(cells_of, slices(len(embeddings), BLOCK))])
+    cell = np.concatenate([*across(nearest_cells, slices(len(embeddings), BLOCK))])
     order = np.argsort(cell, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(cell, minlength=len(centroids)))[:-1])
     near = largest(products(centroids, centroids), min(PROBED, len(centroids)))
 
-    def of(c: int) -> list[tuple[Ints, Ints, Floats]]:
+    def nearest_in_cell(c: int) -> list[tuple[Ints, Ints, Floats]]:
         others = np.concatenate([members[other] for other in near[c].tolist()])
         theirs = single(embeddings[others])
         found = []
@@ -114,29 +114,31 @@ def in_cells(embeddings: Rows, k: int) -> Any:
         return found
 
     filled = [c for c, rows in enumerate(members) if len(rows)]
-    return (part for parts in across(of, filled) for part in parts)
+    return (part for parts in across(nearest_in_cell, filled) for part in parts)
 
 
 def cell_centroids(embeddings: Rows, count: int) -> Floats:
     """C unit centroids of a sample's k-means."""
-    sample = single(embeddings[spread(len(embeddings), SAMPLED * count)])
+    sample = single(embeddings[evenly_spaced(len(embeddings), SAMPLED * count)])
     return unit(k_means(sample, count, iterations=ITERATIONS, most=SAMPLED, spherical=True))
 
 
-def recall(embeddings: Rows, nearest: Neighbours) -> float:
+def recall(embeddings: Rows, nearest: NeighbourRows) -> float:
     """Share of the true nearest neighbours that were found, on a sample of the images."""
     n, k = nearest.shape
-    sample = spread(n, JUDGED)
+    sample = evenly_spaced(n, JUDGED)
     mine = single(embeddings[sample])
 
-    def best_of(block: slice) -> tuple[Ints, Floats]:
+    def nearest_in_block(block: slice) -> tuple[Ints, Floats]:
         similarity = products(mine, single(embeddings[block]))
         inside = np.flatnonzero((sample >= block.start) & (sample < block.stop))
         similarity[inside, sample[inside] - block.start] = -np.inf
         best = largest(similarity, min(k, similarity.shape[1]))
         return best + block.start, np.take_along_axis(similarity, best, axis=1)
 
-    columns, values = (np.concatenate(parts, axis=1) for parts in zip(*across(best_of, slices(n, BLOCK)), strict=True))
+    columns, values = (
+        np.concatenate(parts, axis=1) for parts in zip(*across(nearest_in_block, slices(n, BLOCK)), strict=True)
+    )
     true = np.take_along_axis(columns, largest(values, k), axis=1)
-    found = (true[:, :, None] == nearest[sample][:, None, :]).any(axis=2)
-    return float(found.mean())
+    hits = (true[:, :, None] == nearest[sample][:, None, :]).any(axis=2)
+    return float(hits.mean())

@@ -38,7 +38,7 @@ from annotate.kernels.blocks import (
     standing,
 )
 from annotate.kernels.chances import Chances
-from annotate.kernels.labelled_rows import BINS, LONGEST
+from annotate.kernels.labelled_rows import BIN_EDGES, LONGEST_ROW
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means, unit
 from annotate.kernels.zeroshot import assign
 
@@ -141,11 +141,11 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
     """How much a rival may have gained on a class's image, (K, bins): the bound above at its worst in each bin."""
     shift = after.astype(np.float64) - before
     length = (shift**2).sum(axis=1)
-    low, high = BINS[:-1], BINS[1:]
+    low, high = BIN_EDGES[:-1], BIN_EDGES[1:]
     nearest = np.where(low * high <= 0, 0, np.minimum(np.abs(low), np.abs(high)))
-    beside = np.sqrt(LONGEST**2 - nearest**2)
+    beside = np.sqrt(LONGEST_ROW**2 - nearest**2)
 
-    def of(classes: slice) -> Floats:
+    def worst_gains(classes: slice) -> Floats:
         u, own = directions[classes].astype(np.float64), shift[classes]
         gain = u @ shift.T - np.einsum("kd,kd->k", u, own)[:, None]
         apart = np.maximum(length + length[classes][:, None] - 2 * (own @ shift.T) - gain**2, 0) + 1e-12
@@ -158,7 +158,7 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
             worst[:, j] = rivals.max(axis=1)
         return worst
 
-    return np.concatenate([*across(of, slices(len(after), 128))])
+    return np.concatenate([*across(worst_gains, slices(len(after), 128))])
 
 
 def blend(texts: Floats, visual: Floats, *, text_weight: float) -> Floats:

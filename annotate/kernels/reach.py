@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from annotate.kernels.blocks import across, single, slices, spread
+from annotate.kernels.blocks import across, evenly_spaced, single, slices
 from annotate.kernels.vectors import Floats, Rows
 
 SAMPLED = 2_048  # images that are asked, where there are more
-TOGETHER = 512  # of them whose products a thread sums
+SUMMED_TOGETHER = 512  # of them whose products a thread sums
 STRANGERS = 3.0  # z; words below it match the images no better than random directions
 
 
@@ -31,10 +31,10 @@ def reach(embeddings: Rows, texts: Floats) -> tuple[float, float]:
                  alike
     """
     d = embeddings.shape[1]
-    asked = single(embeddings[spread(len(embeddings), SAMPLED)])
+    asked = single(embeddings[evenly_spaced(len(embeddings), SAMPLED)])
     words = texts.astype(np.float64)
     centred = asked - asked.mean(axis=0, dtype=np.float64).astype(np.float32)
-    parts = across(lambda part: centred[part].T @ centred[part], slices(len(centred), TOGETHER))
+    parts = across(lambda part: centred[part].T @ centred[part], slices(len(centred), SUMMED_TOGETHER))
     covariance = np.sum([part.astype(np.float64) for part in parts], axis=0) / len(centred)
     trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
     apart = words - words.mean(axis=0)

@@ -17,7 +17,7 @@ from annotate.kernels.vectors import Ints
 SPLITS = ("train", "val", "test")
 
 
-def split(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
+def choose_splits(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
     """The split of each image, (N,): 0 train, 1 val, 2 test.
 
     A class with enough different images has some in every split whose percentage is not zero.

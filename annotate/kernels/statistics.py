@@ -8,13 +8,13 @@ import numpy as np
 
 from annotate.kernels.vectors import Floats
 
-BINS = 20  # of the histogram
+HISTOGRAM_BINS = 20  # of the histogram
 SURE, DOUBTFUL = 0.9, 0.5
 
 
 def statistics(confidences: Floats) -> dict[str, Any]:
     """Mean, spread, percentiles, shares and a histogram; null for what does not exist where there is no image."""
-    histogram, _ = np.histogram(np.clip(confidences, 0, 1), BINS, (0, 1))
+    histogram, _ = np.histogram(np.clip(confidences, 0, 1), HISTOGRAM_BINS, (0, 1))
     wide = confidences.astype(np.float64)
     some = len(wide) > 0
     return {

@@ -51,8 +51,8 @@ import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, products, single, slices
 from annotate.kernels.chances import WHOLE, Chances
-from annotate.kernels.joint_images import Images, Totals, Wide, as_matrix
-from annotate.kernels.vectors import Floats, Ints, Rows, unit
+from annotate.kernels.joint_images import JointImages, Totals, as_matrix
+from annotate.kernels.vectors import Doubles, Floats, Ints, Rows, unit
 from annotate.kernels.zeroshot import probabilities
 
 NEIGHBOURS = 6
@@ -93,8 +93,8 @@ class JointPass:
     text_weight: float
     similarity: Callable[[slice], Floats]
     labels: Ints
-    shares: Wide
-    centre: Wide
+    shares: Doubles
+    centre: Doubles
     kept: float
 
 
@@ -123,7 +123,7 @@ def transduce(
     below 1e-12, which count as none.
     """
     n, k = len(embeddings), len(texts)
-    images = Images(embeddings, graph, sample)
+    images = JointImages(embeddings, graph, sample)
     metric, temperature = images.metric, 1 / logit_scale
     origin = metric.centre @ metric.map
     t = texts.astype(np.float64) @ metric.map
@@ -148,7 +148,7 @@ def transduce(
         counts = totals.counts
         sums = (totals.sums - counts[:, None] * metric.centre) @ metric.map
         anchored = sums + ANCHOR * anchors(t, counts, sums)
-        fit = ClassFit.of(anchored, counts, metric.map, origin)
+        fit = ClassFit.from_sums(anchored, counts, metric.map, origin)
         pure = images.purity(chances, shares, k)
         in_use = classes_in_use(counts / n)
         trusted, share = pure * abundance(n / in_use), in_use / k
@@ -190,14 +190,14 @@ class LogChances:
     agreement  τ ℓ p³
     """
 
-    images: Images
+    images: JointImages
     words: Callable[[slice], Floats]
     before: Chances
     shares: Any
     fit: ClassFit
     logit_scale: float
     weight: float
-    bias: Wide
+    bias: Doubles
     sharpness: float
     agreement: float
 
@@ -216,7 +216,7 @@ def class_counts(chances: Chances, k: int) -> Ints:
     return np.bincount(chances.labels, minlength=k)
 
 
-def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
+def anchors(t: Doubles, counts: Doubles, sums: Doubles) -> Doubles:
     """The words among the images, (K, D): centred, times the gain that fits them to the class means.
 
     sums   (K, D) of the images of each class
@@ -224,7 +224,7 @@ def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
     centred = t - counts @ t / counts.sum()
     reached = float((sums * centred).sum())
     extent = float((counts[:, None] * centred**2).sum())
-    moved: Wide = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
+    moved: Doubles = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
     return moved
 
 
@@ -247,7 +247,7 @@ class ClassFit:
     mass: Floats
 
     @staticmethod
-    def of(anchored: Wide, counts: Wide, straight: Wide, origin: Wide) -> ClassFit:
+    def from_sums(anchored: Doubles, counts: Doubles, straight: Doubles, origin: Doubles) -> ClassFit:
         """anchored (K, D), counts (K,), straight the metric's map, origin its centre seen through it."""
         wide = anchored @ straight, anchored @ origin, np.einsum("kd,kd->k", anchored, anchored), counts + ANCHOR
         toward, offset, squares, mass = (array.astype(np.float32) for array in wide)
@@ -290,26 +290,26 @@ def abundance(images: float) -> float:
     return images / (images + FEW)
 
 
-def class_size(shares: Wide, n: int) -> float:
+def class_size(shares: Doubles, n: int) -> float:
     """n̄, the images of a class that is in use."""
     return n / classes_in_use(shares)
 
 
-def classes_in_use(shares: Wide) -> float:
+def classes_in_use(shares: Doubles) -> float:
     """exp(entropy of the classes' shares): K where all are even, 1 where one has everything."""
     return float(np.exp(-float((shares * np.log(np.maximum(shares, 1e-300))).sum())))
 
 
-def hubness(texts: Floats, totals: Totals) -> Wide:
+def hubness(texts: Floats, totals: Totals) -> Doubles:
     """h_k / s, how much nearer than others a class's words are to all classes alike, (K,); 0 for one without images."""
     mass = totals.counts + ANCHOR
     present = totals.counts / mass
     near = texts @ ((1 / mass) @ totals.sums) / present.sum()
-    above: Wide = present * (near - present @ near / present.sum())
+    above: Doubles = present * (near - present @ near / present.sum())
     return above
 
 
-def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, steps: int = 4) -> Wide:
+def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Doubles, steps: int = 4) -> Doubles:
     """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), (K,).
 
     It is drawn to 0 by a Gaussian of variance BIASED.
@@ -342,12 +342,12 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
     return weight
 
 
-def class_means(totals: Totals, texts: Floats, centre: Wide) -> Floats:
+def class_means(totals: Totals, texts: Floats, centre: Doubles) -> Floats:
     """Unit mean of the images by their shares, (K, D); its words, moved among them, for one that has none."""
     words = moved_words(texts, totals.counts, centre)
     return np.where(totals.counts[:, None] >= 1, unit(totals.sums), words)
 
 
-def moved_words(texts: Floats, sizes: Wide, centre: Wide) -> Floats:
+def moved_words(texts: Floats, sizes: Doubles, centre: Doubles) -> Floats:
     """The words moved among the images: their mean, weighted by the classes' sizes, to the images' own, (K, D)."""
     return unit(texts - sizes @ texts / sizes.sum() + centre)

@@ -5,7 +5,7 @@ The text's weight falls from `text_weight_start` toward `text_weight_end` (kerne
 
 from __future__ import annotations
 
-from annotate.kernels.blocks import single, spread
+from annotate.kernels.blocks import evenly_spaced, single
 from annotate.kernels.prototypes import class_directions, refine_dynamic
 from annotate.kernels.vectors import Floats
 from annotate.methods.material import (
@@ -16,8 +16,8 @@ from annotate.methods.material import (
     as_sure_as_zero_shot,
     nearest_prototypes,
     refinement,
+    run_passes,
     temperature_for,
-    watched,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Refinement
@@ -40,7 +40,7 @@ def label(material: Material, course: Course) -> Refinement:
         end=asked.text_weight_end,
         directions=class_directions(directing_images(material, sample), texts),
     )
-    first, last, history = watched(passes, material, course)
+    first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
     temperature, judged = temperature_for(material, course, last.prototypes, before)
     blocks = nearest_prototypes(material, last.prototypes, temperature)
@@ -61,7 +61,7 @@ def directing_images(material: Material, sample: Floats) -> Floats:
     """The images that tell where each class's images lie, (n, D): more of them where there are many classes."""
     x, k = material.images.embeddings, len(material.texts.prompts)
     more = min(PER_CLASS * k, MOST_DIRECTING, len(x) // 8)
-    return single(x[spread(len(x), more)]) if more > SAMPLE else sample
+    return single(x[evenly_spaced(len(x), more)]) if more > SAMPLE else sample
 
 
 DYNAMIC = Method("dynamic", label, iterations=10, settings=("text_weight_start", "text_weight_end"))

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import products, single, spread
+from annotate.kernels.blocks import evenly_spaced, products, single
 from annotate.kernels.calibration import (
     likeliest_temperature,
     likeliest_temperatures_without,
@@ -25,15 +25,15 @@ from annotate.kernels.prototypes import Workers
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
-from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifacts_of
+from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts, artifact_fields
 from annotate.settings.config import RefineSettings
 from annotate.workspace.arrays import RowsFile
 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 Judged = Mapping[str, npt.NDArray[Any]]
 # Fields of `Chances` that go into files block by block: they are the large ones.
-FILES = {
-    field: str(artifacts_of(Refinement)[name].file)
+FIELD_FILES = {
+    field: str(artifact_fields(Refinement)[name].file)
     for field, name in (("probabilities", "probabilities"), ("classes", "top_classes"))
 }
 
@@ -82,7 +82,7 @@ class Material:
     def sample(self) -> Floats:
         """(S, D) some of the images, evenly spread."""
         x = self.images.embeddings
-        return single(x[spread(len(x), SAMPLE)])
+        return single(x[evenly_spaced(len(x), SAMPLE)])
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,16 @@ class PassCounts(Protocol):
     def text_weight(self) -> float | None: ...
 
 
-P = TypeVar("P", bound=PassCounts)
+AnyPass = TypeVar("AnyPass", bound=PassCounts)
 
 
-def watched(passes: Iterable[P], material: Material, course: Course) -> tuple[P, P, list[Iteration]]:
+def run_passes(
+    passes: Iterable[AnyPass], material: Material, course: Course
+) -> tuple[AnyPass, AnyPass, list[Iteration]]:
     """Run all passes; the first, the last, and a row of history for each."""
     temperature = course.settings.temperature or material.temperature
     n, rows = len(material.images.embeddings), list[Iteration]()
-    first: P | None = None
+    first: AnyPass | None = None
     with course.progress.iterations() as show:
         for last in passes:
             first = first or last
@@ -211,14 +213,14 @@ def refinement(
     n = len(material.images.embeddings)
     labels, sure = np.empty(len(material.answers), np.int64), np.empty(len(material.answers), np.float32)
     if len(material.answers):
-        blocks = with_answers(noted(blocks, labels, sure), material.answers)
+        blocks = with_answers(keep_unanswered(blocks, labels, sure), material.answers)
         further |= {"answers": material.answers, "labels_without_answer": labels, "confidences_without_answer": sure}
     with ExitStack() as files:
 
         def room(field: str) -> RoomForRows:
-            if field not in FILES:
+            if field not in FIELD_FILES:
                 return InMemory(n)
-            return files.enter_context(RowsFile(course.folder / FILES[field], n))
+            return files.enter_context(RowsFile(course.folder / FIELD_FILES[field], n))
 
         outcome = Chances.joined(n, blocks, room)
     say_the_same_of_copies(material, judged, labels, sure)
@@ -236,7 +238,7 @@ def refinement(
     )
 
 
-def noted(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Iterator[Chances]:
+def keep_unanswered(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Iterator[Chances]:
     """The same blocks; what they say goes into `labels` and `confidences`, (N,), before any answer changes it."""
     start = 0
     for block in blocks:

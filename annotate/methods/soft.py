@@ -14,8 +14,8 @@ from annotate.methods.material import (
     as_sure_as_zero_shot,
     nearest_prototypes,
     refinement,
+    run_passes,
     temperature_for,
-    watched,
 )
 from annotate.methods.signs import signs_of_blur, signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Clusters, Refinement
@@ -35,7 +35,7 @@ def label(material: Material, course: Course, *, clusters: Clusters) -> Refineme
         iterations=course.iterations,
         temperature=scale,
     )
-    first, last, history = watched(passes, material, course)
+    first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
     temperature, judged = temperature_for(material, course, last.prototypes, before)
     blocks = nearest_prototypes(material, last.prototypes, temperature)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
+from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
 from annotate.kernels.calibration import PARTS, part_of_each
-from annotate.kernels.chances import Chances, chances_of, chances_with
+from annotate.kernels.chances import Chances, chances_with, softmax_chances
 from annotate.kernels.confidence import (
     CaseEvidence,
     agreement,
@@ -27,12 +27,11 @@ from annotate.kernels.confidence import (
     rescaled,
     within,
 )
-from annotate.kernels.joint_images import Wide
 from annotate.kernels.naming import names_by_given, renamed
 from annotate.kernels.transduction import JointPass, transduce
-from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
-from annotate.kernels.vectors import Ints
-from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, watched
+from annotate.kernels.unfit import SMALLEST_GROUP, Unfit, unfit_groups
+from annotate.kernels.vectors import Doubles, Ints
+from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, run_passes
 from annotate.methods.signs import (
     signs_of_absence,
     signs_of_approximation,
@@ -68,13 +67,13 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
         x,
         texts,
         neighbours.graph,
-        spread(len(x), SAMPLE),
+        evenly_spaced(len(x), SAMPLE),
         logit_scale=material.images.model["logit_scale"],
         iterations=course.iterations,
         balanced=asked.class_sizes == "balanced",
         kept=material.kept,
     )
-    first, found, history = watched(passes, material, course)
+    first, found, history = run_passes(passes, material, course)
     sure, last, judged = by_evidence(material, neighbours, first, found, rename=asked.class_sizes == "free")
     if asked.temperature is None:
         blocks = as_sure_as_evidence(material, last, sure)
@@ -107,7 +106,7 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
 
 def by_evidence(
     material: Material, neighbours: Neighbours, first: JointPass, last: JointPass, *, rename: bool
-) -> tuple[Wide, JointPass, Judged]:
+) -> tuple[Doubles, JointPass, Judged]:
     """How sure the evidence makes every label, (N,), and the last pass with the names that classes have now.
 
     rename   whether classes may bear other names by the classes that were given
@@ -116,10 +115,10 @@ def by_evidence(
     (n, k), similarity = material.shape, last.similarity
     x, t = material.images.embeddings, material.texts.text_embeddings
     scale = np.float32(1 / material.temperature)
-    case = CaseEvidence.of(first, last, t, logit_scale=1 / material.temperature)
+    case = CaseEvidence.from_passes(first, last, t, logit_scale=1 / material.temperature)
     around = agreement(neighbours.graph, last.labels)
 
-    def look(rows: slice) -> tuple[Wide, Ints]:
+    def look(rows: slice) -> tuple[Doubles, Ints]:
         words = scale * products(single(x[rows]), t)
         return (
             evidence_for_labels(scale * similarity(rows), last.labels[rows], around[rows], case),
@@ -144,7 +143,7 @@ def by_evidence(
     return corrected(sure, rows, alone == said, k), renamed(last, names, t), judged
 
 
-def seen_by_others(certainty: Wide, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Wide:
+def seen_by_others(certainty: Doubles, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Doubles:
     """Confidences of the answered images, (M,), each fitted to the answers on the images of other parts alone.
 
     called  as in `by_evidence`
@@ -157,7 +156,7 @@ def seen_by_others(certainty: Wide, said: Ints, called: Callable[[Any], tuple[In
     return confidence
 
 
-def as_sure_as_evidence(material: Material, last: JointPass, sure: Wide) -> Iterator[Chances]:
+def as_sure_as_evidence(material: Material, last: JointPass, sure: Doubles) -> Iterator[Chances]:
     """What the last pass says of every image, each as surely as the evidence makes it."""
 
     def chances(rows: slice) -> Chances:
@@ -170,7 +169,7 @@ def as_sure_as_evidence(material: Material, last: JointPass, sure: Wide) -> Iter
 def at_temperature(material: Material, last: JointPass, temperature: float) -> Iterator[Chances]:
     """What the last pass says of every image, at a temperature that somebody chose."""
     parts = parts_in_cache(*material.shape)
-    return across(lambda rows: chances_of(last.similarity(rows), temperature, material.kept), parts)
+    return across(lambda rows: softmax_chances(last.similarity(rows), temperature, material.kept), parts)
 
 
 def parts_in_cache(n: int, k: int) -> list[slice]:
@@ -189,7 +188,7 @@ def groups_that_fit_no_name(material: Material, neighbours: Neighbours, labels: 
     groups = unfit_groups(x, t, labels, neighbours.graph, logit_scale=material.images.model["logit_scale"])
     if len(material.answers):
         groups = [replace(group, rows=group.rows[material.answers[group.rows] < 0]) for group in groups]
-    return [group for group in groups if len(group.rows) >= FEWEST]
+    return [group for group in groups if len(group.rows) >= SMALLEST_GROUP]
 
 
 def group_numbers(groups: Sequence[Unfit], n: int) -> Ints:

@@ -36,7 +36,7 @@ MOST_COLOURED = len(COLOURS) * len(MARKERS)  # classes on the map; the rest is g
 MOST_BARS, MOST_RANGES, MOST_CELLS, MOST_NUMBERED = 40, 40, 40, 14
 DPI = 144
 NOT_LOOKS = ("backend", "backend_fallback", "interactive", "date.epoch")  # of matplotlib's settings
-NAME = 22  # characters of a class name
+NAME_CHARACTERS = 22  # characters of a class name
 # Fonts that some systems have, for scripts that matplotlib's own font lacks.
 FONTS = (
     "DejaVu Sans",
@@ -252,7 +252,7 @@ def convergence(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(passes, values, color=ACCENT, marker="o", markersize=4, linewidth=1.6, clip_on=False)
         axes.set_title(title, loc="left", fontsize=9, color=QUIET)
         if share:
-            room(axes, values)
+            set_share_limits(axes, values)
         else:
             axes.set_ylim(0, max(values) * 1.15)
             whole_numbers(axes, "y")
@@ -398,7 +398,7 @@ def whole_numbers(axes: Axes, which: str) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def room(axes: Axes, values: Sequence[float]) -> None:
+def set_share_limits(axes: Axes, values: Sequence[float]) -> None:
     """Shares on an axis that starts at zero where they come near it, and is never narrower than ten points."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     low = 0.0 if low < 0.15 else low
@@ -417,7 +417,7 @@ def paper_to_accent() -> Any:
 # -- names ---------------------------------------------------------------------------------------------
 
 
-def legible(name: str, k: int, width: int = NAME) -> str:
+def legible(name: str, k: int, width: int = NAME_CHARACTERS) -> str:
     """A class name in the glyphs that the fonts have, shortened; "class 7" where nothing of it is left."""
     known = fonts()[1]
     text = unicodedata.normalize("NFC", name)

@@ -7,15 +7,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotate.errors import columns_of, first_few, printable
+from annotate.errors import first_few, printable, terminal_columns
 
 WIDTH = 80
-NAME = 24  # columns for a class name
+NAME_WIDTH = 24  # columns for a class name
 SKIPPED = LISTED = 20  # files listed; given images
 CERTAINTY = "certainty is the model's own at each pass, before it becomes confidence"
 LEAD = 0.8  # the share kept that the report speaks of
 TABLED = (1.0, 0.9, 0.8, 0.5)  # shares kept in the table
-ROUNDING = 1e-9  # of a product with 100
+NEARLY_WHOLE = 1e-9  # of a product with 100
 
 
 def text_report(summary: dict[str, Any]) -> str:
@@ -32,9 +32,9 @@ def headline(summary: dict[str, Any]) -> list[str]:
     rows = [
         ("images", f"{summary['images']:,}"),
         ("classes", f"{summary['classes']:,}"),
-        ("method", f"{summary['method']}, {sharpness(summary)}"),
+        ("method", f"{summary['method']}, {confidence_source(summary)}"),
         ("model", f"{printable(summary['model'])}, prompts {summary['prompts']}"),
-        ("confidence", of_counted(summary, f"{percent(summary['confidence']['mean'])} on average")),
+        ("confidence", unless_all_given(summary, f"{percent(summary['confidence']['mean'])} on average")),
     ]
     if summary["given"]:
         count = summary["given"]["images"]
@@ -49,7 +49,7 @@ def headline(summary: dict[str, Any]) -> list[str]:
     return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
 
 
-def of_counted(summary: Mapping[str, Any], said: str) -> str:
+def unless_all_given(summary: Mapping[str, Any], said: str) -> str:
     """What is said of confidences, where there is an image whose class nobody gave."""
     return said if summary["counted"] else "nothing to tell: the class of every image was given"
 
@@ -62,7 +62,7 @@ def accuracy(scores: Mapping[str, Any]) -> str:
     return f"{percent(scores['accuracy'])} of {scores['images']:,} images with a truth{others}"
 
 
-def sharpness(summary: Mapping[str, Any]) -> str:
+def confidence_source(summary: Mapping[str, Any]) -> str:
     """How similarities became confidences."""
     if summary["confidence_is_estimate"]:
         return "confidence by each image's evidence"
@@ -87,7 +87,7 @@ def distribution(summary: dict[str, Any]) -> list[str]:
     for name, count in sorted(counts.items(), key=lambda item: -item[1]):
         median = percent(summary["confidence_per_class"][name]["median"])
         numbers = f"{count:>9,} {percent(count / total):>7} {median:>7}"
-        lines.append(f"  {fit(name, NAME)} {numbers}  {bar(count, largest, 24)}".rstrip())
+        lines.append(f"  {fixed_width(name, NAME_WIDTH)} {numbers}  {bar(count, largest, 24)}".rstrip())
     return lines
 
 
@@ -103,11 +103,11 @@ def confidence(summary: dict[str, Any]) -> list[str]:
         ("images at 90 % or more", found["share_at_least_0.9"]),
         ("images below 50 %", found["share_below_0.5"]),
     ]
-    lines = section("Confidence") + [f"  {name:<{NAME}} {percent(value):>8}" for name, value in rows] + [""]
+    lines = section("Confidence") + [f"  {name:<{NAME_WIDTH}} {percent(value):>8}" for name, value in rows] + [""]
     histogram = pairs_of_bins(found["histogram"])
     for tenth, count in enumerate(histogram):
         span = f"{10 * tenth} to {10 * tenth + 10} %"
-        lines.append(f"  {span:<{NAME}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
+        lines.append(f"  {span:<{NAME_WIDTH}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
     return lines
 
 
@@ -117,7 +117,7 @@ def coverage(summary: dict[str, Any]) -> list[str]:
     true = has_scores(summary)
     lines = [*section("Coverage"), *wrapped(promise(summary), indent=2), ""]
     lines.append("   kept     images   least confidence   expected         between" + "     right" * true)
-    for row in tabled(summary):
+    for row in coverage_table(summary):
         span = (
             f"{whole_percent(row['images'] / summary['counted'])} {row['images']:>10,} {percent(row['confidence']):>18}"
         )
@@ -132,29 +132,29 @@ def has_scores(summary: Mapping[str, Any]) -> bool:
     return bool(summary["truth"] and summary["truth"]["images"])
 
 
-def tabled(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def coverage_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of the coverage worth a line; of those that keep the same images one."""
     return list({row["images"]: row for row in summary["coverage"] if row["share"] in TABLED}.values())
 
 
 def promise(summary: Mapping[str, Any]) -> str:
     """What to expect of the most certain images, in one sentence."""
-    row = lead(summary)
+    row = headline_share(summary)
     if row is None:
-        return of_counted(summary, "")
+        return unless_all_given(summary, "")
     sure = "" if summary["confidence_is_estimate"] else "if confidences hold, "
     sentence = f"{sure}keep {most_certain(summary)} and expect {about(row['expected'])} right ({bounds(row)})"
     return sentence if row["accuracy"] is None else f"{sentence}; in truth {percent(row['accuracy'])} are"
 
 
-def lead(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+def headline_share(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     """The row of the coverage that the report speaks of."""
     return next((row for row in summary["coverage"] if row["share"] == LEAD), None)
 
 
 def most_certain(summary: Mapping[str, Any]) -> str:
     """Which images the lead keeps; of few images, or of equals, it may be all."""
-    row = lead(summary)
+    row = headline_share(summary)
     share = row["images"] / summary["counted"] if row else 1
     return "all images" if share == 1 else f"the {whole_percent(share)} most certain"
 
@@ -166,7 +166,7 @@ def about(share: float) -> str:
 
 def bounds(row: Mapping[str, Any]) -> str:
     """The bounds of an expected accuracy, as whole percentages, outward."""
-    return f"{math.floor(100 * row['low'] + ROUNDING)} to {math.ceil(100 * row['high'] - ROUNDING)}"
+    return f"{math.floor(100 * row['low'] + NEARLY_WHOLE)} to {math.ceil(100 * row['high'] - NEARLY_WHOLE)}"
 
 
 def pairs_of_bins(histogram: Sequence[int]) -> list[int]:
@@ -213,15 +213,15 @@ def truth(summary: dict[str, Any]) -> list[str]:
     ]
     lines += wrapped(f"truth from {scores['source']}", indent=4)
     lines += [line for sentence in left_out(scores) for line in wrapped(sentence, indent=2)]
-    lines += ["", f"  {'class':<{NAME}}    truth  labelled  precision   recall"]
+    lines += ["", f"  {'class':<{NAME_WIDTH}}    truth  labelled  precision   recall"]
     for name, row in scores["per_class"].items():
         rates = f"{percent(row['precision']):>9}  {percent(row['recall']):>7}"
-        lines.append(f"  {fit(name, NAME)} {row['images']:>8,}  {row['labelled']:>8,}  {rates}")
+        lines.append(f"  {fixed_width(name, NAME_WIDTH)} {row['images']:>8,}  {row['labelled']:>8,}  {rates}")
     if scores["most_confused"]:
         lines += ["", "  most often confused"]
         for pair in scores["most_confused"][:10]:
-            labelled = shortened(pair["label"], NAME)
-            lines.append(f"  {pair['images']:>6,}  {fit(pair['truth'], NAME)} labelled {labelled}")
+            labelled = shorten(pair["label"], NAME_WIDTH)
+            lines.append(f"  {pair['images']:>6,}  {fixed_width(pair['truth'], NAME_WIDTH)} labelled {labelled}")
     return lines
 
 
@@ -269,10 +269,9 @@ def given_as(row: Mapping[str, Any]) -> str:
     """The class that was given, and what the image would be called without that."""
     alone = f"{percent(row['confidence_without_answer'])} sure"
     if row["class"] == row["label_without_answer"]:
-        return f"{shortened(row['class'], NAME)}; the same without its answer, {alone}"
-    return (
-        f"{shortened(row['class'], NAME)}; {shortened(row['label_without_answer'], NAME)} without its answer, {alone}"
-    )
+        return f"{shorten(row['class'], NAME_WIDTH)}; the same without its answer, {alone}"
+    without = shorten(row["label_without_answer"], NAME_WIDTH)
+    return f"{shorten(row['class'], NAME_WIDTH)}; {without} without its answer, {alone}"
 
 
 # -- lines ---------------------------------------------------------------------------------------------
@@ -281,7 +280,7 @@ def given_as(row: Mapping[str, Any]) -> str:
 def section(title: str, columns: str = "") -> list[str]:
     if not columns:
         return [title, "-" * len(title)]
-    return [f"{title:<{NAME + 5}}{columns}", "-" * (NAME + 5 + len(columns))]
+    return [f"{title:<{NAME_WIDTH + 5}}{columns}", "-" * (NAME_WIDTH + 5 + len(columns))]
 
 
 def bar(count: int, largest: int, width: int) -> str:
@@ -308,15 +307,15 @@ def wrapped(sentence: str, *, indent: int) -> list[str]:
     return [f"  {first}", *(" " * indent + line for line in rest)]
 
 
-def shortened(name: str, width: int) -> str:
+def shorten(name: str, width: int) -> str:
     text = printable(name)
-    if columns_of(text) <= width:
+    if terminal_columns(text) <= width:
         return text
-    while columns_of(text) > width - 1:
+    while terminal_columns(text) > width - 1:
         text = text[:-1]
     return text + "…"
 
 
-def fit(name: str, width: int) -> str:
-    text = shortened(name, width)
-    return text + " " * (width - columns_of(text))
+def fixed_width(name: str, width: int) -> str:
+    text = shorten(name, width)
+    return text + " " * (width - terminal_columns(text))

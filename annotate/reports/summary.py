@@ -55,7 +55,7 @@ def summarize(
         "classes": len(names),
         "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
         "counted": len(confidences),
-        "given": given_classes(images, refinement, names),
+        "given": images_with_answers(images, refinement, names),
         "confidence": statistics(confidences),
         "confidence_per_class": ranges,
         "confidence_is_estimate": estimated,
@@ -68,13 +68,13 @@ def summarize(
         "history": refinement.history,
         "clusters": cluster_counts(clusters) if clusters else None,
         "skipped": images.skipped,
-        "warnings": warnings_of(refinement, counts, names),
+        "warnings": report_warnings(refinement, counts, names),
         "least_certain": doubts(images, texts, refinement, doubtful),
         "truth": truth_scores(refinement, truth, names) if truth else None,
     }
 
 
-def given_classes(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:
+def images_with_answers(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:
     """The images whose class somebody gave, with what they would be called without that; null where there are none."""
     answers, labels, confidences = (
         refinement.answers, refinement.labels_without_answer, refinement.confidences_without_answer,
@@ -118,7 +118,7 @@ def cluster_counts(clusters: Clusters) -> dict[str, int]:
     }
 
 
-def warnings_of(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
+def report_warnings(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
     """What refinement noticed, and classes that no image got."""
     empty = [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]
     if not empty or refinement.method == "transductive":  # which has told them

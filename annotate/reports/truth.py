@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.classes.prompts import number_of
+from annotate.classes.prompts import number_named
 from annotate.errors import InputError, printable
 from annotate.exports.dataset import read_manifest
 from annotate.images import find_images
@@ -24,7 +24,7 @@ from annotate.sources import lists
 from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
-NONE = "none"  # the word for no truth at all, whatever the folders are called
+NO_TRUTH = "none"  # the word for no truth at all, whatever the folders are called
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path", "filepath")
 CLASS_COLUMNS = ("class", "label", "class_name", "name", "category", "truth")
 UNKNOWN = -1
@@ -51,7 +51,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Said:
+class SourceNames:
     """What a source says, in its own words.
 
     source    for the reader
@@ -68,7 +68,7 @@ class Said:
 
 def check_truth(source: Path | None) -> None:
     """Find before a long run that there is nothing to read, or only annotate's own labels; no source is fine."""
-    if source is None or str(source) in (FOLDERS, NONE):
+    if source is None or str(source) in (FOLDERS, NO_TRUTH):
         return
     if not source.exists():
         raise no_truth(source)
@@ -97,25 +97,25 @@ def read_truth(
     images       N facts; their digests find the files of a tree that is laid out otherwise
     raises       InputError where it cannot be read, or says nothing about these images and classes
     """
-    said = read_said(source, image_paths, class_names, folder=folder, images=images)
-    return matched(said, class_names)
+    said = read_names(source, image_paths, class_names, folder=folder, images=images)
+    return match_classes(said, class_names)
 
 
-def read_said(
+def read_names(
     source: Path,
     image_paths: Sequence[str],
     class_names: Sequence[str],
     *,
     folder: str | None = None,
     images: Sequence[ImageFacts | None] = (),
-) -> Said:
+) -> SourceNames:
     """What the source says of the images; arguments and errors as those of `read_truth`."""
     check_truth(source)
-    unused, folder = 0, folder and sources.base_of(folder)
+    unused, folder = 0, folder and sources.base_folder(folder)
     order: Sequence[int] = range(len(image_paths))
     if str(source) == FOLDERS:
         shown, names = "folder names", [parent_name(path) for path in image_paths]
-        refuse_own_labels(folders_of(image_paths), "these images")
+        refuse_own_labels(existing_folders(image_paths), "these images")
     elif source.is_dir():
         shown = f"{printable(source)}/"
         names, unused = names_from_tree(source, image_paths, folder, images)
@@ -132,14 +132,14 @@ def read_said(
             else "its paths must be absolute, or relative to the images or to the CSV itself",
         )
     disputed = share_with_copies(names, order, images, matcher(class_names))
-    return Said(shown, names, unused, [image_paths[i] for i in disputed])
+    return SourceNames(shown, names, unused, [image_paths[i] for i in disputed])
 
 
 def share_with_copies(
     names: list[str | None],
     order: Sequence[int],
     images: Sequence[ImageFacts | None],
-    class_of: Callable[[str], int | None],
+    class_meant: Callable[[str], int | None],
 ) -> list[int]:
     """Give byte-identical images one class, the one that was said last of any of them; which ones had another.
 
@@ -159,7 +159,7 @@ def share_with_copies(
         if counts is None or names[row] == counts:
             continue
         before, names[row] = names[row], counts
-        if before is not None and (class_of(before) is None or class_of(before) != class_of(counts)):
+        if before is not None and (class_meant(before) is None or class_meant(before) != class_meant(counts)):
             disputed.append(row)
     return disputed
 
@@ -170,22 +170,22 @@ def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Tru
     None where any folder has another name: then folders mean something else. None for images of a dataset that annotate
     made: its folders are annotate's labels.
     """
-    class_of = matcher(class_names)
-    folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
+    class_meant = matcher(class_names)
+    folders = {name: class_meant(name) if name else None for name in map(parent_name, image_paths)}
     if None in folders.values() or len(set(folders.values())) < 2:
         return None
-    if any(own_dataset(place) for place in folders_of(image_paths)):
+    if any(own_dataset(place) for place in existing_folders(image_paths)):
         return None
-    return matched(Said("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
+    return match_classes(SourceNames("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
 
 
-def matched(said: Said, class_names: Sequence[str]) -> Truth:
+def match_classes(said: SourceNames, class_names: Sequence[str]) -> Truth:
     """Names as classes; those that are none are counted, never dropped.
 
     raises  InputError where none of them is a class
     """
-    class_of, names = matcher(class_names), said.names
-    found = {name: class_of(name) for name in set(names) if name is not None}
+    class_meant, names = matcher(class_names), said.names
+    found = {name: class_meant(name) for name in set(names) if name is not None}
     outside = Counter(name for name in names if name is not None and found[name] is None)
     if all(index is None for index in found.values()):
         examples = ", ".join(f"'{printable(name)}'" for name, _ in outside.most_common(3))
@@ -222,7 +222,7 @@ def own_dataset(place: str) -> str | None:
     return next((str(folder) for folder in folders if read_manifest(folder) is not None), None)
 
 
-def folders_of(image_paths: Sequence[str]) -> list[str]:
+def existing_folders(image_paths: Sequence[str]) -> list[str]:
     """The folders of this machine that images lie in."""
     return sorted(place for place in {os.path.dirname(path) for path in image_paths} if os.path.isdir(place))
 
@@ -236,16 +236,19 @@ def matcher(class_names: Sequence[str]) -> Callable[[str], int | None]:
     As written; else but for case, spaces, hyphens, underscores and Unicode form; else as the same number
     ("2" is "two"); else but for a plural s. A spelling that two classes share means neither.
     """
-    levels = [(spelling, unambiguous(class_names, spelling)) for spelling in (str, plain, number, singular)]
+    levels = [
+        (spelling, unambiguous(class_names, spelling))
+        for spelling in (str, letters_only, spelled_number, letters_but_s)
+    ]
 
-    def class_of(name: str) -> int | None:
+    def class_meant(name: str) -> int | None:
         for spelling, known in levels:
             index = known.get(spelling(name))
             if index is not None:
                 return index
         return None
 
-    return class_of
+    return class_meant
 
 
 def unambiguous(class_names: Sequence[str], spelling: Callable[[str], str]) -> dict[str, int]:
@@ -254,25 +257,25 @@ def unambiguous(class_names: Sequence[str], spelling: Callable[[str], str]) -> d
     return {key: index for index, key in enumerate(spelled) if key and often[key] == 1}
 
 
-def plain(name: str) -> str:
+def letters_only(name: str) -> str:
     """`T-Shirt ` and `t_shirt` as the same word."""
     return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name).casefold())
 
 
-def number(name: str) -> str:
-    value = number_of(name)
+def spelled_number(name: str) -> str:
+    value = number_named(name)
     return "" if value is None else str(value)
 
 
-def singular(name: str) -> str:
-    return plain(name).removesuffix("s")
+def letters_but_s(name: str) -> str:
+    return letters_only(name).removesuffix("s")
 
 
 # -- sources -------------------------------------------------------------------------------------------
 
 
 def parent_name(path: str) -> str | None:
-    return os.path.basename(os.path.dirname(sources.path_of(path))) or None
+    return os.path.basename(os.path.dirname(sources.path_without_query(path))) or None
 
 
 def names_from_tree(
@@ -281,7 +284,7 @@ def names_from_tree(
     """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
     searched = find_images(top)
     found, passed_over = searched.images, [row["path"] for row in searched.skipped]
-    refuse_own_labels([*folders_of(found), *passed_over], f"{printable(top)}/")
+    refuse_own_labels([*existing_folders(found), *passed_over], f"{printable(top)}/")
     root = os.path.abspath(top)
     by_path = {os.path.relpath(path, root): parent_name(path) for path in found if os.path.dirname(path) != root}
     names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]
@@ -340,7 +343,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     hint = "write one line `path,class` per image; quote paths that hold commas"
     columns: tuple[int, int] | None = None
     try:
-        with open(file, encoding=lists.encoding_of(str(file)), newline="") as lines:
+        with open(file, encoding=lists.detect_encoding(str(file)), newline="") as lines:
             first = lines.readline()
             if not first.strip():
                 raise InputError(f"{shown}: empty", hint=hint)
@@ -382,7 +385,7 @@ def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[s
     Backslashes are slashes where no image is called so.
     """
     listed = {path: index for index, path in enumerate(image_paths)}
-    bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_of(path)))
+    bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_without_query(path)))
 
     def find(path: str) -> int | None:
         for way in lists.spellings(path):

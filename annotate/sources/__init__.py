@@ -16,16 +16,16 @@ from urllib.parse import unquote, urlsplit
 
 from annotate.errors import InputError, first_few, printable
 from annotate.images import Unavailable, Unreadable, find_images
-from annotate.images.formats import Found, is_image, without_waiting
+from annotate.images.formats import FoundImages, is_image, without_waiting
 from annotate.records import SkippedFile
 from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url
 
-FORMATS = (
+FORMATS_HINT = (
     "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
     "does not tell is known by its first bytes"
 )
-TAKEN = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
+SOURCES_HINT = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
 
 
 @dataclass(frozen=True)
@@ -61,32 +61,32 @@ def listing(images: str | Path, leave_out: Path | None = None) -> Listing:
     """
     asked = str(images)
     found = found_in(asked, leave_out)
-    if not isinstance(found, Found):
-        found = Found(found)  # type: ignore[arg-type]  # lines that stay on disk, perhaps
+    if not isinstance(found, FoundImages):
+        found = FoundImages(found)  # type: ignore[arg-type]  # lines that stay on disk, perhaps
     if not found.images:
         others = f" that can be read; {found.skipped[0]['reason']}" if found.skipped else ""
-        raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS)
+        raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS_HINT)
     top = asked if is_url(asked) else os.path.abspath(asked)
-    return Listing(top, found.images, found.skipped, notes_on(found.folders))
+    return Listing(top, found.images, found.skipped, notes_on_folders(found.folders))
 
 
-def found_in(asked: str, leave_out: Path | None) -> Found | Sequence[str]:
+def found_in(asked: str, leave_out: Path | None) -> FoundImages | Sequence[str]:
     if is_url(asked):
-        return remote.find(asked)
+        return remote.find_images_below(asked)
     if not os.path.isdir(asked):
         if os.path.exists(asked) and not os.path.isfile(asked):  # reading a pipe would wait for whoever writes it
-            raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=TAKEN)
+            raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=SOURCES_HINT)
         if lists.is_list(asked):
-            return lists.read(asked)
+            return lists.read_list(asked)
         if archives.are_meant(asked):
-            return archives.members_of(archives.matching(asked))
+            return archives.find_members(archives.matching(asked))
         if os.path.exists(asked):
             archives.refuse_compressed(asked)
-            raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
+            raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=SOURCES_HINT)
     return find_images(Path(asked), leave_out)
 
 
-def notes_on(folders: Collection[str]) -> list[str]:
+def notes_on_folders(folders: Collection[str]) -> list[str]:
     """One line on the folders that were passed over."""
     if not folders:
         return []
@@ -101,7 +101,7 @@ def status(location: str) -> Status | None:
     """
     if is_url(location):
         return None
-    inside = archives.split(location)
+    inside = archives.split_location(location)
     if inside:
         size, modified_ns = archives.size_and_time(*inside)
         return Status(size, modified_ns)
@@ -124,12 +124,12 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
     if is_url(location):
         return remote.fetch(location, tries)
     try:
-        inside = archives.split(location)
+        inside = archives.split_location(location)
         if inside:
-            return archives.read(*inside)
+            return archives.read_member(*inside)
         found = status(location)
-        if found and found.size > archives.MOST:
-            raise Unreadable(f"{found.size / archives.MOST:.1f} GiB: no image is that large")
+        if found and found.size > archives.LARGEST_IMAGE:
+            raise Unreadable(f"{found.size / archives.LARGEST_IMAGE:.1f} GiB: no image is that large")
         with open(location, "rb", opener=without_waiting) as file:
             size = os.fstat(file.fileno()).st_size
             content = file.read(size + 1)
@@ -137,33 +137,33 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
             raise Unavailable("it changed while it was read")
         return content
     except OSError as error:
-        raise Unavailable(reason_of(error)) from error
+        raise Unavailable(failure_reason(error)) from error
 
 
-def reason_of(error: OSError) -> str:
+def failure_reason(error: OSError) -> str:
     return error.strerror or "cannot be read"
 
 
 def is_local(location: str) -> bool:
     """Whether it names a file on this machine's disk, rather than an address or a member of an archive."""
-    return not is_url(location) and archives.split(location) is None
+    return not is_url(location) and archives.split_location(location) is None
 
 
-def path_of(location: str) -> str:
+def path_without_query(location: str) -> str:
     """The location as a path, whose last two parts are a folder and a file name: a web address without its query."""
     if not location.lower().startswith(("http://", "https://")):
         return location
     return unquote(urlsplit(location).path, errors="replace")
 
 
-def base_of(top: str) -> str:
+def base_folder(top: str) -> str:
     """Where relative paths begin that somebody writes of a listing's images: at a list's own folder."""
     return os.path.dirname(top) if lists.is_list(top) and not os.path.isdir(top) else top
 
 
 def file_name(location: str) -> str:
     """A file name for a copy. What an address does not call by an image's extension becomes a .jpg."""
-    name = os.path.basename(path_of(location))
+    name = os.path.basename(path_without_query(location))
     if is_url(location) and not is_image(name):
         name = f"{name or 'image'}.jpg"
     return name

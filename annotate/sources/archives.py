@@ -17,13 +17,13 @@ from typing import BinaryIO
 
 from annotate.errors import InputError, printable
 from annotate.images import Unreadable, own
-from annotate.images.formats import HEAD, Found, Sieve, byte_order, format_of, is_tga
+from annotate.images.formats import MAGIC_BYTES, FoundImages, Sieve, byte_order, is_tga, picture_format
 from annotate.sources import tar, zips
 
 MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory
 LONGEST_NAME = 4096  # bytes of a member's: no file on a disk can have a longer path
 UNPACKED_UNSEEN = 1 << 26  # bytes; what unpacks to more has to begin as a picture does
-MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
+LARGEST_IMAGE = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
 PIECE = 1 << 20  # bytes unpacked at once
 SUFFIXES = (".zip", ".tar")
 COMPRESSED = re.compile(r"\.(?:tgz|tbz2?|txz|tzst|7z|rar|(?:tar\.)(?:gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Index:
+class ArchiveIndex:
     """The images of an archive by name, what else lies there, and when the archive changed.
 
     made  folders that annotate wrote, with a slash at the end, and the stage that did
@@ -67,10 +67,12 @@ class Index:
         """Take in a member where it is an image; `file` is the archive."""
         folder, _, last = name.rpartition("/")
         if last == own.MANIFEST:
-            self.made[f"{folder}/".removeprefix("/")] = own.stage_of(beginning(file, member, own.HEAD))
+            self.made[f"{folder}/".removeprefix("/")] = own.stage_in_manifest(
+                member_start(file, member, own.MANIFEST_START)
+            )
         elif len(name) > LONGEST_NAME or "\0" in name:
             self.sieve.passes_over(f"{self.archive}/{name[:99]}...", "no file can have such a name")
-        elif self.sieve.takes(name, f"{self.archive}/{name}", partial(beginning, file, member)):
+        elif self.sieve.takes(name, f"{self.archive}/{name}", partial(member_start, file, member)):
             self.members[name] = member
             if len(self.members) > MOST_IMAGES:
                 raise InputError(
@@ -94,7 +96,7 @@ def refuse_compressed(file: str) -> None:
         )
 
 
-def split(location: str) -> tuple[str, str] | None:
+def split_location(location: str) -> tuple[str, str] | None:
     """The archive and the name within it, or None where the location is in no archive."""
     for border in BORDER.finditer(location):
         archive = location[: border.end() - 1]
@@ -155,15 +157,15 @@ def choices(inside: str) -> Iterator[str]:
 # -- what they hold ------------------------------------------------------------------------------------
 
 
-def members_of(files: Sequence[str]) -> Found:
+def find_members(files: Sequence[str]) -> FoundImages:
     """Locations of all images, by name in each archive.
 
     raises  InputError where an archive is broken
     """
-    found = Found()
+    found = FoundImages()
     for archive in files:
         try:
-            index = index_of(archive, os.stat(archive))
+            index = cached_index(archive, os.stat(archive))
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
         over = own.in_archive(index.members, index.made)
@@ -186,7 +188,7 @@ def size_and_time(archive: str, name: str) -> tuple[int, int]:
     return index.members[name].size, index.modified_ns
 
 
-def read(archive: str, name: str) -> bytes:
+def read_member(archive: str, name: str) -> bytes:
     """The content of a member. Every call opens the archive for itself, so that threads do not meet.
 
     raises  Unreadable with the reason, OSError where the archive cannot be read
@@ -197,16 +199,16 @@ def read(archive: str, name: str) -> bytes:
             raise Unreadable(f"not in {printable(os.path.basename(archive))}")
         if member.refused:
             raise Unreadable(member.refused)
-        return content_of(file, member)
+        return unpack_member(file, member)
 
 
-def content_of(file: BinaryIO, member: Member) -> bytes:
+def unpack_member(file: BinaryIO, member: Member) -> bytes:
     broken = Unreadable("broken in the archive")
     if member.deflated and member.size > UNPACKED_UNSEEN:
-        start = beginning(file, member)
-        if not format_of(start) and not is_tga(start):
+        start = member_start(file, member)
+        if not picture_format(start) and not is_tga(start):
             raise Unreadable("not an image")
-    content = packed_of(file, member, member.packed)
+    content = read_packed(file, member, member.packed)
     if member.deflated:
         try:
             # A byte more than was declared tells a member that unpacks to more, without unpacking it all.
@@ -230,7 +232,7 @@ def inflated(packed: bytes, most: int) -> bytes:
     return unpacked.getvalue()
 
 
-def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
+def read_packed(file: BinaryIO, member: Member, most: int) -> bytes:
     """At most so many bytes of a member, as they lie in the archive."""
     file.seek(member.offset)
     if member.crc is not None:
@@ -242,22 +244,22 @@ def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
     return file.read(most)
 
 
-def beginning(file: BinaryIO, member: Member, most: int = HEAD) -> bytes:
+def member_start(file: BinaryIO, member: Member, most: int = MAGIC_BYTES) -> bytes:
     """The first bytes of a member; none where they cannot be had."""
     if member.refused:
         return b""
     try:
-        content = packed_of(file, member, min(member.packed, 4 * most if member.deflated else most))
+        content = read_packed(file, member, min(member.packed, 4 * most if member.deflated else most))
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, most) if member.deflated else content
     except (Unreadable, zlib.error):
         return b""
 
 
-_indices: dict[str, tuple[tuple[int, ...], Index]] = {}
+_indices: dict[str, tuple[tuple[int, ...], ArchiveIndex]] = {}
 _indexing = threading.Lock()
 
 
-def index_of(archive: str, status: os.stat_result) -> Index:
+def cached_index(archive: str, status: os.stat_result) -> ArchiveIndex:
     """The archive's index, read once per process and again where the file is another one.
 
     raises  InputError where the archive is broken
@@ -272,17 +274,17 @@ def index_of(archive: str, status: os.stat_result) -> Index:
     return known[1]
 
 
-def checked_index(archive: str, status: os.stat_result) -> Index:
+def checked_index(archive: str, status: os.stat_result) -> ArchiveIndex:
     """raises  Unreadable where the archive is broken by now"""
     try:
-        return index_of(archive, status)
+        return cached_index(archive, status)
     except InputError as error:
         raise Unreadable(str(error)) from error
 
 
-def read_index(archive: str, modified_ns: int) -> Index:
+def read_index(archive: str, modified_ns: int) -> ArchiveIndex:
     is_zip = archive.lower().endswith(".zip")
-    index = Index(archive, modified_ns)
+    index = ArchiveIndex(archive, modified_ns)
     try:
         with open(archive, "rb") as file, open(archive, "rb") as beside:
             (read_zip if is_zip else read_tar)(file, beside, index)
@@ -294,15 +296,15 @@ def read_index(archive: str, modified_ns: int) -> Index:
     return index
 
 
-def read_zip(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
-    for entry in zips.entries(file):
+def read_zip(file: BinaryIO, beside: BinaryIO, index: ArchiveIndex) -> None:
+    for entry in zips.zip_entries(file):
         if not entry.name.endswith("/"):
             member = Member(entry.offset, entry.packed, entry.size, entry.method == DEFLATED, entry.crc, refused(entry))
-            index.add(plain(entry.name), member, beside)
+            index.add(without_leading_slash(entry.name), member, beside)
     refuse_overlaps(index.members)
 
 
-def refused(entry: zips.Entry) -> str:
+def refused(entry: zips.ZipEntry) -> str:
     if entry.encrypted:
         return "encrypted: unpack the archive with its password"
     if entry.method not in (STORED, DEFLATED):
@@ -325,20 +327,24 @@ def refuse_overlaps(members: dict[str, Member]) -> None:
 
 
 def too_large(size: int) -> str:
-    return f"{size / MOST:.1f} GiB, at most {MOST >> 30} GiB of an archive is read at once" if size > MOST else ""
+    return (
+        f"{size / LARGEST_IMAGE:.1f} GiB, at most {LARGEST_IMAGE >> 30} GiB of an archive is read at once"
+        if size > LARGEST_IMAGE
+        else ""
+    )
 
 
-def read_tar(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
+def read_tar(file: BinaryIO, beside: BinaryIO, index: ArchiveIndex) -> None:
     """A hard link is another name of an earlier member."""
-    for entry in tar.entries(file):
-        name = plain(entry.name)
+    for entry in tar.tar_entries(file):
+        name = without_leading_slash(entry.name)
         if entry.is_file:
             why = "a sparse file: unpack the archive" if entry.sparse else too_large(entry.size)
             index.add(name, Member(entry.offset, entry.size, entry.size, refused=why), beside)
-        elif entry.is_hard_link and plain(entry.target) in index.members:
-            index.add(name, index.members[plain(entry.target)], beside)
+        elif entry.is_hard_link and without_leading_slash(entry.target) in index.members:
+            index.add(name, index.members[without_leading_slash(entry.target)], beside)
 
 
-def plain(name: str) -> str:
+def without_leading_slash(name: str) -> str:
     """A member's name without the `./` or `/` before it."""
     return LEADING.sub("", name, count=1) if name.startswith(("./", "/")) else name

@@ -24,7 +24,7 @@ from annotate.workspace.opening import replacing_file, sync, sync_handle
 from annotate.workspace.plan import json_text
 
 if TYPE_CHECKING:
-    from annotate.reports.truth import Said
+    from annotate.reports.truth import SourceNames
 
 NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
@@ -67,10 +67,10 @@ def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progr
     images = workspace.read(Embeddings)
     answers = before
     if source is not None:
-        from annotate.reports.truth import matched, read_said
+        from annotate.reports.truth import match_classes, read_names
 
-        said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-        matched(said, texts.class_names)
+        said = read_names(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+        match_classes(said, texts.class_names)
         tell_unused(said, texts, progress)
         new = {key_of(answer): answer for answer in answers_of(said, images)}
         answers = {key: answer for key, answer in before.items() if key not in new} | new
@@ -83,7 +83,7 @@ def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progr
     return given
 
 
-def answers_of(said: Said, images: Embeddings) -> list[Answer]:
+def answers_of(said: SourceNames, images: Embeddings) -> list[Answer]:
     facts, paths = images.images, images.image_paths
     return [
         {"digest": digest_of(facts[row]), "path": json_text(paths[row]), "name": name}
@@ -193,7 +193,7 @@ def inputs_of(workspace: Workspace) -> dict[str, str]:
 # -- what is told --------------------------------------------------------------------------------------
 
 
-def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
+def tell_unused(said: SourceNames, texts: Texts, progress: Progress) -> None:
     """What of a new source counts for nothing, or is contradicted."""
     from annotate.reports.truth import matcher
 

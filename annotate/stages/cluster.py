@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from annotate.kernels.density import PASSES, centroids_of, cluster_sizes, meta_clusters, micro_clusters
+from annotate.kernels.density import PASSES, cluster_centroids, cluster_sizes, meta_clusters, micro_clusters
 from annotate.progress import Progress, Silent
 from annotate.records import Clusters, EmbeddingRows, Texts
 from annotate.settings.config import Config
@@ -43,11 +43,11 @@ def cluster(workspace: Workspace, config: Config, *, force: bool = False, progre
         def make(_: Path) -> Clusters:
             with progress.steps("finding clusters", PASSES * n, "rows") as advance:
                 micro, strengths = micro_clusters(images.embeddings, **chosen, advance=advance)
-            micro_centroids = centroids_of(images.embeddings, micro)
+            micro_centroids = cluster_centroids(images.embeddings, micro)
             groups = meta_clusters(micro_centroids, settings.meta_clusters or k or about_half(len(micro_centroids)))
             meta = groups[micro] if len(groups) else micro.copy()
             meta[micro < 0] = -1
-            return Clusters(micro, meta, micro_centroids, centroids_of(images.embeddings, meta), strengths, given)
+            return Clusters(micro, meta, micro_centroids, cluster_centroids(images.embeddings, meta), strengths, given)
 
         return run_stage(workspace, plan, Clusters, make, force=force, progress=progress, packages=PACKAGES)
 

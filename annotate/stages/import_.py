@@ -15,7 +15,7 @@ import numpy.typing as npt
 from annotate.classes.names import clean_class_names
 from annotate.errors import InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
-from annotate.kernels.density import centroids_of
+from annotate.kernels.density import cluster_centroids
 from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
@@ -190,7 +190,7 @@ def read_paths(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"no file {shown}", hint="check the path")
     if path.suffix.lower() != ".json":
-        return [entry for _, entry in lists.entries(str(path))]
+        return [entry for _, entry in lists.read_entries(str(path))]
     hint = "give a JSON list of paths, or a text with one path a line"
     try:
         content = jsonfile.loads(path.read_bytes())
@@ -267,7 +267,7 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
     meta = read_assignments(files["meta_assignments"], len(rows)) if "meta_assignments" in files else micro
     centroids = []
     for name, assignments in (("micro_centroids", micro), ("meta_centroids", meta)):
-        computed = centroids_of(rows, assignments)
+        computed = cluster_centroids(rows, assignments)
         nowhere = np.flatnonzero(~computed.any(axis=1))
         if len(nowhere):
             raise InputError(

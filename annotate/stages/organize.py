@@ -22,13 +22,22 @@ import numpy as np
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
-from annotate.exports.dataset import Copy, Digests, check_replaceable, claimed, is_the_original, replacing, seal, stale
-from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.exports.dataset import (
+    Copy,
+    Digests,
+    check_replaceable,
+    claimed,
+    is_the_original,
+    replacing,
+    seal,
+    why_stale,
+)
+from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, dataset_report, describe
 from annotate.images import Unreadable
-from annotate.images.allowance import FILES, UNKNOWN_FILE
-from annotate.images.formats import HEAD, first_bytes, format_of, is_image, suffix
+from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
+from annotate.images.formats import MAGIC_BYTES, first_bytes, is_image, picture_format, suffix
 from annotate.images.own import made_by
-from annotate.kernels.splits import SPLITS, split
+from annotate.kernels.splits import SPLITS, choose_splits
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.settings.config import Config, OrganizeSettings
@@ -46,7 +55,7 @@ GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 FETCHERS = 8  # threads; one waits for a server while another writes
-FETCHED = FILES.total  # bytes fetched ahead of what is written
+FETCHED = FILE_MEMORY.total  # bytes fetched ahead of what is written
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
@@ -107,7 +116,7 @@ def organize(
             check_replaceable(output, images, digests, progress)
             return outcome
         with claimed(output):
-            why = stale(plan, output)
+            why = why_stale(plan, output)
             if not why and not force:
                 progress.fresh("organize")
                 set_time(output / MANIFEST)
@@ -241,7 +250,7 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
         places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
     keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
-    splits = split(keys, chosen, settings.splits, settings.seed)
+    splits = choose_splits(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
     return Layout(folders, chosen, places, splits, settings.splits)
@@ -251,13 +260,13 @@ def name_of_copy(path: str) -> str:
     """The image's own file name, made safe where no disk here has taken it yet, with an ending that loaders know."""
     name = sources.file_name(path)
     name = (name or "image") if sources.is_local(path) else safe_file_name(name)
-    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(format_of(head_of(path)), ""))
+    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(picture_format(head_of(path)), ""))
 
 
 def head_of(path: str) -> bytes:
     """The first bytes of an image; none where they cannot be had."""
     try:
-        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:HEAD]
+        return first_bytes(path) if sources.is_local(path) else sources.fetch(path)[:MAGIC_BYTES]
     except (OSError, Unreadable):
         return b""
 
@@ -428,7 +437,7 @@ def write_papers(
     """metadata.json, report.txt, and the arrays that made the labels."""
     metadata = describe(images, texts, labels, layout, provenance)
     write_bytes(new / "metadata.json", as_json(metadata))
-    write_bytes(new / "report.txt", in_words(metadata).encode("utf-8", "backslashreplace"))
+    write_bytes(new / "report.txt", dataset_report(metadata).encode("utf-8", "backslashreplace"))
     store(new / "class_prototypes.npy", labels.class_prototypes)
     for name in ALIGNMENTS:
         array = getattr(labels, name)

@@ -11,8 +11,8 @@ from typing import Any
 
 from annotate import sources
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
-from annotate.exports.dataset import GONE, stale
-from annotate.exports.dataset import damage as damage_of_dataset
+from annotate.exports.dataset import GONE, why_stale
+from annotate.exports.dataset import find_damage as damage_of_dataset
 from annotate.records import IMPORTED, Embeddings, Organized
 from annotate.settings.config import SECTIONS, Config
 from annotate.stages import answers, cache
@@ -75,7 +75,7 @@ def state_of(workspace: Workspace, stage: str, manifest: Mapping[str, Any], conf
         return State("stale", f"{plan.stage} would be made anew{f': {state.why}' if state.why else ''}")
     if stage == "organize" and state.fresh:
         output = Path(workspace.read(Organized).output)
-        why = stale(plan, output)
+        why = why_stale(plan, output)
         if why:
             name, _, reason = why.partition(": ")
             return State(name, f"{printable(output)}{': ' + reason if reason else ' is gone'}")

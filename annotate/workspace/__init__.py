@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from annotate.classes.folders import is_litter
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records import Record, artifacts_of
+from annotate.records import Record, artifact_fields
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
 from annotate.workspace.locks import Taken, locked
@@ -90,7 +90,7 @@ class Workspace:
             raise DamagedArtifact(f"{printable(folder)}/{problem}", hint=repair)
         try:
             values = {}
-            for name, declared in artifacts_of(record).items():
+            for name, declared in artifact_fields(record).items():
                 if declared.file is None:
                     if name not in manifest["facts"] and not declared.optional:
                         raise ValueError(f"{MANIFEST}: '{name}' is missing")

@@ -18,6 +18,7 @@ from annotate.kernels.blocks import (
     across,
     cached,
     even,
+    evenly_spaced,
     one_thread_per_product,
     products,
     quickest_height,
@@ -25,7 +26,6 @@ from annotate.kernels.blocks import (
     similarities,
     single,
     slices,
-    spread,
     standing,
 )
 from annotate.kernels.chances import Chances
@@ -213,8 +213,8 @@ def test_even_parts_keep_every_core_busy(monkeypatch: pytest.MonkeyPatch, thread
 
 
 def test_a_sample_is_spread_over_all_images() -> None:
-    np.testing.assert_array_equal(spread(3, 10), [0, 1, 2])
-    rows = spread(1000, 10)
+    np.testing.assert_array_equal(evenly_spaced(3, 10), [0, 1, 2])
+    rows = evenly_spaced(1000, 10)
     assert len(np.unique(rows)) == 10 and np.ptp(np.diff(rows)) == 0 and rows[-1] >= 900
 
 
@@ -259,7 +259,7 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
         for name, value in (("BLOCK", block), ("LARGEST", 2 * block)):
             monkeypatch.setattr(f"annotate.engines.local.{name}", value)
         monkeypatch.setattr(blocks, "cores", lambda: threads)
-        some = spread(len(x), 500)
+        some = evenly_spaced(len(x), 500)
         if method == "dynamic":
             workers = Local(halves)
             *_, nearest = refine_dynamic(workers, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
@@ -305,7 +305,7 @@ def test_images_at_rest_would_have_kept_their_labels(
 
     def passes() -> list[prototypes.Pass]:
         looked.clear()
-        return [*refine_dynamic(Local(x), t, x[spread(4000, 400)], iterations=10, start=0.95, end=0.6)]
+        return [*refine_dynamic(Local(x), t, x[evenly_spaced(4000, 400)], iterations=10, start=0.95, end=0.6)]
 
     short = passes()
     assert sum(looked) < 7 * len(x)

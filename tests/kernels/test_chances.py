@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate.kernels.chances import KEPT, WHOLE, Chances, chances_of, largest, number_kept
+from annotate.kernels.chances import KEPT, WHOLE, Chances, largest, number_kept, softmax_chances
 
 RNG = np.random.default_rng(0)
 
@@ -26,7 +26,7 @@ def test_of_no_rows_there_are_none_and_of_all_columns_all() -> None:
 
 def test_what_is_kept_is_part_of_the_whole() -> None:
     similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
-    whole, part = chances_of(similarity, 0.1, None), chances_of(similarity, 0.1, KEPT)
+    whole, part = softmax_chances(similarity, 0.1, None), softmax_chances(similarity, 0.1, KEPT)
     assert part.classes is not None
     assert part.probabilities.shape == part.classes.shape == (60, KEPT)
     np.testing.assert_array_equal(part.labels, whole.labels)
@@ -45,8 +45,8 @@ def test_parts_are_dropped_only_where_all_would_be_too_many() -> None:
 @pytest.mark.parametrize("kept", [None, KEPT])
 def test_chances_may_take_the_place_of_the_similarities(kept: int | None) -> None:
     similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
-    apart = chances_of(similarity, 0.1, kept)
-    here = chances_of(similarity, 0.1, kept, out=similarity)
+    apart = softmax_chances(similarity, 0.1, kept)
+    here = softmax_chances(similarity, 0.1, kept, out=similarity)
     np.testing.assert_array_equal(here.labels, apart.labels)
     np.testing.assert_array_equal(here.confidences, apart.confidences)
     np.testing.assert_array_equal(here.probabilities, apart.probabilities)
@@ -54,10 +54,12 @@ def test_chances_may_take_the_place_of_the_similarities(kept: int | None) -> Non
 
 def test_blocks_joined_are_the_whole() -> None:
     similarity = RNG.uniform(0, 1, (60, 50)).astype(np.float32)
-    whole = chances_of(similarity, 0.1, KEPT)
-    joined = Chances.joined(60, [chances_of(similarity[:13], 0.1, KEPT), chances_of(similarity[13:], 0.1, KEPT)])
+    whole = softmax_chances(similarity, 0.1, KEPT)
+    joined = Chances.joined(
+        60, [softmax_chances(similarity[:13], 0.1, KEPT), softmax_chances(similarity[13:], 0.1, KEPT)]
+    )
     assert joined.classes is not None
     np.testing.assert_array_equal(joined.classes, whole.classes)
     np.testing.assert_array_equal(joined.probabilities, whole.probabilities)
     with pytest.raises(ValueError, match="13 of 60"):
-        Chances.joined(60, [chances_of(similarity[:13], 0.1, KEPT)])
+        Chances.joined(60, [softmax_chances(similarity[:13], 0.1, KEPT)])

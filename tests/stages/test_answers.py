@@ -18,7 +18,7 @@ from annotate.errors import DamagedArtifact, InputError
 from annotate.exports.dataset import seal
 from annotate.progress import Silent
 from annotate.records import IMPORTED, Embeddings, ImageFacts, Note, Refinement
-from annotate.reports.truth import Said
+from annotate.reports.truth import SourceNames
 from annotate.stages import answers
 from annotate.workspace import Workspace
 from annotate.workspace.plan import Plan
@@ -312,7 +312,7 @@ def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, n
     (place.root / answers.FILE).unlink()
     assert "given labels" in annotate.status()["refine"].why
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
-    given = answers.answers_of(Said("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
+    given = answers.answers_of(SourceNames("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
     answers.write(place, {answers.key_of(answer): answer for answer in given})
     assert not annotate.status()["refine"].fresh
 

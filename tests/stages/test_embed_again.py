@@ -196,21 +196,21 @@ def test_so_it_is_in_lists_and_archives(
         with zipfile.ZipFile("source.zip", "w") as archive:
             for path in paths:
                 archive.write(path, path.relative_to(photos))
-        read = archives.read
+        read = archives.read_member
 
         def refuse(archive: str, name: str) -> bytes:
             if name.endswith("x.png"):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return read(archive, name)
 
-        monkeypatch.setattr(archives, "read", refuse)
+        monkeypatch.setattr(archives, "read_member", refuse)
     source = "source.txt" if kind == "list" else "source.zip"
     annotate.embed(source, model=str(checkpoint))
     assert rows() == [("x.png", "Input/output error")]
     if kind == "list":
         failing()
     else:
-        monkeypatch.setattr(archives, "read", read)
+        monkeypatch.setattr(archives, "read_member", read)
     assert annotate.status()["embed"].name == "stale"
     made = annotate.embed(source, model=str(checkpoint))
     assert (len(made.image_paths), made.skipped) == (12, [])

@@ -10,13 +10,13 @@ import pytest
 import annotate
 from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
-from annotate.kernels.chances import Chances, chances_of
+from annotate.kernels.chances import Chances, softmax_chances
 from annotate.kernels.vectors import unit
 from annotate.methods.material import with_answers
 from annotate.methods.signs import signs_of_collapse
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
-from annotate.reports.summary import warnings_of
+from annotate.reports.summary import report_warnings
 from annotate.settings.config import Config
 from annotate.stages import refine as stage
 from annotate.workspace import Workspace
@@ -181,7 +181,7 @@ def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs
     made = annotate.refine(method="transductive")
     assert any(note["message"] == "no image looks like 'giraffe'" for note in made.notes)
     assert not any("collapse" in note["message"] for note in made.notes)
-    told = warnings_of(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
+    told = report_warnings(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
     assert sum("giraffe" in note["message"] for note in told) == 1
 
 
@@ -219,8 +219,8 @@ def test_too_few_images_to_learn_from_are_told(plant: Plant, blobs: Blobs, metho
 def test_neighbours_beyond_what_can_be_compared_say_their_recall(
     plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotate.kernels.neighbours.EXACT_UP_TO", 1000)
-    monkeypatch.setattr(stage, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr("annotate.kernels.neighbours.COMPARE_ALL_UP_TO", 1000)
+    monkeypatch.setattr(stage, "COMPARE_ALL_UP_TO", 1000)
     monkeypatch.setattr(stage, "WORTH_KEEPING", 1000)
     x, t, truth = blobs(n=3000, k=8, spread=0.2)
     plant(x, t)
@@ -319,7 +319,7 @@ def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> 
     given[[0, 9, 10, 29]] = [3, 4, 5, 6]
 
     def blocks(*ends: int) -> Chances:
-        parts = [chances_of(part.copy(), 0.1, kept) for part in np.split(similarity, ends)]
+        parts = [softmax_chances(part.copy(), 0.1, kept) for part in np.split(similarity, ends)]
         for part in parts:  # as those of another process are
             for rows in vars(part).values():
                 if rows is not None:
