@@ -1,4 +1,4 @@
-"""What stages hand to each other: records whose arrays declare file, shape and dtype.
+"""Records: what one stage writes and the next one reads. Each array declares its file, shape and dtype.
 
 Letters: N images, K classes, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped files.
 A letter means the same length everywhere within a record, and row i is image i in all of them.
@@ -44,7 +44,7 @@ def artifact(
 
 
 class Record:
-    """A record is whole or it does not exist: every array is checked when it is made.
+    """Base of all records. Every array is checked when the record is made, so that a record is whole or does not exist.
 
     raises  ValueError that names the file and what is wrong with it
     """
@@ -61,13 +61,13 @@ class Record:
 
 
 def artifact_fields(record: type[Record]) -> dict[str, Artifact]:
-    """Field name to declaration."""
+    """How each field lies on disk, by its name."""
     return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
 
 
 @cache
 def fits(kind: Any) -> Callable[[Any], bool]:
-    """Whether what JSON said is of some type: a class, a list, a dict, a TypedDict, or one of several."""
+    """Make a check whether a value read from JSON has this type: a class, list, dict, TypedDict, or one of several."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return lambda value: True
@@ -100,7 +100,7 @@ def fits(kind: Any) -> Callable[[Any], bool]:
 
 
 def record_classes(stage: str, above: type[Record] = Record) -> list[type[Record]]:
-    """What a stage may be read as."""
+    """The classes of records as which the artifacts of a stage can be read."""
     found = []
     for record in above.__subclasses__():
         found += [record] if record.stage == stage else []
@@ -109,7 +109,7 @@ def record_classes(stage: str, above: type[Record] = Record) -> list[type[Record
 
 
 def field_types(record: type[Record]) -> dict[str, Any]:
-    """Field name to its type."""
+    """The type of each field, by its name."""
     return typing.get_type_hints(record)
 
 
@@ -146,7 +146,7 @@ IMPORTED = "imported"  # the name of a model that is not ours, and the source of
 class ImageFacts(TypedDict):
     """One image file. `digest` is the sha256 of its bytes, `orientation` the EXIF value that was applied.
 
-    Imported rows know only what can be told without decoding.
+    Of imported rows only size, time and digest are known, for which nothing is decoded.
     """
 
     size: int
@@ -158,9 +158,9 @@ class ImageFacts(TypedDict):
 
 
 class SkippedFile(TypedDict):
-    """A file that could not be used, and why. Size, time and digest tell whether it is still that file.
+    """A file that could not be used, and why. By size, time and digest a later run sees whether it is still that file.
 
-    `again` where the machine or the network failed rather than the file: the next run tries it again.
+    `again` is true where the machine or the network failed and not the file: the next run tries it again.
     """
 
     path: str
@@ -186,7 +186,7 @@ class Model(TypedDict):
 
 @dataclass(frozen=True)
 class EmbeddingRows(Record):
-    """What most stages need of the images. Their paths, millions of them perhaps, stay on disk.
+    """The embeddings without the paths of the images, which may be millions: all that most stages need.
 
     Small files are read, large ones mapped; of these float16 stays what it is.
     """
@@ -230,7 +230,7 @@ class Clusters(Record):
     micro_centroids: Floats = artifact("micro_centroids.npy", "C D", "float32", rows="unit")
     meta_centroids: Floats = artifact("meta_centroids.npy", "M D", "float32", rows="unit")
     strengths: Floats = artifact("strengths.npy", "N", "float32")
-    given: dict[str, Any] = artifact()  # settings that were asked for, not chosen
+    given: dict[str, Any] = artifact()  # settings that the user asked for; all others were chosen by the images
 
 
 class Iteration(TypedDict):
@@ -246,7 +246,7 @@ class Iteration(TypedDict):
 
 
 class Note(TypedDict):
-    """Something a user should know, and the remedy."""
+    """A warning: something that the user should know, and what to do about it."""
 
     message: str
     hint: str
@@ -262,9 +262,9 @@ class Refinement(Record):
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
 
-    Where somebody gave classes, `answers` are those, -1 for none, and such images bear them with confidence 1. What an
-    image would be called without its own answer, and how surely, stands in `labels_without_answer` and
-    `confidences_without_answer`; of images without an answer that is what `labels` and `confidences` say.
+    Where somebody gave classes, `answers` are those, -1 for none, and these are such images' labels, with confidence 1.
+    `labels_without_answer` and `confidences_without_answer` are the label that annotate would give an image without its
+    own answer, and how surely; for images without an answer they equal `labels` and `confidences`.
     """
 
     stage: ClassVar[str] = "refine"
@@ -297,7 +297,7 @@ class Refinement(Record):
 
     @property
     def mean_confidence(self) -> float | None:
-        """Of the images whose class nobody gave; None where there is no such image."""
+        """The mean over the images whose class nobody gave; None where there is no such image."""
         confidences = self.confidences[~self.answered]
         return float(confidences.mean(dtype=np.float64)) if len(confidences) else None
 

@@ -175,7 +175,7 @@ def test_members_that_share_their_bytes_are_not_read() -> None:
         if location.endswith("c.jpg"):
             assert sources.fetch(location) == b"picture of c.jpg"
         else:
-            with pytest.raises(Unreadable, match="its bytes are also another's in the archive"):
+            with pytest.raises(Unreadable, match="its bytes overlap those of another file in the archive"):
                 sources.fetch(location)
 
 

@@ -37,7 +37,7 @@ NOT_READ = {"x.cr2": b"raw", "y": b"8BPS....", "z.page": b"<html>no picture</htm
 REASONS = {
     "x.cr2": ".cr2 is not read: convert it to JPEG",
     "y": "PSD is not read: convert it to JPEG",
-    "z.page": "not a picture, by its first bytes",
+    "z.page": "not a picture: its first bytes are of no image format",
 }
 NO_PICTURES = "Thumbs.db a.xml b.json c.txt d.csv e.mp4 f.pdf g.XMP README .hidden desktop.ini .DS_Store"
 BESIDE = dict.fromkeys(NO_PICTURES.split(), picture()) | {"empty": b""}
@@ -88,7 +88,7 @@ def test_every_file_is_read_or_named_or_known_to_be_no_picture(kind: str, bucket
     assert sorted(names) == sorted(PICTURES)
     assert {os.path.basename(row["path"]): row["reason"] for row in found.passed_over} == REASONS
     [note] = found.notes
-    assert note.startswith("passed over 11 folders that systems make")
+    assert note.startswith("left out 11 folders in which the system keeps")
     assert "@eaDir" in note or "and 5 more" in note
     for location in found.locations:
         read_image(sources.fetch(location), resolution=8, max_megapixels=1)
@@ -118,7 +118,9 @@ def test_folders_that_systems_make_are_told_in_one_line(photos: Path, checkpoint
     heard = Notes()
     made = annotate.embed(photos, model=str(checkpoint), progress=heard)
     assert len(made.image_paths) == 12
-    assert heard.said == ["passed over 3 folders that systems make for bins, previews and the like: #recycle, @eaDir"]
+    assert heard.said == [
+        "left out 3 folders in which the system keeps deleted files, previews and the like: #recycle, @eaDir"
+    ]
 
 
 def test_the_folder_that_was_asked_for_is_searched_whatever_it_is_called() -> None:
@@ -150,7 +152,7 @@ def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() ->
         assert sieve.takes(f"{i}.shot", f"/{i}.shot", lambda: look(picture()[:32]))
     assert len(opened) == 5 + 50
     assert [row["reason"] for row in sieve.passed_over] == [formats.NO_PICTURE] * 5 + [
-        "one of 45 that end in .labels and were not opened, since the first 5 are no pictures"
+        "one of 45 files that end in .labels that were not opened, because the first 5 of them are not pictures"
     ]
 
 

@@ -291,10 +291,10 @@ def test_entries_of_a_list_are_not_looked_at_until_they_are_read() -> None:
     Path("folder").mkdir()
     gone, folder = sources.listing("list.txt").locations
     with pytest.raises(FileNotFoundError):
-        sources.status(gone)
+        sources.image_status(gone)
     with pytest.raises(Unreadable, match="No such file or directory"):
         sources.fetch(gone)
-    for act in (sources.status, sources.fetch):
+    for act in (sources.image_status, sources.fetch):
         with pytest.raises(Unreadable, match="not a regular file"):
             act(folder)
     with pytest.raises(Unreadable, match="No such file"):
@@ -304,7 +304,7 @@ def test_entries_of_a_list_are_not_looked_at_until_they_are_read() -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
 def test_a_pipe_is_not_waited_for() -> None:
     os.mkfifo("pipe.jpg")
-    for act in (sources.status, sources.fetch):
+    for act in (sources.image_status, sources.fetch):
         with pytest.raises(Unreadable, match="not a regular file"):
             act(str(HERE() / "pipe.jpg"))
 
@@ -347,12 +347,12 @@ def test_an_archive_is_listed_and_read_like_a_folder(kind: str) -> None:
     assert found.passed_over == [{"path": f"{top}/cats/phone.CR2", "reason": ".cr2 is not read: convert it to JPEG"}]
     for name in SHOWN:
         assert sources.fetch(f"{top}/{name}") == MEMBERS[name]
-        assert sources.status(f"{top}/{name}") == Status(len(MEMBERS[name]), os.stat(file).st_mtime_ns)
+        assert sources.image_status(f"{top}/{name}") == Status(len(MEMBERS[name]), os.stat(file).st_mtime_ns)
         assert not is_local(f"{top}/{name}")
     with pytest.raises(Unreadable, match=f"not in {file}"):
         sources.fetch(f"{top}/cats/2.jpg")
     with pytest.raises(FileNotFoundError):
-        sources.status(f"{top}/cats/2.jpg")
+        sources.image_status(f"{top}/cats/2.jpg")
     assert sorted(os.listdir()) == [file]  # nothing was unpacked
 
 
@@ -464,7 +464,7 @@ def test_a_changed_byte_of_a_zip_is_noticed(method: int) -> None:
 
 def test_a_rare_compression_is_told() -> None:
     (location,) = sources.listing(zipped("x.zip", {"a.jpg": b"x" * 1000}, zipfile.ZIP_LZMA)).locations
-    with pytest.raises(Unreadable, match="compressed in a rare way"):
+    with pytest.raises(Unreadable, match="compressed in a way that is not read"):
         sources.fetch(location)
 
 
@@ -612,7 +612,7 @@ def test_an_address_is_read(site: Site) -> None:
     for path in ("a%20%C3%A9.jpg", "a é.jpg", "1.jpg?size=2&signed=%2F%2b"):  # the last to the letter
         location = f"{site.url}/{path}"
         assert sources.fetch(location) == b"picture"
-        assert sources.status(location) is None
+        assert sources.image_status(location) is None
         assert not is_local(location)
 
 

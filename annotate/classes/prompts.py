@@ -1,4 +1,4 @@
-"""From class names to prompts: what each name is called when CLIP is asked about it.
+"""Make prompts from class names: the phrases in which CLIP is asked whether an image shows the class.
 
 The sets: digits for "0" to "9", sign-language for number words, photo for anything else (`auto` picks
 among these three), clip7 for the seven templates published with CLIP, and the user's own YAML file.

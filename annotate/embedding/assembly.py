@@ -1,4 +1,4 @@
-"""The artifact from what is known and what was computed: written image by image, never held whole."""
+"""Write the artifact of `embed` from earlier rows and new ones, image by image, so that memory never holds it whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRITTEN_TOGETHER = 1024  # images written at a time
 
 
 class Assembly:
-    """The files of an embedding, and what they hold.
+    """Writes the files of an embedding, and counts what they hold.
 
     count    images that have a row
     skipped  files that have none
@@ -93,7 +93,10 @@ class Assembly:
             }
             for path in shard.paths:
                 if path not in found:
-                    raise InputError(f"the ledger lacks {printable(path)}", hint="run the same command with --force")
+                    raise InputError(
+                        f"the embedding of {printable(path)} is missing among the finished shards",
+                        hint="run the same command with --force",
+                    )
                 yield found[path]
 
     def _note(self, path: str, content: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading and decoding ahead of the encoder, in threads."""
+"""Read and decode images in threads, ahead of the encoder, so that it need not wait."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from annotate.records import ImageFacts, SkippedFile
 MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling
 WAITING_WORKERS = 32  # for addresses, where threads wait rather than work
 NO_MEMORY = "not enough memory to read it"
-IMAGES_AHEAD = 64  # images that may wait, decoded, besides those under way
+IMAGES_AHEAD = 64  # decoded images that may wait: two batches of a CPU
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Decoding:
     workers: int | None = None
 
     def ahead(self, shards: Iterable[Shard]) -> DecodedShards:
-        """Each shard with what its images are, in order, decoded ahead across the ends of shards."""
+        """Yield each shard with the outcome of each of its images, in order; the next shards are decoded meanwhile."""
         remaining = iter(shards)
         first = next(remaining, None)
         if first is None:
@@ -91,7 +91,7 @@ class Decoding:
         """Read a file once: its digest, its facts, and its crop, or its row where these bytes are known."""
         skipped: SkippedFile = {"path": path, "reason": ""}
         try:
-            status = sources.status(path)
+            status = sources.image_status(path)
             if status:
                 skipped["size"], skipped["modified_ns"] = status.size, status.modified_ns
                 found = self.known.found_at(path, status.size, status.modified_ns)
@@ -105,7 +105,7 @@ class Decoding:
                     "modified_ns": status.modified_ns if status else 0,
                     "digest": skipped["digest"],
                 }
-                alike = self.known.like(facts["digest"])
+                alike = self.known.with_content(facts["digest"])
                 if alike:
                     return EmbeddedImage({**alike.facts, **facts}, alike.row)
                 image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
@@ -124,6 +124,6 @@ class Decoding:
             return self.to_try_again(skipped, NO_MEMORY)
 
     def to_try_again(self, skipped: SkippedFile, reason: str) -> SkippedFile:
-        """The row of a file that this machine could not read or decode: nothing of it is to be remembered."""
+        """The row of a file that could not be read this time: without a digest, so that the next run tries it again."""
         skipped.pop("digest", None)
         return {**skipped, "reason": reason, "again": True}

@@ -1,4 +1,4 @@
-"""What earlier runs know of images: found by path and time, or by content wherever it lies now."""
+"""Find images that an earlier run has embedded: by path and time, or by their content wherever it lies now."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ShardOnDisk:
         self.ledger, self.name = ledger, name
 
     def seen(self) -> ShardOutcome | None:
-        """None where it has gone since."""
+        """Read it; None where it is gone."""
         return self.ledger.remembered(self.name)
 
 
@@ -60,10 +60,10 @@ class KnownImages:
 
     @property
     def ran_on(self) -> str:
-        """On what the rows of the last run were computed."""
+        """The device and precision that computed the rows of the last run."""
         return self.parts[0].ran_on if self.parts and isinstance(self.parts[0], ShardOutcome) else ""
 
-    def at(self, path: str) -> int:
+    def number_at(self, path: str) -> int:
         """The image that was at this path, or -1."""
         return int(next(iter(self._paths.find(hash(path))), -1))
 
@@ -76,15 +76,15 @@ class KnownImages:
 
     def found_at(self, path: str, size: int, modified_ns: int) -> EmbeddedImage | None:
         """The image that was at this path, if it is still that one."""
-        number = self.at(path)
+        number = self.number_at(path)
         if number < 0 or not self.unchanged(number, size, modified_ns):
             return None
         seen, row = self._place(number)
         same = seen and row < len(seen.paths) and seen.paths[row] == path
         return EmbeddedImage(seen.images[row], seen.rows[row]) if seen and same else None
 
-    def like(self, digest: str) -> EmbeddedImage | None:
-        """An image of these very bytes."""
+    def with_content(self, digest: str) -> EmbeddedImage | None:
+        """The image with exactly these bytes, if there is one."""
         for number in self._contents.find(digest_prefix(digest)).tolist():
             seen, row = self._place(number)
             if seen and row < len(seen.images) and seen.images[row]["digest"] == digest:
@@ -120,7 +120,7 @@ def lookup_columns(seen: ShardOutcome) -> Iterator[Ints]:
 
 
 class Positions:
-    """Where values are among n keys."""
+    """Where each value is among n keys."""
 
     def __init__(self, keys: Ints) -> None:
         self._order = np.argsort(keys, kind="stable")

@@ -1,10 +1,12 @@
-"""The ledger of an embedding: images in shards of a fixed order, each committed whole, its record last.
+"""The ledger of an embedding: finished work, written shard by shard, so that a kill loses only what was in flight.
+
+The images are cut into shards in a fixed order. Each shard is written whole, its record last:
 
     0000012-3f2a….npy    rows of the shard's readable images
     0000012-3f2a….json   what became of each image, and the sha256 of the rows
 
-A shard is named by its number and by the digest of its paths. It is done where its record is there. Whoever computes a
-shard again writes the same bytes, so that two machines may do it at once, and a kill costs what was in flight.
+A shard is named by its number and by the digest of its paths. It is done where its record is there. Computing a shard
+again writes the same bytes, so two machines may do it at once.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from annotate.workspace.artifacts import read_file
 from annotate.workspace.digests import content_digest
 from annotate.workspace.opening import not_ours, own_folder, replacing_file, sync_handle
 
-REMEMBERED = 8  # shards that are kept in memory after they were read
+REMEMBERED = 8  # shards kept in memory after they were read: 16 MB of 512 dimensions
 MOST_OF_A_FILE = 1 << 30  # bytes; a shard of 4,096 dimensions has 17 million
 SHARD = 1024  # images; whole batches of any power of two
 
@@ -102,7 +104,7 @@ class Shards(Sequence[Shard]):
         return Shard(number, self.paths[number * self.size : (number + 1) * self.size])
 
     def has(self, name: str) -> bool:
-        """Whether a shard of this name is one of them, were they all."""
+        """Whether a shard of this name is one of those that all these images make."""
         start = name.partition("-")[0]
         number = int(start) if start.isdigit() else len(self.paths)
         return number * self.size < len(self.paths) and Shards(self.paths)[number].name == name
@@ -177,7 +179,7 @@ class Ledger:
         return seen if len(rows) == len(seen.paths) == len(seen.images) and rows.dtype.kind == "f" else None
 
     def remembered(self, name: str) -> ShardOutcome | None:
-        """The same; the last few are not read again."""
+        """Like `read`, but the last few shards are kept in memory."""
         with self._lock:
             if name not in self._last:
                 self._last[name] = self.read(name)
@@ -260,7 +262,7 @@ class RemoteStore:
 
     @contextlib.contextmanager
     def storage_errors(self, *, reading: bool = True) -> Iterator[None]:
-        """What a remote place refuses is the user's to mend; what is to be read may be missing."""
+        """Turn what goes wrong at a remote place into an error with a hint; but a file to be read may be missing."""
         try:
             yield
         except FileNotFoundError as error:

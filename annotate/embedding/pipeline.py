@@ -1,4 +1,4 @@
-"""Images become rows: while some are decoded, others are encoded, in batches of one shape, several at once.
+"""Turn decoded images into embeddings: in batches of one shape, several batches at once.
 
 A row depends on its image alone. A matrix product's last bits depend on its shape and on the threads that share it,
 so every batch has the same number of rows, the last of a shard filled up, and is encoded by one thread; several
@@ -54,7 +54,7 @@ class Batch:
 
 
 class Pipeline:
-    """Encoders at work.
+    """Runs encoders on decoded images.
 
     sessions    encoders, each used by one thread at a time
     batch_size  images in a forward pass; halved for good where memory does not suffice

@@ -1,4 +1,4 @@
-"""Which images are known and which are to be embedded, told from their paths, sizes and times."""
+"""Find out which images are embedded already and which are to be, by their paths, sizes and times."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def survey(listing: Listing, known: KnownImages, *, retry_skipped: bool = False,
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
             if numbers[i] == TOUCHED:
                 touched.append(i)
-                numbers[i] = known.at(path)
+                numbers[i] = known.number_at(path)
             if numbers[i] == AGAIN:
                 again.append(i)
                 numbers[i] = SKIPPED
@@ -80,7 +80,7 @@ def survey(listing: Listing, known: KnownImages, *, retry_skipped: bool = False,
 
 
 def same_bytes(path: str, known: KnownImages) -> bool:
-    facts = known.facts(known.at(path))
+    facts = known.facts(known.number_at(path))
     try:
         return facts is not None and sha256(sources.fetch(path)).hexdigest() == facts["digest"]
     except Unreadable:
@@ -88,12 +88,12 @@ def same_bytes(path: str, known: KnownImages) -> bool:
 
 
 def number_before(path: str, known: KnownImages, sliced: bool) -> int:
-    before = known.at(path)
+    before = known.number_at(path)
     failed = known.skipped.get(path)
     if before < 0 and failed is None:
         return TO_DO
     try:
-        status = sources.status(path)
+        status = sources.image_status(path)
         if status is None:  # only reading could tell: an address keeps what it had
             return before if before >= 0 else AGAIN if failed and failed.get("again") else SKIPPED
         if before >= 0:
@@ -110,7 +110,7 @@ def number_before(path: str, known: KnownImages, sliced: bool) -> int:
 
 
 def still_fails(failed: SkippedFile) -> bool:
-    """Whether a file on this machine still cannot be read: by its bytes, or because reading it fails as it did."""
+    """Whether a file still cannot be used: its bytes are known to be bad, or reading it fails for the same reason."""
     if "digest" in failed:
         return True
     try:
@@ -123,9 +123,9 @@ def still_fails(failed: SkippedFile) -> bool:
 
 
 def still_holds(seen: ShardOutcome | None, *, merging: bool = False) -> bool:
-    """Whether a finished shard still tells of the images that are there.
+    """Whether the images of a finished shard are still as they were when it was computed.
 
-    merging  what did not answer cannot be asked again
+    merging  addresses that did not answer are left as they are, since another machine asked them
     """
     if seen is None:
         return False
@@ -140,7 +140,7 @@ def still_holds(seen: ShardOutcome | None, *, merging: bool = False) -> bool:
 
 def as_it_was(path: str, size: int | None, modified_ns: int | None) -> bool:
     try:
-        status = sources.status(path)
+        status = sources.image_status(path)
     except (OSError, Unreadable):
         return size is None
     return status is None or (status.size, status.modified_ns) == (size, modified_ns)

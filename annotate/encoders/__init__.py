@@ -1,4 +1,4 @@
-"""Where embeddings come from: one small protocol, encoders chosen by name.
+"""Encoders: the models that turn images and texts into embeddings, chosen by name.
 
 ViT-B/32 and OpenAI's other eight   weights fetched once into openai-clip's own cache
 tiny                                shipped in the wheel, works offline
@@ -70,7 +70,7 @@ class Source:
 
 
 def find_weights(model: str) -> Source:
-    """The weights behind a model's name, without torch and without the network.
+    """Find the weights of a model by its name, without loading torch and without the network.
 
     raises  InputError where there is no such model, ComponentMissing where tiny's weights are not shipped
     """
@@ -118,8 +118,10 @@ def load(
 
 @contextmanager
 def outside_a_deleted_folder() -> Iterator[None]:
-    """Where the working folder was deleted, be in another one meanwhile: Intel's MKL looks for itself from there, and
-    ends the program where that fails."""
+    """Where the working folder was deleted, work in another one meanwhile.
+
+    Intel's MKL looks for its own files from the working folder, and ends the program where that fails.
+    """
     try:
         os.getcwd()
         yield

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, and nothing else of it.
+"""Read the tensors of a checkpoint without running anything that is in the file.
 
 Whoever loads a checkpoint with pickle or `torch.jit.load` runs a program that its author wrote. Here nothing of it
 runs: the pickle inside is read as a list of facts (tensors, containers, dtypes, numbers, text), the folder `code/` of
@@ -76,7 +76,7 @@ BROKEN = (
 
 
 class NotACheckpoint(ValueError):
-    """What is in the file that has no place in a checkpoint."""
+    """The file is no checkpoint that can be read; the message says what is wrong."""
 
     def __init__(self, reason: str, hint: str = HINT) -> None:
         super().__init__(reason)
@@ -235,7 +235,7 @@ def materialised(
 
 
 def read_pickle(pickled: bytes) -> Any:
-    """What a pickle says, by the few instructions that a checkpoint needs. Nothing is imported and nothing called."""
+    """Read a pickle by the few instructions that a checkpoint needs. Nothing is imported, and nothing is called."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -300,10 +300,10 @@ def read_pickle(pickled: bytes) -> Any:
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(named(argument))
+                stack.append(outside_name(argument))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(named(f"{module} {name}"))
+                stack.append(outside_name(f"{module} {name}"))
             case "BINPERSID":
                 stack.append(as_storage(stack.pop()))
             case "NEWOBJ":
@@ -313,7 +313,7 @@ def read_pickle(pickled: bytes) -> Any:
                 stack.append(Module())
             case "REDUCE":
                 arguments, kind = stack.pop(), stack.pop()
-                stack.append(made(kind, arguments))
+                stack.append(call_result(kind, arguments))
             case "BUILD":
                 state = stack.pop()
                 if isinstance(stack[-1], Module) and isinstance(state, dict):
@@ -327,7 +327,7 @@ def read_pickle(pickled: bytes) -> Any:
     raise NotACheckpoint("its pickle has no end")
 
 
-def named(name: str) -> Name:
+def outside_name(name: str) -> Name:
     if name not in NAMES and not name.startswith(MODULES):
         raise NotACheckpoint(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
     return Name(name)
@@ -342,7 +342,7 @@ def as_storage(identity: Any) -> Storage:
     return Storage(dtype, key)
 
 
-def made(kind: Any, arguments: Any) -> Any:
+def call_result(kind: Any, arguments: Any) -> Any:
     """What a call in the pickle would give, for the few that tensors and containers need."""
     name = kind.name if isinstance(kind, Name) else ""
     if name not in CALLABLE or not isinstance(arguments, tuple):

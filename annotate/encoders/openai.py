@@ -46,7 +46,7 @@ class OpenAIClip:
 
         self.name, self.digest = name, digest
         self.device, self.precision = device, precision
-        self.model: Any = folded(model.float().eval()).to(device)
+        self.model: Any = fold_batch_norms(model.float().eval()).to(device)
         self.dimensions = int(self.model.text_projection.shape[1])
         self.resolution = int(self.model.visual.input_resolution)
         self.logit_scale = float(self.model.logit_scale.detach().exp())
@@ -87,8 +87,8 @@ class OpenAIClip:
         return {prompt: part for prompt, part in read.items() if part is not None}
 
 
-def folded(model: Any) -> Any:
-    """The model in eval mode with every batch norm multiplied into the convolution before it: a pass less each."""
+def fold_batch_norms(model: Any) -> Any:
+    """Multiply every batch norm into the convolution before it, which saves a step each; the model is in eval mode."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -217,7 +217,7 @@ def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def check_sizes(model: Any) -> None:
-    """Sizes that make a model, but none that can be used with CLIP's tokens, or with images in memory.
+    """Refuse sizes that make a model, but not one that can be used with CLIP's tokens, or with images in memory.
 
     raises  ValueError
     """

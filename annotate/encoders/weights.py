@@ -1,4 +1,4 @@
-"""OpenAI's published weights: fetched once, resumed after a break, verified, kept in openai-clip's cache."""
+"""Download OpenAI's published weights: once, resumed after a break, verified, kept in openai-clip's cache."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from annotate.workspace.opening import opened
 
 ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
-DOWNLOADED_AT_ONCE = 1 << 20  # bytes
+DOWNLOADED_AT_ONCE = 1 << 20  # bytes between two steps of the progress bar
 ATTEMPTS = 4  # a broken connection is taken up again this often
-SILENT_SECONDS = 30  # seconds without a byte
+SILENT_SECONDS = 30  # without a byte, after which a connection counts as broken
 SOURCE = "https://openaipublic.azureedge.net/clip/models"
 
 

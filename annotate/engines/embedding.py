@@ -1,4 +1,4 @@
-"""Who computes the shards of an embedding: this process, or the workers of a Ray cluster."""
+"""Compute the shards of an embedding in this process; and what any worker needs to know to do so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CPU_BATCH, GPU_BATCH = 32, 256  # images; a GPU is not busy with fewer
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker must know to compute any shard: small, and the same for all.
+    """All that a worker must know to compute any shard: small, and the same for every worker.
 
     source, device, precision         the encoder
     sessions, workers                 batches at once, and threads that decode; None chooses by the machine

@@ -22,7 +22,7 @@ from annotate.engines.ray import connected_ray
 from annotate.errors import AnnotateError, StorageError
 from annotate.progress import Advance
 
-PART = 64  # images that a decoder takes at a time
+PART = 64  # images that a decoder takes at a time: some tenths of a second
 PARTS_AHEAD = 2  # for each decoder
 PATIENCE = 3.0  # times the median of a shard's time, after which another worker gets it too
 AT_LEAST = 10.0  # seconds of patience
@@ -112,7 +112,7 @@ def compute_on_cluster(
 
 
 class Fleet:
-    """The actors, which of them are free, and who has which shard since when."""
+    """The workers on the cluster: which are free, and which of them has had which shard since when."""
 
     def __init__(self, ray: Any, job: Job, decoders: int | None) -> None:
         self.ray = ray
@@ -181,7 +181,7 @@ class Fleet:
         return [place for _, place, start in self.busy.values() if start < limit and places.count(place) == 1]
 
     def collect(self, answer: Any, worker: Any) -> int | None:
-        """A worker's answer; None where its node is gone.
+        """Take what a worker returned; None where its node is gone.
 
         Ray starts a worker again where there is room for it; it counts when it answers.
         """

@@ -1,4 +1,4 @@
-"""This process, on all its cores."""
+"""Work on the images in this process, on all its cores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
-LARGEST = 8 * BLOCK  # images of a shard: every shard costs each pass something
+LARGEST = 8 * BLOCK  # images of a shard; with smaller ones, what a pass costs for each shard adds up
 
 
 class Local:
-    """All shards of the images, here.
+    """All images, as shards in this process.
 
     rows  (N, D) float16 or float32 unit rows, in memory or mapped
     """

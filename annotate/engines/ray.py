@@ -1,4 +1,4 @@
-"""A Ray cluster: its workers map the same file and hold shards of it.
+"""Work on the images on a Ray cluster: its workers map the same file, and each holds some shards of it.
 
 Only the scheduling is Ray's. Which worker holds a shard changes nothing: sums are exact and answers are taken in the
 order of the shards, so that the bytes are those of one process, whatever the number of workers.
@@ -84,7 +84,7 @@ class RayWorkers:
 
 
 @contextmanager
-def cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
+def open_cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
     """All shards of the images, on a cluster, for as long as they are needed."""
     with connected_ray(address) as ray:
         workers = RayWorkers(ray, file, n)

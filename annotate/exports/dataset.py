@@ -1,4 +1,4 @@
-"""A dataset's folder: what annotate put there, whether it may be replaced, and swapping in a new one.
+"""The folder of a dataset: know what annotate put there, whether it may be replaced, and swap in a new one.
 
 The folder's own manifest lists every file with its size, time and sha256, and the image that each copy came from.
 A folder is replaced only if annotate made it, nobody added to it or changed it, and every image in it still
@@ -191,7 +191,7 @@ def check_not_the_only_copies(output: Path, images: Embeddings) -> None:
 def is_there(location: str) -> bool:
     """Whether an image still exists. What lies at an address is fetched to know."""
     try:
-        if sources.status(location) is None:
+        if sources.image_status(location) is None:
             sources.fetch(location)
     except (OSError, Unreadable):
         return False
@@ -212,7 +212,7 @@ def and_more(names: Sequence[str]) -> str:
 
 
 def why_stale(plan: Plan, output: Path) -> str:
-    """Why the folder is not what the plan would make; empty where it is."""
+    """Why the dataset would come out otherwise if it were made now; empty where it would not."""
     manifest = read_manifest(output)
     if manifest is None:
         return "missing"
@@ -225,7 +225,7 @@ def why_stale(plan: Plan, output: Path) -> str:
 
 
 def find_damage(output: Path) -> str:
-    """Read every byte of a dataset: what is not as it was written, or nothing."""
+    """Read every byte of a dataset; say what is not as it was written, or nothing."""
     if not output.is_dir():
         return GONE
     manifest = read_manifest(output)

@@ -1,4 +1,4 @@
-"""What decoding may take: one image, and all images that this process decodes at once.
+"""How much memory and time decoding may take: one image, and all images that this process decodes at once.
 
 A small file can unfold to gigabytes or keep a decoder busy for minutes, and a thread cannot be stopped. So an image's
 cost is worked out from its header before it is decoded, and images whose cost is more than is free wait their turn.

@@ -1,4 +1,4 @@
-"""Which files are pictures: by their names and, where a name does not tell, by their first bytes."""
+"""Tell which files are pictures: by their names and, where the name does not say, by their first bytes."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ SYSTEM_FOLDERS = re.compile(
     r"|\.TemporaryItems|\.Spotlight-V100|\.fseventsd|\.DocumentRevisions-V100)(?=/)",
     re.IGNORECASE,
 )
-MAGIC_BYTES = 32  # bytes that tell a format
+MAGIC_BYTES = 32  # bytes at the beginning of a file, by which formats are recognised
 MOST_OPENED = 1000  # files of an extension that are opened before it counts as none of pictures
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of them, by version
-NO_PICTURE = "not a picture, by its first bytes"
+NO_PICTURE = "not a picture: its first bytes are of no image format"
 
 
 def byte_order(name: str) -> bytes:
@@ -169,7 +169,7 @@ class FoundImages:
 
 
 class Sieve:
-    """Tells the images of a source from all else that lies there.
+    """Picks the images of a source out of everything else that lies there.
 
     folders      those that systems make, whose content is not looked at
     most_opened  files of one extension that are opened before the others count as no pictures, too
@@ -193,7 +193,8 @@ class Sieve:
         paths = self._unseen[extension]
         which = f"that end in {extension}" if extension else "without an extension"
         reason = (
-            f"one of {len(paths):,} {which} and were not opened, since the first {self._most_opened:,} are no pictures"
+            f"one of {len(paths):,} files {which} that were not opened, "
+            f"because the first {self._most_opened:,} of them are not pictures"
         )
         return {"path": paths[0], "reason": reason}
 

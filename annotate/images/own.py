@@ -1,4 +1,4 @@
-"""What annotate itself has written below a folder of photos: datasets hold copies, reports hold figures.
+"""Recognise what annotate itself wrote below a folder of photos, so that copies and figures are not taken for photos.
 
 They are known by the first lines of their manifest, so that a manifest of a million images need not be read.
 """
@@ -14,12 +14,12 @@ from pathlib import Path
 from annotate.records import SkippedFile
 
 MANIFEST = "manifest.json"
-MANIFEST_START = 256  # bytes, enough for what every manifest begins with
+MANIFEST_START = 256  # bytes of a manifest that are read: what every manifest begins with takes less than a hundred
 BEGINNING = re.compile(rb'\{\s*"stage":\s*"([a-z]+)",\s*"version":\s*\d+,\s*"config":\s*\{')
 SPLITS_FOLDER = "splits"
-DATASET = "a dataset that annotate made, its images are copies; to use them, give this folder itself"
-SECOND_NAMES = "the same images again"
-FIGURES = "a report that annotate made"
+DATASET = "a dataset that annotate made: its images are copies. To use them, give this folder itself"
+SECOND_NAMES = "the same images once more, sorted into splits"
+FIGURES = "a report that annotate made: its images are figures"
 REASONS = {"organize": DATASET, "report": FIGURES}
 
 

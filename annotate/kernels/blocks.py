@@ -1,6 +1,6 @@
-"""Many images, a block at a time: from memory or from a map of a file, on every core.
+"""Work on many images a block at a time, on every core, so that they need not be in memory together.
 
-Which threads do the work and how high a block is changes no bit of what comes out: blocks come back in their order, one
+Which threads do the work, and how high a block is, changes no bit of the outcome: blocks come back in their order, one
 thread works on a block, and the height of a matrix product is decided by its columns and the machine alone.
 
 N images, K columns, D dimensions.
@@ -24,17 +24,17 @@ from annotate.kernels.vectors import Floats, Ints
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-BLOCK = 16_384  # images that a thread takes at a time
+BLOCK = 16_384  # images that a thread takes at a time: 32 MB of 512 dimensions
 TILE = 256  # images of one matrix product
 SMALL = 100**3  # multiplications of a product that OpenBLAS calls small
-LOWEST_TILE = 16  # images; lower products are no quicker
+LOWEST_TILE = 16  # images; products of fewer rows are no quicker
 WITH_AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls its kernels, on AMD as well
 NUMPYS = "numpy.libs"  # folder of the libraries that come with numpy
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
 WORKER = "annotate-block"  # so the names of the threads begin
 
 Item = TypeVar("Item")
-Output = TypeVar("Output")
+Made = TypeVar("Made")
 
 
 def cores() -> int:
@@ -43,7 +43,7 @@ def cores() -> int:
 
 
 def one_thread_per_product() -> AbstractContextManager[Any]:
-    """Matrix products stay on the thread that asks for them: blocks are what is shared out among the cores."""
+    """Keep a matrix product on the thread that asks for it: the cores share blocks, not products."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]
@@ -65,8 +65,11 @@ def cached(rows: slice, k: int) -> list[slice]:
     return [slice(start, min(start + height, rows.stop)) for start in range(rows.start, rows.stop, height)]
 
 
-def across(work: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Output]:
-    """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
+def across(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Call work(item) for every item, on all cores; yield what comes back in the order of the items.
+
+    At most a few items are worked on ahead of the one that is asked for.
+    """
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
     if threads <= 1 or at_work():
         yield from map(work, items)
@@ -74,7 +77,7 @@ def across(work: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Ou
     from concurrent.futures import Future, wait
 
     pool, owner = workers(cores()), os.getpid()
-    waiting: deque[Future[Output]] = deque()
+    waiting: deque[Future[Made]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -93,7 +96,7 @@ def across(work: Callable[[Item], Output], items: Iterable[Item]) -> Iterator[Ou
 
 
 def at_work() -> bool:
-    """Whether this thread is one of the workers: one that waits for its own pool waits for ever."""
+    """Whether this thread is one of the workers; they must not wait for each other, which could last for ever."""
     return threading.current_thread().name.startswith(WORKER)
 
 

@@ -1,4 +1,4 @@
-"""Clusters from a linkage tree whose points stand for many images each: HDBSCAN's second half, with sizes.
+"""Find clusters in a tree of groups, where each point stands for many images: HDBSCAN's second half, with sizes.
 
 A tree is condensed by ignoring every split that sheds fewer images than a cluster needs; among the clusters that are
 left, those with the greatest excess of mass are taken (Campello et al. 2013; McInnes et al. 2017).
@@ -14,7 +14,7 @@ import numpy as np
 
 from annotate.kernels.vectors import Doubles, Ints
 
-NEAREST = 1e-12  # distances below count as this; a level is finite
+NEAREST = 1e-12  # shorter distances count as this, so that a level is finite
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def level(distance: float) -> float:
 
 
 def condense(tree: Doubles, sizes: Doubles, apart: Doubles, min_cluster_size: float) -> Condensed:
-    """The tree without the splits that shed fewer images than a cluster needs.
+    """Leave out of the tree the splits that shed fewer images than a cluster needs.
 
     tree     (M - 1, 4) single linkage as scipy makes it
     sizes    (M,) images that each point stands for

@@ -1,9 +1,11 @@
-"""Confidence after transduction: how likely each label is right, told without labels, and better with a few.
+"""Confidence after transduction: how likely each label is right, estimated without any answers, or with a few.
 
-z counts the same evidence several times: neighbours agree because they are alike, class means because they were made of
-these images. One temperature cannot undo that, for it is worst where words were wrong. So correctness itself is
-modelled, and apart: how many labels of a case are right, and which. Evidence that tells good images from bad says
-little of how good a case is (Mundlak 1978), so it counts from its mean over the case:
+The probabilities z of transduction are too sure, because they count the same evidence several times: neighbours agree
+because they look alike, and class means because they were made of these very images. One temperature for all cannot
+undo that, since the error is largest where the words were wrong. So the chance that a label is right is modelled
+itself, in two parts: how many labels of a case (one set of images with its names) are right, and which. What tells good
+labels of a case from bad ones says little about how good the case is (Mundlak 1978); so it counts from its mean over
+the case:
 
     log-odds(c_i) = b_0 + b · (f_i - f̄) + d · g
 
@@ -40,20 +42,20 @@ from annotate.kernels.zeroshot import assign, mean_confidence, probabilities
 
 INTERCEPT = -0.95
 COEFFICIENTS = np.array([0.79, 2.77, 1.19, 0.75, 0.44])  # in the order above
-LEAST_MEAN = 0.005  # a mean confidence nearer to 0 or 1 says no more
+LEAST_MEAN = 0.005  # a mean confidence nearer to 0 or 1 than this is taken for this: it says nothing more
 FLAT, LEAKY = 8.0, 0.1  # log-odds of z count a tenth above this
 COLDEST, HOTTEST, HALVINGS = 1e-3, 1e3, 22  # the search for the temperature of a row
-ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K
+ABOVE_CHANCE = 1.02  # the least confidence, in units of 1 / K: the label must stay the likeliest class
 MOST_NEWTON_STEPS, SETTLED = 200, 1e-12  # at most, of Platt's scaling; a step below ends it
-FEWEST_LEVELS = 4  # of confidence at least
+FEWEST_LEVELS = 4  # of confidence, however few images there are
 IMAGES_PER_LABEL = 8  # without truth, that tell as much of how many levels can be told apart
-ORDERLY = 0.02  # of the differences within a level that are left, for the order
+ORDERLY = 0.02  # share of the differences within a level that is kept, so that images can still be put in order
 OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.4  # of log-odds(right) = a + b log-odds(c) over cases
 
 
 @dataclass(frozen=True)
 class CaseEvidence:
-    """What is the same for all images of a case.
+    """Evidence on how many labels of a case are right: the same for all its images.
 
     kept        A, share of labels that are zero-shot's own
     centre      (K,) mean of the words' logits over the images, times 1 - 1/n
@@ -91,18 +93,25 @@ def confidences(which: Doubles, how_many: Doubles, classes: int) -> Doubles:
 
 
 def within(shown: Doubles) -> Doubles:
-    """f - f̄, (N, 2): what tells one label from another; shown of `evidence_for_labels`, of all images."""
+    """Evidence that tells the good labels of a case from the bad ones: f - f̄, (N, 2).
+
+    shown  (N, 2) f of `evidence_for_labels`, of all images
+    """
     centred: Doubles = shown - shown.mean(axis=0)
     return centred
 
 
 def between(labels: Ints, named: Ints, case: CaseEvidence) -> Doubles:
-    """g, (3,): what tells how many labels are right; labels (N,), named (N,) of `named_by_words`."""
+    """Evidence on how many labels are right: g, (3,).
+
+    labels  (N,)
+    named   (N,) of `named_by_words`
+    """
     return np.array([case.zero_shot, case.in_use, votes(labels, named, len(case.centre))])
 
 
 def evidence_for_labels(z: Floats, labels: Ints, around: Doubles, case: CaseEvidence) -> Doubles:
-    """f, (n, 2): what speaks for each label of a block of images.
+    """What speaks for each label of a block of images: f, (n, 2).
 
     z       (n, K) logits of z, up to a constant of the row
     labels  (n,)
@@ -114,12 +123,15 @@ def evidence_for_labels(z: Floats, labels: Ints, around: Doubles, case: CaseEvid
 
 
 def named_by_words(words: Floats, case: CaseEvidence) -> Ints:
-    """What the words alone name each image, (n,), hubs taken out; words (n, K) s x_i·t_k, the words' logits."""
+    """The class of each image by the words alone, (n,); words that suit every image do not count for that.
+
+    words  (n, K) s x_i·t_k, the words' logits
+    """
     return assign(words - case.centre)
 
 
 def votes(labels: Ints, named: Ints, classes: int) -> float:
-    """Mean over the images of log((v_kk + 1) / (max_c≠k v_kc + 1)), k its label."""
+    """How clearly the words alone agree with the labels: the mean of log((v_kk + 1) / (max_c≠k v_kc + 1))."""
     pairs, voters = np.unique(labels * classes + named, return_counts=True)
     bears, name = pairs // classes, pairs % classes
     own, rival = np.zeros(classes), np.zeros(classes)
@@ -147,7 +159,9 @@ def agreement(graph: Any, labels: Ints) -> Doubles:
 
 
 def at_confidence(similarity: Floats, confidence: Doubles) -> Floats:
-    """Each row as probabilities whose largest is its confidence, (N, K): a temperature for every image.
+    """Turn similarities into probabilities, (N, K), such that the largest of each image is its confidence.
+
+    Every image gets the temperature that does so.
 
     similarity   (N, K), the largest of a row at its label; rows with equals at the top stay below 1/2
     confidence   (N,), above 1 / K
@@ -163,28 +177,29 @@ def at_confidence(similarity: Floats, confidence: Doubles) -> Floats:
     return probabilities(gaps / np.exp(low).astype(np.float32)[:, None], 1.0)
 
 
-def corrected(confidence: Doubles, given: Ints, right: npt.NDArray[np.bool_], classes: int) -> Doubles:
-    """Confidences drawn to what given labels say of them, (N,), in as few levels as can be told apart.
+def corrected(confidence: Doubles, answered: Ints, right: npt.NDArray[np.bool_], classes: int) -> Doubles:
+    """Confidences corrected by the images whose true class is known, (N,), in as few levels as can be told apart.
 
         log-odds(c') = a + b log-odds(c)      Platt's scaling, a ~ N(0, 0.5²) and b ~ N(1, 0.4²) beforehand
 
-    Then each c' becomes the mean of its level: scaling-binning (Kumar, Liang and Ma 2019). Levels are the cube root of
-    the labels given, as the bins of a histogram grow; without any, eight images count for one.
+    Then each c' becomes the mean of its level: scaling-binning (Kumar, Liang and Ma 2019). There are as many levels as
+    the cube root of the number of answers, as the bins of a histogram grow; without answers, eight images count for
+    one.
 
-    given   (M,) images whose truth is known, taken at random; none of them leaves log-odds as they are
-    right   (M,) whether the label that `confidence` speaks of is true
+    answered  (M,) images whose truth is known, taken at random; with none of them log-odds stay as they are
+    right     (M,) whether the label that `confidence` speaks of is true
     """
-    count = len(given) or len(confidence) / IMAGES_PER_LABEL
-    if len(given):
-        confidence = scaled(confidence, given, right)
+    count = len(answered) or len(confidence) / IMAGES_PER_LABEL
+    if len(answered):
+        confidence = scaled(confidence, answered, right)
     return np.maximum(
         levelled(confidence, max(FEWEST_LEVELS, ceil(count ** (1 / 3)))), min(1.0, ABOVE_CHANCE / classes)
     )
 
 
-def scaled(confidence: Doubles, given: Ints, right: npt.NDArray[np.bool_]) -> Doubles:
-    """c' of `corrected`, (N,)."""
-    return rescaled(confidence, *platt(confidence[given], right))
+def scaled(confidence: Doubles, answered: Ints, right: npt.NDArray[np.bool_]) -> Doubles:
+    """Confidences drawn to how often labels of known images are right: c' of `corrected`, (N,)."""
+    return rescaled(confidence, *platt(confidence[answered], right))
 
 
 def rescaled(confidence: Doubles, offset: float, slope: float) -> Doubles:

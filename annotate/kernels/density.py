@@ -49,7 +49,7 @@ def micro_clusters(
 
     embeddings   (N, D) float16 or float32 unit rows, in memory or mapped
     exact_up_to  images that exact HDBSCAN clusters; more go by way of micro-centroids
-    advance      told how many more images have been gone through, PASSES times N in all
+    advance      is called with how many more images have been gone through, PASSES times N in all
 
     Clusters are numbered by their first image. Fewer images than a cluster needs are all one cluster.
     """

@@ -1,4 +1,6 @@
-"""The images as transduction sees them: in a metric of equal interest, block by block, with what classes have of them.
+"""The images as transduction sees them: measured from their mean, with no direction that drowns out the others.
+
+They are worked on block by block, so that they need not be in memory together.
 
 N images, K classes, D dimensions.
 """
@@ -21,7 +23,7 @@ NO_SHARE = 1e-12  # a share below counts as none: no sum sees it, and the produc
 
 @dataclass(frozen=True)
 class Metric:
-    """Images seen from their centre, in directions of equal interest.
+    """How transduction measures images: from their mean, with the directions in which they differ most toned down.
 
     centre   (D,) mean of the images
     map      (D, D) symmetric; x = (embedding - centre) @ map
@@ -38,7 +40,7 @@ class Metric:
 
 
 def image_metric(embeddings: Rows) -> Metric:
-    """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
+    """The metric of these images: Σ^(-1/4), Σ shrunk by OAS, scaled so that the mean squared length stays the same."""
     n, d = embeddings.shape
     total, moments = np.zeros(d), np.zeros((d, d))
 
@@ -67,7 +69,7 @@ def image_metric(embeddings: Rows) -> Metric:
 
 @dataclass(frozen=True)
 class Totals:
-    """What classes have of the images, by their shares z.
+    """How many images each class has, and their sum, by the shares z.
 
     counts  n_k = Σ_i z_ik, (K,)
     sums    Σ_i z_ik e_i, (K, D), of the embeddings as they are
@@ -98,7 +100,10 @@ class JointImages:
     def place(
         self, similarity: Callable[[slice], Floats], k: int, temperature: float, kept: int | None
     ) -> tuple[Chances, Totals, Floats]:
-        """softmax(similarity / temperature) of all images, what classes have by it, and the sample's similarities."""
+        """Share all images among the classes: softmax(similarity / temperature).
+
+        Returns these, what each class has by them, and the similarities of the sample.
+        """
 
         def place_block(block: slice) -> tuple[list[Chances], Doubles, Doubles, list[Floats]]:
             chances, sampled = [], []
@@ -125,12 +130,12 @@ class JointImages:
         return Chances.joined(len(self.embeddings), parts), Totals(counts, sums), np.concatenate(sampled)
 
     def around(self, shares: Any, rows: slice) -> Floats:
-        """The neighbours' mean probabilities, (n, K); shares as of `as_matrix`."""
+        """The mean probabilities of each image's neighbours, (n, K); shares as of `as_matrix`."""
         mean = self.graph[rows] @ shares
         return np.asarray(mean if isinstance(mean, np.ndarray) else mean.toarray(), np.float32)
 
     def purity(self, chances: Chances, shares: Any, k: int) -> float:
-        """p: how far an image's neighbours share its classes, from 0 to 1."""
+        """How far images and their neighbours have the same classes: p, from 0 to 1."""
 
         def agreement(block: slice) -> tuple[float, float]:
             agreed, own = 0.0, 0.0

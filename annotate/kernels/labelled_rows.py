@@ -1,7 +1,7 @@
-"""Some of the images with what is known of each: its label, its margin, how far it lies along its class's direction.
+"""Some of the images and their labels: the part of dynamic text weighting (prototypes.py) that looks at images.
 
-The part of dynamic text weighting (prototypes.py) that looks at images. The parts of all images lie in one process or
-in many; what they answer is joined exactly, whoever holds them.
+For each image are kept its label, its margin, and how far it lies along the direction of its class. All images are in
+one such part or in several, in this process or in others; what they return adds up to the same bits either way.
 
 K classes, D dimensions.
 """
@@ -19,9 +19,9 @@ from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, sums
 from annotate.kernels.zeroshot import assign, row_maximum
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
-LONGEST_ROW = 1.001  # of a unit row, as records check them
+LONGEST_ROW = 1.001  # length of a unit row at most, as records check it
 BIN_EDGES = np.array([-LONGEST_ROW, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST_ROW], np.float32)
-ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
+ROUNDING = 1e-5  # error of a similarity in single precision, generously; only a larger margin is certain
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class LabelledRows:
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:
-        """Assign every image; the images of each class, and how many moved."""
+        """Assign every image; return how many images each class has, and how many changed their label."""
         moved = 0
         for chunk in slices(len(self.rows), CHUNK):
             labels = np.concatenate(
@@ -89,7 +89,7 @@ class LabelledRows:
         return np.bincount(self.labels, minlength=len(prototypes)), moved
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
-        """What the outcome says of every image."""
+        """Labels and probabilities of every image by these prototypes."""
         (n, k), columns = (len(self.rows), len(prototypes)), standing(prototypes)
         parts = cached(slice(0, n), k)
         if kept is None:  # each part is computed where it stays
@@ -134,7 +134,7 @@ class LabelledRows:
 
 
 def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
-    """What classes win and lose when images go from one to another."""
+    """What classes gain and lose when images go from one to another."""
     won, sums = exact_sums(rows, after)
     lost, taken = exact_sums(rows, before)
     counts = np.bincount(after)[won], -np.bincount(before)[lost]

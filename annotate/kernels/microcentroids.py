@@ -5,7 +5,7 @@ to know of two images is how far apart they are; of two groups it is how far apa
 
     |x - y|² = |c_i - c_j|² + s_i² + s_j²      in the mean over images x of group i and y of group j,
 
-c the means of the groups and s² the mean squared distance of a group's images to it. So a group is no point: its own
+c the means of the groups and s² the mean squared distance of a group's images to it. So a group is not a point: its own
 images are √2 s from one another, and no group is denser than that.
 
 N images, M micro-centroids, P dimensions of the points.
@@ -43,7 +43,7 @@ def micro_centroid_clusters(
     """Assignments (N,), -1 for noise, and strengths (N,) in [0, 1]: images follow their micro-centroid.
 
     points   (N, P) float32
-    advance  told how many more images have been assigned
+    advance  is called with how many more images have been assigned
 
     An image is a member at level 1 / max(distance at which its group joins, √(r² + s²)), r its distance to the group's
     mean; its strength is that level as a share of the cluster's densest.

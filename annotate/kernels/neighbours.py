@@ -1,4 +1,4 @@
-"""The nearest neighbours of every image, and the graph that they make.
+"""Find the nearest neighbours of every image, and the graph that they make.
 
 Up to 100,000 images every image is compared with every other. Beyond, with those of the cells of a k-means (faiss,
 Johnson et al. 2019) that lie nearest to its own: an inverted file (Jégou et al. 2011), searched cell by cell so that
@@ -23,12 +23,12 @@ from annotate.kernels.vectors import Floats, Ints, Rows, unit
 NeighbourRows = npt.NDArray[np.int32]
 Advance = Callable[[int], None]
 
-COMPARE_ALL_UP_TO = 100_000  # images
-HELD = 1 << 24  # similarities that a thread holds at a time, 64 MB
+COMPARE_ALL_UP_TO = 100_000  # images; the time to compare all with all grows with the square
+HELD_AT_ONCE = 1 << 24  # similarities that a thread holds at a time, 64 MB
 CELLS_PER_ROOT = 2.0  # cells per square root of N
-PROBED = 16  # cells that an image's neighbours are looked for in
+PROBED = 16  # cells in which an image's neighbours are looked for, of about 2 √N
 SAMPLED, ITERATIONS = 16, 5  # images per cell that k-means looks at, and how often
-JUDGED = 256  # images on which recall is measured
+RECALL_SAMPLE = 256  # images on which recall is measured
 
 
 def neighbour_graph(nearest: NeighbourRows, cosines: Floats) -> Any:
@@ -55,8 +55,8 @@ def nearest_neighbours(
     """Indices (N, k) and cosines (N, k) of each row's most similar other rows, the most similar first.
 
     embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
-    advance     told how many more rows are done
-    exact       compare all with all; up to 100,000 rows unless said
+    advance     is called with how many more rows are done
+    exact       compare all with all; None does so up to 100,000 rows
     k is at most N - 1. Of equally similar rows the first are taken. Where cells hold fewer than k others, a row stands
     for itself with cosine 0.
     """
@@ -64,7 +64,7 @@ def nearest_neighbours(
     k = min(k, n - 1)
     nearest, cosines = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     whole = n <= COMPARE_ALL_UP_TO if exact is None else exact
-    found = across(lambda rows: among_all(embeddings, rows, k), slices(n, max(1, HELD // n)))
+    found = across(lambda rows: among_all(embeddings, rows, k), slices(n, max(1, HELD_AT_ONCE // n)))
     for rows, best, values in found if whole else in_cells(embeddings, k):
         nearest[rows], cosines[rows] = best, values
         advance(len(best))
@@ -101,7 +101,7 @@ def in_cells(embeddings: Rows, k: int) -> Any:
         others = np.concatenate([members[other] for other in near[c].tolist()])
         theirs = single(embeddings[others])
         found = []
-        for part in slices(len(members[c]), max(1, HELD // len(others))):
+        for part in slices(len(members[c]), max(1, HELD_AT_ONCE // len(others))):
             rows = members[c][part]
             similarity = products(single(embeddings[rows]), theirs)
             similarity[rows[:, None] == others] = -np.inf
@@ -126,7 +126,7 @@ def cell_centroids(embeddings: Rows, count: int) -> Floats:
 def recall(embeddings: Rows, nearest: NeighbourRows) -> float:
     """Share of the true nearest neighbours that were found, on a sample of the images."""
     n, k = nearest.shape
-    sample = evenly_spaced(n, JUDGED)
+    sample = evenly_spaced(n, RECALL_SAMPLE)
     mine = single(embeddings[sample])
 
     def nearest_in_block(block: slice) -> tuple[Ints, Floats]:

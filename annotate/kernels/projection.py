@@ -1,4 +1,4 @@
-"""The map: embeddings on a plane where neighbours stay neighbours.
+"""The map of a report: embeddings on a plane, where images that look alike lie together.
 
 t-SNE (van der Maaten and Hinton 2008; Barnes-Hut 2014) of the first principal components, started from the
 first two of them so that the large layout means something (Kobak and Berens 2019). With few images those two

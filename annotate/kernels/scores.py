@@ -1,4 +1,4 @@
-"""How right the labels are, where the truth is known. K classes."""
+"""How many labels are right, class by class, where the true classes are known. K classes."""
 
 from __future__ import annotations
 

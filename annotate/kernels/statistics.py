@@ -1,4 +1,4 @@
-"""What is said of a set's confidences, wherever it is said: reports, pages, metadata."""
+"""Statistics of confidences, the same in reports, pages and metadata."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from annotate.kernels.vectors import Floats
 
-HISTOGRAM_BINS = 20  # of the histogram
-SURE, DOUBTFUL = 0.9, 0.5
+HISTOGRAM_BINS = 20  # of 5 % each
+SURE, DOUBTFUL = 0.9, 0.5  # confidence at which a label is called sure, and below which it is called doubtful
 
 
 def statistics(confidences: Floats) -> dict[str, Any]:

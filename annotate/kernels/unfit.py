@@ -1,6 +1,6 @@
-"""What the words leave out: groups of images that look alike and fit none of the names.
+"""Find groups of images that look alike and fit none of the class names: something that the user did not name.
 
-A group fits its name when the words, moved among the images, point to where it lies:
+A group fits its name when the words, moved to where the images lie, point to the group:
 
     fit_g  = cos(m_g, a_k) / typical        m_g the mean of the group's images, a_k the anchor of its label
                                             (transduction): both from the centre, in the metric of the images; |m_g|²
@@ -10,9 +10,9 @@ A group fits its name when the words, moved among the images, point to where it 
 
 The candidates are the parts of each label: its images are cut in two (2-means on images averaged with their
 neighbours, begun from those that fit the name worse and better) for as long as the graph hardly crosses the cut.
-A part fits none of the names when fit and vote are both low, its neighbours are its own, and another part of the
-same label fits well: a label of which no part does has a poor name, not a wrong image. A part that two names share
-between them, as a typical class has one, is torn between those and not without a name. Thresholds, PAIR and
+A part fits none of the names when fit and vote are both low, its neighbours are in it too, and another part of the same
+label fits well; where no part of a label fits, its name is poor, and the images are not to blame. A part that two names
+share between them as a typical class has one is torn between these two, and does not lack a name. Thresholds, PAIR and
 INSIDE excepted, were chosen on 277 cases of real embeddings (docs/refinement.md says what they find and miss); false
 alarms are rarer than misses by intent.
 
@@ -77,7 +77,9 @@ def unfit_groups(embeddings: Rows, texts: Floats, labels: Ints, graph: Any, *, l
     softened = view.x
     for _ in range(ROUNDS):
         softened = (softened + graph @ softened) / 2
-    groups = join_touching(graph, [rows for k in view.pointed() for rows in misfits(view, softened, graph, k)])
+    groups = join_touching(
+        graph, [rows for k in view.classes_with_direction() for rows in misfits(view, softened, graph, k)]
+    )
     found = [view.describe(rows, graph) for rows in groups if not view.torn(rows)]
     return sorted((g for g in found if g.fit < FIT and g.vote < VOTE and g.inside >= INSIDE), key=lambda g: g.fit)
 
@@ -101,13 +103,13 @@ class LabelsAndNames:
         self.typical_fit = max(float(np.median([self.cosine(r, int(labels[r[0]])) for r in classes] or [1.0])), 1e-6)
         self.typical_vote = float(np.median([self.lead(r) for r in classes] or [1.0]))
 
-    def pointed(self) -> list[int]:
-        """Classes with images enough, and an anchor long enough to say where they should lie."""
+    def classes_with_direction(self) -> list[int]:
+        """Classes with enough images, and with an anchor long enough to say where they should lie."""
         far = self.reach >= SHORTEST * np.median(self.reach)
         return np.flatnonzero(far & (self.counts >= SMALLEST_GROUP)).tolist()
 
     def cosine(self, rows: Ints, k: int) -> float:
-        """cos(m_g, a_k), with |m_g|² as the mean product of two different images."""
+        """How well images fit a name: cos(m_g, a_k), with |m_g|² as the mean product of two different images."""
         n = len(rows)
         total = self.x[rows].sum(axis=0, dtype=np.float64)
         length = (total @ total - self.squares[rows].sum()) / (n * (n - 1))
@@ -130,7 +132,7 @@ class LabelsAndNames:
 
 
 def misfits(view: LabelsAndNames, softened: Floats, graph: Any, k: int) -> list[Ints]:
-    """The parts of class k that its name is not for."""
+    """The parts of class k that its name does not describe."""
     own = np.flatnonzero(view.labels == k)
     fit = softened[own] @ view.towards[k] / np.maximum(np.linalg.norm(softened[own], axis=1), 1e-12)
     if (fit < FIT * view.typical_fit).sum() < SMALLEST_GROUP:  # a group fits no worse than its images do

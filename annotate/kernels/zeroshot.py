@@ -11,7 +11,9 @@ import numpy.typing as npt
 from annotate.kernels.blocks import across, cached
 from annotate.kernels.vectors import Floats, Ints
 
-LOWEST = np.float32(-60)  # a logit below the largest: no sum sees its power, and denormal ones take five times as long
+LOWEST = np.float32(
+    -60
+)  # a logit below the largest: exp(-60) changes no sum, and denormal powers take five times as long
 
 
 def assign(similarity: Floats) -> Ints:
@@ -21,7 +23,7 @@ def assign(similarity: Floats) -> Ints:
 
 
 def row_maximum(similarity: Floats, labels: Ints | None = None) -> Floats:
-    """The largest similarity of each image, (N, 1): through its place, which numpy finds in half the time.
+    """The largest similarity of each image, (N, 1). It is found by its place, which takes numpy half the time.
 
     labels  of `assign`, where they are known
     """

@@ -1,4 +1,4 @@
-"""dynamic: prototypes begin as texts and are drawn toward the images that they attract.
+"""dynamic: each class starts as its text, and moves toward the images that are nearest to it.
 
 The text's weight falls from `text_weight_start` toward `text_weight_end` (kernels/prototypes.py has the formula).
 """
@@ -22,13 +22,13 @@ from annotate.methods.material import (
 from annotate.methods.signs import signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Refinement
 
-PER_CLASS = 16  # images that tell the direction of a class; with two of them a whole pass more is looked at
+PER_CLASS = 16  # images that show the direction of a class; with two, as many images more are looked at as in a pass
 MOST_DIRECTING = 1 << 15  # such images in all, 64 MB
 REMEDY = "run `annotate refine --method direct`, or give the text more weight: --text-weight-end 0.9"
 
 
 def label(material: Material, course: Course) -> Refinement:
-    """Draw prototypes from texts toward images; an image is looked at again only where its label can have changed."""
+    """Move prototypes from their texts toward their images; images whose label cannot have changed are left alone."""
     asked, texts, names = course.settings, material.texts.text_embeddings, material.texts.class_names
     sample = material.sample
     passes = refine_dynamic(
@@ -58,7 +58,7 @@ def label(material: Material, course: Course) -> Refinement:
 
 
 def directing_images(material: Material, sample: Floats) -> Floats:
-    """The images that tell where each class's images lie, (n, D): more of them where there are many classes."""
+    """Images by which to tell in which direction each class lies, (n, D): more where there are many classes."""
     x, k = material.images.embeddings, len(material.texts.prompts)
     more = min(PER_CLASS * k, MOST_DIRECTING, len(x) // 8)
     return single(x[evenly_spaced(len(x), more)]) if more > SAMPLE else sample

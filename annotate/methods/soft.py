@@ -1,4 +1,7 @@
-"""soft: prototypes are drawn to soft mixtures of clusters (kernels/alignment.py has the formula)."""
+"""soft: each class's prototype moves toward the clusters that look like the class.
+
+kernels/alignment.py has the formula.
+"""
 
 from __future__ import annotations
 

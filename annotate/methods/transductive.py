@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
-from annotate.kernels.calibration import PARTS, part_of_each
+from annotate.kernels.calibration import PARTS_LEFT_OUT, part_of_each
 from annotate.kernels.chances import Chances, chances_with, softmax_chances
 from annotate.kernels.confidence import (
     CaseEvidence,
@@ -27,7 +27,7 @@ from annotate.kernels.confidence import (
     rescaled,
     within,
 )
-from annotate.kernels.naming import names_by_given, renamed
+from annotate.kernels.naming import names_by_answers, renamed
 from annotate.kernels.transduction import JointPass, transduce
 from annotate.kernels.unfit import SMALLEST_GROUP, Unfit, unfit_groups
 from annotate.kernels.vectors import Doubles, Ints
@@ -60,7 +60,7 @@ class Neighbours:
 
 
 def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refinement:
-    """Label all images together; each label is as sure as its evidence makes it, unless a temperature is given."""
+    """Label all images together; confidence comes from the evidence for each label, unless a temperature is given."""
     asked, names = course.settings, material.texts.class_names
     x, texts = material.images.embeddings, material.texts.text_embeddings
     passes = transduce(
@@ -109,7 +109,7 @@ def by_evidence(
 ) -> tuple[Doubles, JointPass, Judged]:
     """How sure the evidence makes every label, (N,), and the last pass with the names that classes have now.
 
-    rename   whether classes may bear other names by the classes that were given
+    rename   whether people's answers may give classes other names
     returns  also what the answered images would be called without their own answers, and how surely
     """
     (n, k), similarity = material.shape, last.similarity
@@ -130,28 +130,28 @@ def by_evidence(
     rows = material.answered
     if not len(rows):
         return corrected(sure, rows, np.empty(0, np.bool_), k), last, {}
-    labels, said, certainty = last.labels[rows], material.answers[rows], sure[rows]
+    labels, answers, certainty = last.labels[rows], material.answers[rows], sure[rows]
 
-    def called(some: Any) -> tuple[Ints, Ints]:
-        """Names of the classes by some of the answers, and what each image of them is called by the others of them."""
+    def names_by(some: Any) -> tuple[Ints, Ints]:
+        """The names of the classes by some of the answers, and each of their images' label by the others of them."""
         if not rename:
             return np.arange(k), labels[some]
-        return names_by_given(labels[some], said[some], float(certainty[some].mean()), k)
+        return names_by_answers(labels[some], answers[some], float(certainty[some].mean()), k)
 
-    names, alone = called(slice(None))
-    judged = {"labels": alone, "confidences": np.maximum(seen_by_others(certainty, said, called), 1 / k)}
-    return corrected(sure, rows, alone == said, k), renamed(last, names, t), judged
+    names, alone = names_by(slice(None))
+    judged = {"labels": alone, "confidences": np.maximum(judged_by_others(certainty, answers, names_by), 1 / k)}
+    return corrected(sure, rows, alone == answers, k), renamed(last, names, t), judged
 
 
-def seen_by_others(certainty: Doubles, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Doubles:
-    """Confidences of the answered images, (M,), each fitted to the answers on the images of other parts alone.
+def judged_by_others(certainty: Doubles, answers: Ints, names_by: Callable[[Any], tuple[Ints, Ints]]) -> Doubles:
+    """How sure each answered image's label is by the answers on images of other parts alone, (M,).
 
-    called  as in `by_evidence`
+    names_by  as in `by_evidence`
     """
-    part, confidence = part_of_each(len(said)), certainty.copy()
-    for number in range(min(PARTS, len(said)) if len(said) > 1 else 0):
+    part, confidence = part_of_each(len(answers)), certainty.copy()
+    for number in range(min(PARTS_LEFT_OUT, len(answers)) if len(answers) > 1 else 0):
         mine, others = part == number, part != number
-        fitted = platt(certainty[others], called(others)[1] == said[others])
+        fitted = platt(certainty[others], names_by(others)[1] == answers[others])
         confidence[mine] = rescaled(certainty[mine], *fitted)
     return confidence
 

@@ -1,4 +1,4 @@
-"""Galleries: which images a report shows, in which order, and their thumbnails as parts of the page."""
+"""Galleries: choose the images that a report shows, and make their thumbnails, which become part of the page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WRONG = 24  # images in the gallery of confident mistakes
 
 @dataclass(frozen=True)
 class Tile:
-    """One image with what is said of it; `source` is a data: address, None where the file cannot be read.
+    """One image with its caption; `source` is a data: address, None where the file cannot be read.
 
     Of a `given` image the label is what somebody gave; confidence and the class that came second are null.
     """

@@ -36,9 +36,9 @@ def summarize(
     least_certain: int = 0,
     estimated: bool = False,
 ) -> dict[str, Any]:
-    """Everything worth knowing of a labelled set of images.
+    """All numbers of a report on a labelled set of images.
 
-    Images whose class somebody gave are listed, and take no part in what is said of confidence, coverage and accuracy:
+    Images whose class somebody gave are listed, and count in neither confidence nor coverage nor accuracy:
     `counted` is how many others there are.
 
     least_certain  how many images to list, least certain first
@@ -121,7 +121,7 @@ def cluster_counts(clusters: Clusters) -> dict[str, int]:
 def report_warnings(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
     """What refinement noticed, and classes that no image got."""
     empty = [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]
-    if not empty or refinement.method == "transductive":  # which has told them
+    if not empty or refinement.method == "transductive":  # which has warned of them itself
         return refinement.notes
     return [
         *refinement.notes,

@@ -1,4 +1,4 @@
-"""What the images really show, where somebody knows: a CSV, folder names, or a folder-per-class tree."""
+"""Read the true classes of the images, where somebody knows them: a CSV, folder names, or a folder per class."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class SourceNames:
-    """What a source says, in its own words.
+    """The class names that a source gives the images, in its own spelling.
 
     source    for the reader
     names     N, the class of each image, None where nothing is said
@@ -67,7 +67,7 @@ class SourceNames:
 
 
 def check_truth(source: Path | None) -> None:
-    """Find before a long run that there is nothing to read, or only annotate's own labels; no source is fine."""
+    """Refuse, before a long run, a source that is missing or holds only annotate's own labels; no source is fine."""
     if source is None or str(source) in (FOLDERS, NO_TRUTH):
         return
     if not source.exists():
@@ -97,11 +97,11 @@ def read_truth(
     images       N facts; their digests find the files of a tree that is laid out otherwise
     raises       InputError where it cannot be read, or says nothing about these images and classes
     """
-    said = read_names(source, image_paths, class_names, folder=folder, images=images)
+    said = read_truth_names(source, image_paths, class_names, folder=folder, images=images)
     return match_classes(said, class_names)
 
 
-def read_names(
+def read_truth_names(
     source: Path,
     image_paths: Sequence[str],
     class_names: Sequence[str],
@@ -109,7 +109,7 @@ def read_names(
     folder: str | None = None,
     images: Sequence[ImageFacts | None] = (),
 ) -> SourceNames:
-    """What the source says of the images; arguments and errors as those of `read_truth`."""
+    """The class names that the source gives the images; arguments and errors as those of `read_truth`."""
     check_truth(source)
     unused, folder = 0, folder and sources.base_folder(folder)
     order: Sequence[int] = range(len(image_paths))
@@ -165,7 +165,7 @@ def share_with_copies(
 
 
 def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Truth | None:
-    """The truth that the images' own folders tell: every one of them bears the name of a class, and they differ.
+    """The true classes by the images' own folders, if each folder has the name of a class, and there are several.
 
     None where any folder has another name: then folders mean something else. None for images of a dataset that annotate
     made: its folders are annotate's labels.
@@ -180,7 +180,7 @@ def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Tru
 
 
 def match_classes(said: SourceNames, class_names: Sequence[str]) -> Truth:
-    """Names as classes; those that are none are counted, never dropped.
+    """Find the class that each name means; names that are no class are counted, never dropped.
 
     raises  InputError where none of them is a class
     """

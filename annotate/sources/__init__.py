@@ -1,4 +1,4 @@
-"""Where images come from: folders, lists, archives and addresses, all as locations.
+"""Find and read images: in folders, lists, archives and at addresses. Each image has a location.
 
 A location is a string: an absolute path of this machine, an address such as https://host/1.jpg or s3://bucket/1.jpg,
 or a member of an archive, written as though the archive were a folder: /photos.zip/cats/1.jpg.
@@ -22,8 +22,8 @@ from annotate.sources import archives, lists, remote
 from annotate.sources.remote import is_url as is_url
 
 FORMATS_HINT = (
-    "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
-    "does not tell is known by its first bytes"
+    "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below. A file with "
+    "another ending, or none, is recognised by its first bytes"
 )
 SOURCES_HINT = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
 
@@ -46,7 +46,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of an image without reading it. A member of an archive is as old as the archive."""
+    """Size and time of an image, known without reading it. A member of an archive is as old as the archive."""
 
     size: int
     modified_ns: int
@@ -87,14 +87,16 @@ def found_in(asked: str, leave_out: Path | None) -> FoundImages | Sequence[str]:
 
 
 def notes_on_folders(folders: Collection[str]) -> list[str]:
-    """One line on the folders that were passed over."""
+    """One line on the folders that were left out because some system made them for itself."""
     if not folders:
         return []
     names = first_few(sorted({printable(folder.rpartition("/")[2]) for folder in folders}))
-    return [f"passed over {len(folders):,} folders that systems make for bins, previews and the like: {names}"]
+    return [
+        f"left out {len(folders):,} folders in which the system keeps deleted files, previews and the like: {names}"
+    ]
 
 
-def status(location: str) -> Status | None:
+def image_status(location: str) -> Status | None:
     """Size and time of change; None for an address, where only reading can tell.
 
     raises  OSError where it is gone, Unreadable where it is no file
@@ -127,7 +129,7 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
         inside = archives.split_location(location)
         if inside:
             return archives.read_member(*inside)
-        found = status(location)
+        found = image_status(location)
         if found and found.size > archives.LARGEST_IMAGE:
             raise Unreadable(f"{found.size / archives.LARGEST_IMAGE:.1f} GiB: no image is that large")
         with open(location, "rb", opener=without_waiting) as file:
@@ -157,7 +159,7 @@ def path_without_query(location: str) -> str:
 
 
 def base_folder(top: str) -> str:
-    """Where relative paths begin that somebody writes of a listing's images: at a list's own folder."""
+    """The folder that relative paths of a listing's images start from; for a list it is the folder of the list."""
     return os.path.dirname(top) if lists.is_list(top) and not os.path.isdir(top) else top
 
 

@@ -1,4 +1,4 @@
-"""Archives as folders: members of a .zip or .tar, read where they lie. Nothing is unpacked to a disk."""
+"""Read images inside .zip and .tar archives as though they were folders. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def refused(entry: zips.ZipEntry) -> str:
     if entry.encrypted:
         return "encrypted: unpack the archive with its password"
     if entry.method not in (STORED, DEFLATED):
-        return "compressed in a rare way: repack the archive"
+        return "compressed in a way that is not read: repack the archive"
     return too_large(max(entry.size, entry.packed)) or ("" if entry.inside else "broken in the archive")
 
 
@@ -321,14 +321,14 @@ def refuse_overlaps(members: dict[str, Member]) -> None:
             continue
         if member.offset < end:
             for twin in (before, name):
-                members[twin] = replace(members[twin], refused="its bytes are also another's in the archive")
+                members[twin] = replace(members[twin], refused="its bytes overlap those of another file in the archive")
         if member.offset + LOCAL_HEADER.size + member.packed > end:
             end, before = member.offset + LOCAL_HEADER.size + member.packed, name
 
 
 def too_large(size: int) -> str:
     return (
-        f"{size / LARGEST_IMAGE:.1f} GiB, at most {LARGEST_IMAGE >> 30} GiB of an archive is read at once"
+        f"{size / LARGEST_IMAGE:.1f} GiB, files of more than {LARGEST_IMAGE >> 30} GiB in an archive are not read"
         if size > LARGEST_IMAGE
         else ""
     )

@@ -1,4 +1,4 @@
-"""Images behind addresses: http, s3 and whatever else fsspec speaks, with the user's own credentials and settings."""
+"""Find and fetch images at addresses: http, s3 and whatever else fsspec knows, with the user's own credentials."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def url_protocol(url: str) -> str:
 
 
 def verdict(error: Exception, url: str) -> tuple[str, bool]:
-    """What went wrong, and whether another try would be for nothing."""
+    """What went wrong, in a line, and whether another try would be in vain."""
     code = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError):
         return (GONE_FOR_GOOD[0] if url.lower().startswith("http") else GONE_FOR_GOOD[-1]), True

@@ -1,4 +1,4 @@
-"""What lies where in a tar: its headers, read one after another, with no memory of those before.
+"""Find where each member of a tar lies. Its headers are read one after another, and none is kept in memory.
 
 The formats are those of POSIX (ustar, pax) and GNU. tarfile takes four times as long, keeps every header, and takes a
 broken one for the end.

@@ -1,4 +1,4 @@
-"""What lies where in a zip: its directory, read entry by entry, with no memory of those before.
+"""Find where each member of a zip lies. Its directory is read entry by entry, and none is kept in memory.
 
 zipfile keeps an object for every entry, and believes some of what a directory says of itself.
 """

@@ -67,9 +67,11 @@ def given_classes(workspace: Workspace, texts: Texts, source: Path | None, progr
     images = workspace.read(Embeddings)
     answers = before
     if source is not None:
-        from annotate.reports.truth import match_classes, read_names
+        from annotate.reports.truth import match_classes, read_truth_names
 
-        said = read_names(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+        said = read_truth_names(
+            source, images.image_paths, texts.class_names, folder=images.folder, images=images.images
+        )
         match_classes(said, texts.class_names)
         tell_unused(said, texts, progress)
         new = {key_of(answer): answer for answer in answers_of(said, images)}

@@ -184,7 +184,7 @@ def check_unchanged(images: Embeddings) -> None:
     """
     for path, fact in zip(images.image_paths, images.images, strict=True):
         try:
-            status = sources.status(path)
+            status = sources.image_status(path)
         except FileNotFoundError:
             raise InputError(f"{printable(path)} is gone", hint=GONE) from None
         except Unreadable as reason:
@@ -375,7 +375,7 @@ def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterat
 def write_copy(original: str, content: bytes, target: Path) -> None:
     """A copy of what is no file here; as old as its archive, where it comes from one."""
     target.write_bytes(content)
-    status = sources.status(original)
+    status = sources.image_status(original)
     if status:
         set_time(target, status.modified_ns)
 

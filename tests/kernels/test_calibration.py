@@ -5,7 +5,7 @@ import pytest
 
 from annotate.kernels import calibration
 from annotate.kernels.calibration import (
-    PARTS,
+    PARTS_LEFT_OUT,
     coverage,
     expected_accuracy,
     likeliest_temperature,
@@ -33,7 +33,7 @@ def test_the_temperature_meets_the_mean_confidence_asked_for(target: float, monk
     assert len(passes) <= 25
 
 
-@pytest.mark.parametrize("given", [1, 7, PARTS, 3 * PARTS + 1])
+@pytest.mark.parametrize("given", [1, 7, PARTS_LEFT_OUT, 3 * PARTS_LEFT_OUT + 1])
 def test_each_given_image_has_the_temperature_that_the_other_parts_make_likeliest(given: int) -> None:
     rng = np.random.default_rng(given)
     similarity, said = rng.uniform(0, 1, (given, 4)).astype(np.float32), rng.integers(0, 4, given)

@@ -99,7 +99,7 @@ def test_a_truth_that_was_given_leaves_nothing_to_measure(scene: tuple[Workspace
     assert (summary["counted"], summary["confidence"]["mean"], summary["coverage"]) == (0, None, [])
     for name in ("report.txt", "report.html"):
         shown = " ".join((place.root / "report" / name).read_text("utf-8").split())
-        assert "othing to measure: the class of every image with a truth was given" in shown
+        assert "ot measured: the class of every image whose true class is known was given" in shown
         assert "100.0 %" not in shown.split("Classes")[0]
 
 
@@ -129,7 +129,7 @@ def test_report_and_dataset_say_which_images_were_given(scene: tuple[Workspace, 
     for path in files[:3]:
         assert path in text
         assert path in page
-    assert "without its answer" in text and "without its answer" in page.replace("\u00a0", " ")
+    assert "annotate would say" in text and "annotate would say" in page.replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("temperature", [None, 0.05])

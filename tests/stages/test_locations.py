@@ -87,7 +87,7 @@ def archive(file: str, pictures: dict[str, bytes]) -> str:
 
 
 def fact_of(location: str) -> ImageFacts:
-    content, status = sources.fetch(location), sources.status(location)
+    content, status = sources.fetch(location), sources.image_status(location)
     return {
         "size": len(content),
         "modified_ns": status.modified_ns if status else 0,
