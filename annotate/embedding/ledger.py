@@ -72,7 +72,7 @@ class ShardOutcome:
 
 
 class ShardRecord(TypedDict):
-    """The same as JSON, with the sha256 of the rows in their place."""
+    """A shard's outcome as JSON; `rows` is the sha256 of the rows."""
 
     rows: str
     paths: list[str]

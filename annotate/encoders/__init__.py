@@ -173,7 +173,7 @@ def one_thread() -> None:
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Afterwards PyTorch has as many threads as before, whatever `one_thread` said elsewhere."""
+    """Give PyTorch back as many threads as it had before, whatever `one_thread` set in between."""
     import torch
 
     before = torch.get_num_threads()

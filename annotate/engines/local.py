@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, even, slices
+from annotate.kernels.blocks import BLOCK, across, even_parts, slices
 from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
@@ -24,7 +24,7 @@ class Local:
 
     def __init__(self, rows: npt.NDArray[np.floating]) -> None:
         self.rows = rows
-        self.shards = [LabelledRows(rows[part]) for part in even(len(rows), LARGEST)]
+        self.shards = [LabelledRows(rows[part]) for part in even_parts(len(rows), LARGEST)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every shard; the answers in the order of the shards."""

@@ -50,7 +50,7 @@ class Layout:
         return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
 
     def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
-        """Of each split that is not left out, the classes with images that have none there."""
+        """For each split in use, the classes that have images but none of them there."""
         rows = self.splits != NO_SPLIT
         table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
         np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)

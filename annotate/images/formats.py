@@ -139,7 +139,7 @@ def is_tga(head: bytes) -> bool:
 
 
 def first_bytes(path: str) -> bytes:
-    """Of a file; a pipe or a device is not waited for.
+    """The first bytes of a file; a pipe or a device has none, and is not waited for.
 
     raises  OSError where it cannot be read
     """

@@ -33,6 +33,7 @@ NUMPYS = "numpy.libs"  # folder of the libraries that come with numpy
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
 WORKER = "annotate-block"  # so the names of the threads begin
 
+Advance = Callable[[int], None]  # called with how many more images are done
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -53,7 +54,7 @@ def slices(n: int, height: int) -> list[slice]:
     return [slice(start, min(start + height, n)) for start in range(0, n, height)]
 
 
-def even(n: int, most: int) -> list[slice]:
+def even_parts(n: int, most: int) -> list[slice]:
     """Parts of the same height, at most about `most` rows each, that keep all cores busy to the end."""
     rounds = max(1, -(-n // (cores() * most)))
     return slices(n, max(1, -(-n // (cores() * rounds * TILE))) * TILE)
@@ -71,7 +72,7 @@ def across(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made
     At most a few items are worked on ahead of the one that is asked for.
     """
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
-    if threads <= 1 or at_work():
+    if threads <= 1 or is_worker():
         yield from map(work, items)
         return
     from concurrent.futures import Future, wait
@@ -91,11 +92,11 @@ def across(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made
         if os.getpid() == owner:  # in a fork nobody does the work
             for future in waiting:
                 future.cancel()
-            if not at_work():
+            if not is_worker():
                 wait(waiting)
 
 
-def at_work() -> bool:
+def is_worker() -> bool:
     """Whether this thread is one of the workers; they must not wait for each other, which could last for ever."""
     return threading.current_thread().name.startswith(WORKER)
 
@@ -127,7 +128,7 @@ def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Float
     return product[: len(rows)]
 
 
-def standing(columns: Floats) -> Floats:
+def column_major(columns: Floats) -> Floats:
     """The same columns, laid out so that products with them take a twentieth less; their last bits may differ.
 
     With AVX-512 products of few classes take less still (`quickest_height`): a tenth less of 100, half of 10.

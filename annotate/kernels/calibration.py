@@ -55,7 +55,7 @@ def matching_temperature(similarity: Floats, target: float) -> float:
 
 
 def log_odds(shares: npt.ArrayLike, least: float) -> npt.NDArray[np.float64]:
-    """Of one share or many, taken to be no less than `least` and no more than 1 - `least`."""
+    """log(p / (1 - p)) of one share or many, each taken to be at least `least` and at most 1 - `least`."""
     bounded = np.clip(np.asarray(shares, np.float64), least, 1 - least)
     return np.asarray(np.log(bounded / (1 - bounded)))
 

@@ -101,7 +101,7 @@ def softmax_chances(similarity: Floats, temperature: float, kept: int | None, ou
 
 
 def chances_with(similarity: Floats, chances: Floats, kept: int | None) -> Chances:
-    """The same with probabilities that are known, in the order of the similarities."""
+    """The outcome for a block whose probabilities are known; they order the classes as the similarities do."""
     return selected(ranked(similarity, kept), chances, kept)
 
 

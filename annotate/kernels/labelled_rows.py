@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, TILE, cached, products, room_for, single, slices, standing
+from annotate.kernels.blocks import BLOCK, TILE, cached, column_major, products, room_for, single, slices
 from annotate.kernels.chances import Chances, softmax_chances
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, sums_and_lengths
 from annotate.kernels.zeroshot import assign, row_maximum
@@ -54,7 +54,7 @@ class LabelledRows:
 
     def start(self, prototypes: Floats, directions: Floats) -> Change:
         """Assign every image; the change is that from no labels at all."""
-        columns, k = standing(prototypes), len(prototypes)
+        columns, k = column_major(prototypes), len(prototypes)
         sums = np.zeros(prototypes.shape)
         for block in slices(len(self.rows), BLOCK):
             rows, labels, margins = single(self.rows[block]), self.labels[block], self.margins[block]
@@ -90,7 +90,7 @@ class LabelledRows:
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
         """Labels and probabilities of every image by these prototypes."""
-        (n, k), columns = (len(self.rows), len(prototypes)), standing(prototypes)
+        (n, k), columns = (len(self.rows), len(prototypes)), column_major(prototypes)
         parts = cached(slice(0, n), k)
         if kept is None:  # each part is computed where it stays
             room = room_for([slice(0, n)], k)
@@ -111,7 +111,7 @@ class LabelledRows:
         return Chances(labels, confidences, room.reshape(-1, k)[:n], None)
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
-        columns = standing(prototypes)
+        columns = column_major(prototypes)
         some = slices(len(images), BLOCK) or [slice(0, 0)]
         changes = [self._assign(columns, directions, images[part]) for part in some]
         classes, sums, counts = (

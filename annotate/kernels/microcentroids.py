@@ -14,11 +14,19 @@ N images, M micro-centroids, P dimensions of the points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, one_thread_per_product, products, slices
+from annotate.kernels.blocks import (
+    BLOCK,
+    Advance,
+    across,
+    cached,
+    evenly_spaced,
+    one_thread_per_product,
+    products,
+    slices,
+)
 from annotate.kernels.condensed import condense, densest, most_stable
 from annotate.kernels.kmeans import k_means
 from annotate.kernels.vectors import Doubles, Floats, Ints, group_sums
@@ -38,7 +46,7 @@ def micro_centroid_clusters(
     *,
     min_cluster_size: int,
     min_samples: int,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> tuple[Ints, Floats]:
     """Assignments (N,), -1 for noise, and strengths (N,) in [0, 1]: images follow their micro-centroid.
 
@@ -63,7 +71,7 @@ def micro_centroid_clusters(
     return cluster[nearest], np.minimum(levels / top, 1).astype(np.float32)
 
 
-def nearest_centroids(points: Floats, count: int, advance: Callable[[int], None]) -> Ints:
+def nearest_centroids(points: Floats, count: int, advance: Advance) -> Ints:
     """The micro-centroid of each point, (N,), numbered without gaps."""
     n = len(points)
     sample = points[evenly_spaced(n, SAMPLED * count)]

@@ -9,19 +9,17 @@ N images, D dimensions, k neighbours, C cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
+from annotate.kernels.blocks import BLOCK, Advance, across, cached, evenly_spaced, products, single, slices
 from annotate.kernels.chances import largest
 from annotate.kernels.kmeans import k_means
 from annotate.kernels.vectors import Floats, Ints, Rows, unit
 
 NeighbourRows = npt.NDArray[np.int32]
-Advance = Callable[[int], None]
 
 COMPARE_ALL_UP_TO = 100_000  # images; the time to compare all with all grows with the square
 HELD_AT_ONCE = 1 << 24  # similarities that a thread holds at a time, 64 MB

@@ -31,11 +31,11 @@ import numpy as np
 from annotate.kernels.blocks import (
     across,
     cached,
+    column_major,
     products,
     similarities,
     single,
     slices,
-    standing,
 )
 from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import BIN_EDGES, LONGEST_ROW
@@ -102,7 +102,7 @@ def refine_dynamic(
     """
     sums, counts = np.zeros(texts.shape), np.zeros(len(texts), np.int64)
     directions = class_directions(sample, texts) if directions is None else directions
-    prototypes, weight = standing(texts), 1.0
+    prototypes, weight = column_major(texts), 1.0
     answers = workers.ask("start", prototypes, directions)
     for t in range(iterations + 1):
         moved = 0
@@ -116,7 +116,7 @@ def refine_dynamic(
             return
         weight = start - (start - end) * t / iterations
         means = np.where(counts[:, None] > 0, unit(sums), texts)
-        before, prototypes = prototypes, standing(blend(texts, means, text_weight=weight))
+        before, prototypes = prototypes, column_major(blend(texts, means, text_weight=weight))
         answers = workers.ask("step", prototypes, directions, shift_bounds(before, prototypes, directions))
 
 

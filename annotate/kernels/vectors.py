@@ -87,7 +87,7 @@ def sums_and_lengths(
 
 
 def sortable(groups: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """The same order in fewer bits, where they suffice: 16 are sorted many times as fast as 64."""
+    """The same numbers in 16 bits, where these suffice: they are sorted many times as fast as 64."""
     few = len(groups) and np.iinfo(np.int16).min <= groups.min() and groups.max() <= np.iinfo(np.int16).max
     return groups.astype(np.int16) if few else groups
 

@@ -178,7 +178,7 @@ def find_members(files: Sequence[str]) -> FoundImages:
 
 
 def size_and_time(archive: str, name: str) -> tuple[int, int]:
-    """Of a member: its size, and when the archive changed.
+    """Size of a member, and when the archive changed.
 
     raises  OSError where it is gone
     """

@@ -204,7 +204,7 @@ def detect_encoding(file: str) -> str:
 
 
 def unquoted(entry: str) -> str:
-    """What stands in quotes: a JSON text, as `image_paths.txt` has it, or a path as Windows copies it."""
+    """The entry without its quotes: a JSON text, as `image_paths.txt` has it, or a path as Windows copies it."""
     if len(entry) < 2 or not entry[0] == entry[-1] == '"':
         return entry
     inside = entry[1:-1]
