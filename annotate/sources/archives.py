@@ -328,7 +328,7 @@ def refuse_overlaps(members: dict[str, Member]) -> None:
 
 def too_large(size: int) -> str:
     return (
-        f"{size / LARGEST_IMAGE:.1f} GiB, files of more than {LARGEST_IMAGE >> 30} GiB in an archive are not read"
+        f"{size / LARGEST_IMAGE:.1f} GiB: files of more than {LARGEST_IMAGE >> 30} GiB in an archive are not read"
         if size > LARGEST_IMAGE
         else ""
     )
