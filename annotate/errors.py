@@ -158,7 +158,7 @@ def working_folder_exists() -> bool:
     return True
 
 
-def columns_of(text: str) -> int:
+def terminal_columns(text: str) -> int:
     """How wide a terminal shows it: East Asian characters and emoji take two columns, combining marks none."""
     if text.isascii():
         return len(text)

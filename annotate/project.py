@@ -105,11 +105,11 @@ class Project:
         retry_skipped  try those again that could not be read
         merge          only put together what `embed_slice` has computed
         """
-        from annotate.classes.names import clean_class_names, names_of
+        from annotate.classes.names import as_class_names, clean_class_names
         from annotate.stages.embed import STAGE
         from annotate.stages.text import texts_for
 
-        context, names = self._with(STAGE, settings, "embed", "text"), names_of(classes)
+        context, names = self._with(STAGE, settings, "embed", "text"), as_class_names(classes)
         if names:
             clean_class_names(names)
         made = context.make(STAGE, force=force, images=images, retry_skipped=retry_skipped, merge=merge)
@@ -128,10 +128,10 @@ class Project:
 
     def embed_text(self, classes: Iterable[str] = (), *, force: bool = False, **settings: Any) -> Texts:
         """Embed the class names with the model that embedded the images."""
-        from annotate.classes.names import names_of
+        from annotate.classes.names import as_class_names
         from annotate.stages.text import STAGE, texts_for
 
-        return texts_for(self._with(STAGE, settings, "embed_text"), names_of(classes), force=force)
+        return texts_for(self._with(STAGE, settings, "embed_text"), as_class_names(classes), force=force)
 
     def import_embeddings(
         self,
@@ -148,7 +148,7 @@ class Project:
 
         cluster_files  micro_assignments, meta_assignments, micro_centroids, meta_centroids
         """
-        from annotate.classes.names import names_of
+        from annotate.classes.names import as_class_names
         from annotate.stages.import_ import CLUSTER_FILES, import_embeddings
 
         by_section(
@@ -160,7 +160,7 @@ class Project:
             embeddings=Path(embeddings),
             image_paths=Path(image_paths),
             text_embeddings=Path(text_embeddings) if text_embeddings else None,
-            classes=names_of(classes),
+            classes=as_class_names(classes),
             cluster_files={name: Path(path) for name, path in cluster_files.items() if path},
             logit_scale=logit_scale,
             force=force,
@@ -187,12 +187,12 @@ class Project:
         given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
                the project remembers them, "none" forgets them
         """
-        from annotate.classes.names import names_of
+        from annotate.classes.names import as_class_names
         from annotate.stages.refine import STAGE
 
         others = [also] if isinstance(also, (str, Path)) else [*also]
         context = self._with(STAGE, settings, "refine")
-        return context.make(STAGE, force=force, classes=names_of(classes), also=others, given=given)
+        return context.make(STAGE, force=force, classes=as_class_names(classes), also=others, given=given)
 
     def organize(self, output: StrPath, *, dry_run: bool = False, force: bool = False, **settings: Any) -> Organized:
         """Write the dataset: a folder per class, splits, metadata.
@@ -219,12 +219,12 @@ class Project:
 
         further  `truth` and `given`, as for `report` and `refine`, and settings of any stage
         """
-        from annotate.classes.names import names_of
+        from annotate.classes.names import as_class_names
         from annotate.records import Texts
         from annotate.stages import stages
         from annotate.stages.checks import check_before_running
 
-        asked: dict[str, Any] = {"images": images, "output": output, "classes": names_of(classes)}
+        asked: dict[str, Any] = {"images": images, "output": output, "classes": as_class_names(classes)}
         asked |= {name: further.pop(name, None) for name in ("truth", "given")}
         context = self._with(None, further, "run")
         check_before_running(context, **asked)

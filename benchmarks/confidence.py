@@ -23,7 +23,7 @@ import numpy.typing as npt
 from annotate.kernels import confidence
 from annotate.kernels.calibration import coverage, reliability
 from annotate.kernels.confidence import corrected
-from annotate.kernels.naming import names_by_given
+from annotate.kernels.naming import names_by_answers
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.transduction import NEIGHBOURS, JointPass, transduce
 from annotate.kernels.vectors import Ints
@@ -94,7 +94,7 @@ class Known:
         given = np.random.default_rng(seed).permutation(n)[:count]
         sure, said = self.confidence(model), self.truth[given]
         expected = float(sure[given].mean()) if count else 1.0
-        names, without = names_by_given(self.labels[given], said, expected, self.classes)
+        names, without = names_by_answers(self.labels[given], said, expected, self.classes)
         sure = corrected(sure, given, without == said, self.classes)
         right = names[self.labels] == self.truth
         others = np.setdiff1d(np.arange(n), given)
@@ -119,7 +119,7 @@ def known(group: str, case: Case) -> Known:
     labels = last.labels
     scale = np.float32(case.logit_scale)
     around = confidence.agreement(graph, labels)
-    situation = confidence.CaseEvidence.of(first, last, case.texts, logit_scale=case.logit_scale)
+    situation = confidence.CaseEvidence.from_passes(first, last, case.texts, logit_scale=case.logit_scale)
     shown = confidence.evidence_for_labels(scale * last.sample, labels, around, situation)
     named = confidence.named_by_words(scale * first.sample, situation)
     how_many = np.tile(confidence.between(labels, named, situation), (len(labels), 1))

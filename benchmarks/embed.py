@@ -34,7 +34,7 @@ from PIL import Image
 
 from annotate import encoders
 from annotate.embedding.decoding import Decoding
-from annotate.embedding.known import Known
+from annotate.embedding.known import KnownImages
 from annotate.embedding.ledger import Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, cores, one_thread, openai, threads_kept
@@ -89,7 +89,7 @@ class Race:
     def __init__(self, exact: Encoder, encoder: Encoder) -> None:
         self.exact, self.encoder = exact, encoder
         self.sessions = [encoder] * cores()  # as `load_sessions` has it
-        self.decoding = Decoding(encoder.resolution, EmbedSettings().max_megapixels, Known())
+        self.decoding = Decoding(encoder.resolution, EmbedSettings().max_megapixels, KnownImages())
         self.pipeline = Pipeline(self.sessions, batch_size=BATCH, dtype="float32")
         self.spent: dict[str, list[tuple[int, float]]] = {way: [] for way in WAYS}
         self.cosines: list[float] = []
@@ -250,7 +250,7 @@ def write_photos(folder: Path, count: int, sizes: Sequence[tuple[int, int]]) -> 
 
 def variant(name: str, precision: str) -> Encoder:
     if name == "tiny":
-        return encoders.load(encoders.find("tiny"), device="cpu", precision=precision)
+        return encoders.load(encoders.find_weights("tiny"), device="cpu", precision=precision)
     import torch
 
     torch.manual_seed(0)

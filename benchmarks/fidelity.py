@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
-    encoder = encoders.load(encoders.find("tiny"), device="cpu", precision="float32")
+    encoder = encoders.load(encoders.find_weights("tiny"), device="cpu", precision="float32")
     groups: dict[str, list[float]] = defaultdict(list)
     slopes: list[float] = []
     # Pools of threads: what makes, decodes and resizes photos lets the interpreter go.

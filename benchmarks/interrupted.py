@@ -46,7 +46,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from annotate.embedding.decoding import AHEAD, MOST_WORKERS
+from annotate.embedding.decoding import IMAGES_AHEAD, MOST_WORKERS
 from annotate.embedding.pipeline import BATCHES_AHEAD
 from annotate.encoders import cores
 from annotate.engines.embedding import CPU_BATCH as BATCH
@@ -190,7 +190,7 @@ class Scene:
         """The bound above; a shard has its broken files beside its batches."""
         batches = math.ceil((self.shard - self.shard // BROKEN_EVERY) / BATCH)
         waiting = math.ceil(BATCHES_AHEAD * cores() / batches)
-        return self.shard * (1 + waiting) + AHEAD + 2 * min(MOST_WORKERS, cores())
+        return self.shard * (1 + waiting) + IMAGES_AHEAD + 2 * min(MOST_WORKERS, cores())
 
 
 def at_random(scene: Scene, kills: int, chance: random.Random) -> Tally:

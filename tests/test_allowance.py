@@ -13,9 +13,9 @@ from PIL import Image
 
 from annotate import images, sources
 from annotate.embedding import decoding
-from annotate.embedding.known import Known
+from annotate.embedding.known import KnownImages
 from annotate.images import Unreadable, colours, costs, own_pixel_budget, read_image
-from annotate.images.allowance import MIB, PIXELS, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
+from annotate.images.allowance import MIB, PIXEL_MEMORY, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
 from annotate.images.costs import memory_for
 from annotate.images.mending import count_scans, mended
 from annotate.stages import organize
@@ -29,9 +29,9 @@ class Recorded(Allowance):
         self.asked: list[int] = []
 
     @contextmanager
-    def of(self, amount: int) -> Iterator[None]:
+    def taken(self, amount: int) -> Iterator[None]:
         self.asked.append(amount)
-        with super().of(amount):
+        with super().taken(amount):
             yield
 
     @property
@@ -51,7 +51,7 @@ def test_threads_never_hold_more_than_the_allowance() -> None:
     counting = threading.Lock()
 
     def hold(amount: int) -> None:
-        with allowance.of(amount), counting:
+        with allowance.taken(amount), counting:
             most_out[0] = max(most_out[0], allowance.total - allowance.free)
 
     with ThreadPoolExecutor(8) as pool:
@@ -65,11 +65,11 @@ def test_who_asks_for_more_than_is_free_waits() -> None:
     order: list[str] = []
 
     def second() -> None:
-        with allowance.of(6):
+        with allowance.taken(6):
             order.append("second")
 
     with ThreadPoolExecutor(1) as pool:
-        with allowance.of(6):
+        with allowance.taken(6):
             waiting = pool.submit(second)
             order.append("first")
         waiting.result()
@@ -142,8 +142,8 @@ def test_a_file_full_of_nothing_is_not_copied() -> None:
 
 
 def test_pixels_are_given_back_however_decoding_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = Recorded(PIXELS.total)
-    monkeypatch.setattr(images, "PIXELS", recorded)
+    recorded = Recorded(PIXEL_MEMORY.total)
+    monkeypatch.setattr(images, "PIXEL_MEMORY", recorded)
     whole = saved(Image.effect_noise((64, 64), 60), "png")
     for content in (whole, whole[: len(whole) // 2], LARGE_WEBP, b"no image"):
         with suppress(Unreadable):
@@ -154,10 +154,10 @@ def test_pixels_are_given_back_however_decoding_ends(monkeypatch: pytest.MonkeyP
 
 def test_a_file_counts_while_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = Recorded(1000 * MIB)
-    monkeypatch.setattr(decoding, "FILES", recorded)
+    monkeypatch.setattr(decoding, "FILE_MEMORY", recorded)
     path = tmp_path / "a.png"
     path.write_bytes(saved(Image.new("RGB", (64, 64)), "png"))
-    decoding.Decoding(resolution=16, max_megapixels=100, known=Known()).outcome(str(path))
+    decoding.Decoding(resolution=16, max_megapixels=100, known=KnownImages()).outcome(str(path))
     assert recorded.asked == [path.stat().st_size]
     assert recorded.free == recorded.total
 
@@ -211,7 +211,7 @@ def test_a_decoder_is_stopped_that_reads_for_too_long() -> None:
 
 
 def test_what_decodes_for_too_long_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "SECONDS", -1.0)
+    monkeypatch.setattr(images, "MOST_SECONDS", -1.0)
     with pytest.raises(Unreadable, match=r"^decoding takes too long"):
         read_image(saved(Image.new("RGB", (64, 64)), "png"), resolution=16, max_megapixels=100)
 

@@ -175,7 +175,7 @@ def test_members_that_share_their_bytes_are_not_read() -> None:
         if location.endswith("c.jpg"):
             assert sources.fetch(location) == b"picture of c.jpg"
         else:
-            with pytest.raises(Unreadable, match="its bytes are also another's in the archive"):
+            with pytest.raises(Unreadable, match="its bytes overlap those of another file in the archive"):
                 sources.fetch(location)
 
 
@@ -263,7 +263,7 @@ def test_the_directory_of_a_zip_is_read_as_zipfile_reads_it(
             (info.filename, info.header_offset, info.compress_size, info.file_size, info.CRC)
             for info in archive.infolist()
         ]
-    found = list(zips.entries(content))
+    found = list(zips.zip_entries(content))
     assert [(e.name, e.offset, e.packed, e.size, e.crc) for e in found] == expected
     assert all(entry.inside and not entry.encrypted for entry in found)
 
@@ -277,7 +277,7 @@ def test_numbers_too_large_for_their_fields_are_read() -> None:
     )  # fmt: skip
     directory = entry + name + extra
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
-    [found] = zips.entries(io.BytesIO(directory + end))
+    [found] = zips.zip_entries(io.BytesIO(directory + end))
     assert (found.size, found.packed, found.offset, found.inside) == (7, 5 << 32, 0, False)
 
 
@@ -288,4 +288,4 @@ def test_the_format_of_a_member_is_told_without_reading_all_of_it(
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("a", b"\xff\xd8\xff" + bytes(1 << 24))
     monkeypatch.setattr(archives, "inflated", lambda packed, most: pytest.fail("unpacked"))
-    assert formats.format_of(sources.first_bytes(f"{archive}/a")) == "JPEG"
+    assert formats.picture_format(sources.first_bytes(f"{archive}/a")) == "JPEG"

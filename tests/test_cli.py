@@ -384,7 +384,7 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_status_says_it_too(
     committed = ledger.Ledger.commit
     monkeypatch.setattr(ledger, "SHARD", 5)
 
-    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.ShardOutcome) -> None:
         if shard.number == 1:
             raise KeyboardInterrupt
         committed(self, shard, seen)

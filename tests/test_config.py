@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotate.classes.names import clean_class_names, names_of
+from annotate.classes.names import as_class_names, clean_class_names
 from annotate.errors import ConfigError, InputError
 from annotate.settings.config import Config, by_section, parse_assignment, preset_for
 from annotate.settings.declared import sections
@@ -153,7 +153,7 @@ def test_odd_class_names_are_kept() -> None:
     ids=lambda names: type(names).__name__,
 )
 def test_class_names_are_taken_in_whatever_holds_them_in_order(names: object) -> None:
-    found = names_of(names)
+    found = as_class_names(names)
     assert found == ["cat", "dog"]
     assert {type(name) for name in found} == {str}
 
@@ -163,7 +163,7 @@ def test_class_names_are_taken_in_whatever_holds_them_in_order(names: object) ->
 )
 def test_what_is_no_list_of_class_names_is_refused_with_a_line(names: object) -> None:
     with pytest.raises(InputError, match="class names") as refused:
-        names_of(names)
+        as_class_names(names)
     assert '["dog", "cat"]' in refused.value.hint
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from annotate.cli import bars, display
-from annotate.errors import columns_of
+from annotate.errors import terminal_columns
 
 ROWS = [("tabby cat", "7", "70.0 %"), ("dog", "3", "30.0 %")]
 
@@ -58,7 +58,7 @@ def test_lines_are_broken_between_words(width: int) -> None:
     lines = [line for a, b in itertools.pairwise(starts) for line in text[a:b].split("\n")]
     assert " ".join(lines).split() == text.split()
     for line in lines:
-        assert columns_of(line.rstrip()) <= width or len(line.split()) == 1
+        assert terminal_columns(line.rstrip()) <= width or len(line.split()) == 1
 
 
 @pytest.mark.parametrize(

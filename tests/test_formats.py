@@ -17,7 +17,7 @@ from PIL import Image
 import annotate
 from annotate import sources
 from annotate.images import formats, read_image
-from annotate.images.formats import first_bytes, format_of
+from annotate.images.formats import first_bytes, picture_format
 from annotate.progress import Silent
 from annotate.records import Note
 from annotate.sources.folders import find_images
@@ -39,7 +39,7 @@ NOT_READ = {"x.cr2": b"raw", "y": b"8BPS....", "z.page": b"<html>no picture</htm
 REASONS = {
     "x.cr2": ".cr2 is not read: convert it to JPEG",
     "y": "PSD is not read: convert it to JPEG",
-    "z.page": "not a picture, by its first bytes",
+    "z.page": "not a picture: its first bytes are of no image format",
 }
 NO_PICTURES = "Thumbs.db a.xml b.json c.txt d.csv e.mp4 f.pdf g.XMP README .hidden desktop.ini .DS_Store"
 BESIDE = dict.fromkeys(NO_PICTURES.split(), picture()) | {"empty": b""}
@@ -90,7 +90,7 @@ def test_every_file_is_read_or_named_or_known_to_be_no_picture(kind: str, bucket
     assert sorted(names) == sorted(PICTURES)
     assert {os.path.basename(row["path"]): row["reason"] for row in found.passed_over} == REASONS
     [note] = found.notes
-    assert note.startswith("passed over 11 folders that systems make")
+    assert note.startswith("left out 11 folders in which the system keeps")
     assert "@eaDir" in note or "and 5 more" in note
     for location in found.locations:
         read_image(sources.fetch(location), resolution=8, max_megapixels=1)
@@ -120,7 +120,9 @@ def test_folders_that_systems_make_are_told_in_one_line(photos: Path, checkpoint
     heard = Notes()
     made = annotate.embed(photos, model=str(checkpoint), progress=heard)
     assert len(made.image_paths) == 12
-    assert heard.said == ["passed over 3 folders that systems make for bins, previews and the like: #recycle, @eaDir"]
+    assert heard.said == [
+        "left out 3 folders in which the system keeps deleted files, previews and the like: #recycle, @eaDir"
+    ]
 
 
 def test_the_folder_that_was_asked_for_is_searched_whatever_it_is_called() -> None:
@@ -141,7 +143,7 @@ def test_names_that_tell_of_no_picture_are_not_opened(monkeypatch: pytest.Monkey
 
 def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() -> None:
     opened: list[int] = []
-    sieve = Sieve(looks=5)
+    sieve = Sieve(most_opened=5)
 
     def look(content: bytes) -> bytes:
         opened.append(1)
@@ -152,22 +154,22 @@ def test_of_many_files_with_one_unknown_extension_only_the_first_are_opened() ->
         assert sieve.takes(f"{i}.shot", f"/{i}.shot", lambda: look(picture()[:32]))
     assert len(opened) == 5 + 50
     assert [row["reason"] for row in sieve.passed_over] == [NO_PICTURE] * 5 + [
-        "one of 45 that end in .labels and were not opened, since the first 5 are no pictures"
+        "one of 45 files that end in .labels that were not opened, because the first 5 of them are not pictures"
     ]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "TGA", "ICO"])
 def test_a_picture_is_known_by_its_first_bytes(form: str) -> None:
-    assert format_of(picture(form)[: formats.HEAD])
+    assert picture_format(picture(form)[: formats.MAGIC_BYTES])
 
 
 @pytest.mark.parametrize("length", [0, 1, 17, 18, 32])
 def test_noise_and_texts_are_no_pictures(length: int) -> None:
     rng = random.Random(length)
-    assert not any(format_of(rng.randbytes(length)) for _ in range(2000))
+    assert not any(picture_format(rng.randbytes(length)) for _ in range(2000))
     for text in (b"BMW, Audi", b"P1 is a text? no", b"GIFTS", b"II. Act", b"\0" * 32, b"#!/bin/sh\n"):
-        assert format_of(text[:length]) in ("", "PNM")
-    assert not format_of(b"Plain text that begins with P")
+        assert picture_format(text[:length]) in ("", "PNM")
+    assert not picture_format(b"Plain text that begins with P")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from annotate.images import Unreadable, own_pixel_budget, picture_of, read_image, thumbnail
+from annotate.images import Unreadable, decoded_picture, own_pixel_budget, read_image, thumbnail
 from annotate.images.crop import square
 from annotate.sources.folders import find_images
 
@@ -205,9 +205,9 @@ def test_one_extreme_value_does_not_change_a_float_picture(extreme: float) -> No
     values = np.linspace(0, 1, 400, dtype="<f4").reshape(20, 20)
     spoiled = values.copy()
     spoiled[5, 5] = extreme
-    with picture_of(grey_tiff(values), side=16, max_megapixels=1) as plain:
+    with decoded_picture(grey_tiff(values), side=16, max_megapixels=1) as plain:
         pass
-    with picture_of(grey_tiff(spoiled), side=16, max_megapixels=1) as found:
+    with decoded_picture(grey_tiff(spoiled), side=16, max_megapixels=1) as found:
         pass
     others = np.ones((20, 20), bool)
     others[5, 5] = False
@@ -218,16 +218,16 @@ def test_one_extreme_value_does_not_change_a_float_picture(extreme: float) -> No
 def test_one_extreme_value_does_not_change_a_picture_of_whole_numbers(kind: str, extreme: int) -> None:
     values = np.full((20, 20), 1 << 14, kind)
     values[5, 5] = extreme
-    with picture_of(grey_tiff(values), side=16, max_megapixels=1) as found:
+    with decoded_picture(grey_tiff(values), side=16, max_megapixels=1) as found:
         assert found.pixels[10, 10].tolist() == [64, 64, 64]
 
 
 def test_values_with_a_scale_of_their_own_reach_from_black_to_white() -> None:
     kelvin = np.linspace(280, 310, 400, dtype="<f4").reshape(20, 20)
-    with picture_of(grey_tiff(kelvin), side=16, max_megapixels=1) as found:
+    with decoded_picture(grey_tiff(kelvin), side=16, max_megapixels=1) as found:
         np.testing.assert_allclose(found.pixels[..., 0], (kelvin - 280) / 30 * 255, atol=2)
     below = grey_tiff(np.linspace(-1000, 3000, 400).reshape(20, 20).astype("<i2"))
-    with picture_of(below, side=16, max_megapixels=1) as found:
+    with decoded_picture(below, side=16, max_megapixels=1) as found:
         assert (found.pixels.min(), found.pixels.max()) == (0, 255)
 
 
@@ -372,7 +372,7 @@ def test_the_crop_follows_pillows(width: int, height: int) -> None:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_has_pillows_pixels(tmp_path: Path, mode: str, progressive: bool) -> None:
     gradient(90, 70).convert(mode).save(tmp_path / "x.jpg", progressive=progressive)
-    with picture_of((tmp_path / "x.jpg").read_bytes(), side=64, max_megapixels=1) as whole:
+    with decoded_picture((tmp_path / "x.jpg").read_bytes(), side=64, max_megapixels=1) as whole:
         assert whole.size == (90, 70)
     with Image.open(tmp_path / "x.jpg") as image:
         np.testing.assert_array_equal(whole.pixels, np.asarray(image.convert("RGB")))
@@ -388,7 +388,7 @@ def test_a_reduced_decode_does_not_shift_the_crop(tmp_path: Path, orientation: i
     Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "x.jpg", quality=97, subsampling=0, exif=exif)
     with Image.open(tmp_path / "x.jpg") as image:
         expected = crop(ImageOps.exif_transpose(image), 96)
-    with picture_of((tmp_path / "x.jpg").read_bytes(), side=96, max_megapixels=1) as whole:
+    with decoded_picture((tmp_path / "x.jpg").read_bytes(), side=96, max_megapixels=1) as whole:
         assert whole.pixels.shape[:2] < (331, 441)
     assert np.abs(read(tmp_path / "x.jpg", resolution=96).astype(int) - expected).mean() < 1.5
 

@@ -89,7 +89,7 @@ def test_a_ledger_that_leads_elsewhere_is_neither_filled_nor_emptied(tmp_path: P
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(theirs if linked == "ledger" else theirs / "key")
     store = FolderStore(tmp_path / "ledger" / "key")
-    for act in (store.names, lambda: store.write("a.json", b"{}")):
+    for act in (store.file_names, lambda: store.write("a.json", b"{}")):
         with pytest.raises(InputError, match="a link"):
             act()
     store.clear()

@@ -11,7 +11,7 @@ import pytest
 
 import annotate
 from annotate.sources import listing
-from annotate.sources.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_of
+from annotate.sources.own import DATASET, FIGURES, SECOND_NAMES, in_archive, stage_in_manifest
 from annotate.stages import stages
 
 
@@ -66,8 +66,8 @@ def test_every_manifest_of_annotate_is_known_by_its_beginning(made: list[str]) -
     for stage in [stage.name for stage in stages()]:
         path = Path("artifacts", stage, "manifest.json")
         if path.exists():
-            assert stage_of(path.read_bytes()[:256]) == stage
-    assert stage_of(Path("out/manifest.json").read_bytes()[:256]) == "organize"
+            assert stage_in_manifest(path.read_bytes()[:256]) == stage
+    assert stage_in_manifest(Path("out/manifest.json").read_bytes()[:256]) == "organize"
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

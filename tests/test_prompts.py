@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.classes.prompts import article_for, automatic, number_of, prompts_for
+from annotate.classes.prompts import article_for, automatic, number_named, prompts_for
 from annotate.errors import InputError
 
 
@@ -128,7 +128,7 @@ def test_number_prompts_refuse_other_names() -> None:
     ("name", "number"), [("2", 2), ("two", 2), ("TEN", 10), ("10", 10), ("11", None), ("cat", None)]
 )
 def test_numbers_are_known_by_digit_and_word(name: str, number: int | None) -> None:
-    assert number_of(name) == number
+    assert number_named(name) == number
 
 
 def test_the_names_in_a_file_are_kept_as_they_are_written(tmp_path: Path) -> None:

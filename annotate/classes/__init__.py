@@ -1,1 +1,1 @@
-"""Classes: their names, how a model is asked about them, and folders for them that every disk takes."""
+"""Classes: their names, the prompts that describe them to a model, and folder names that every disk accepts."""

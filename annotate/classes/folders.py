@@ -1,4 +1,4 @@
-"""Names on disk: folder names that every platform takes, file names that never collide."""
+"""Make names for files and folders that every platform accepts and that never collide."""
 
 from __future__ import annotations
 

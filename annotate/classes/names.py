@@ -1,4 +1,4 @@
-"""Class names: as somebody's program holds them, and checked as a reader would compare them."""
+"""Class names: taken from whatever a program holds them in, and checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from annotate.errors import InputError, printable
 
 
-def names_of(classes: Any) -> list[str]:
-    """Class names as somebody's program holds them, in their order: a list, tuple, array, Series, generator, dict keys.
+def as_class_names(classes: Any) -> list[str]:
+    """The class names, in order, from a list, tuple, array, Series, generator or the keys of a dict.
 
     Read once: from here on they are a list.
     raises  InputError for what is no list of texts, or has no order

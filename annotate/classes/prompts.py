@@ -1,4 +1,4 @@
-"""From class names to prompts: what each name is called when CLIP is asked about it.
+"""Make prompts from class names: the phrases in which CLIP is asked whether an image shows the class.
 
 The sets: digits for "0" to "9", sign-language for number words, photo for anything else (`auto` picks
 among these three), clip7 for the seven templates published with CLIP, and the user's own YAML file.
@@ -56,7 +56,7 @@ def prompts_for(class_names: Sequence[str], choice: str = "auto") -> dict[str, l
     if choice not in SETS:
         return prompts_from_file(class_names, Path(choice))
     if choice in ("digits", "sign-language"):
-        strangers = [name for name in class_names if number_of(name) is None]
+        strangers = [name for name in class_names if number_named(name) is None]
         if strangers:
             raise InputError(
                 f"prompts '{choice}' are for the numbers 0 to 10, not for '{printable(strangers[0])}'",
@@ -75,7 +75,7 @@ def automatic(class_names: Sequence[str]) -> str:
     return "photo"
 
 
-def number_of(name: str) -> int | None:
+def number_named(name: str) -> int | None:
     """0 to 10 for a digit or a number word, else None."""
     name = name.strip().lower()
     if name in NUMBER_WORDS:
@@ -87,7 +87,7 @@ def number_of(name: str) -> int | None:
 
 def fill(template: str, name: str) -> str:
     """One prompt. `{}` and `{name}` stand for the name, `{article}` for "a " or "an "."""
-    number = number_of(name)
+    number = number_named(name)
     spoken = " ".join(name.replace("_", " ").split())
     words = {
         "{}": spoken,
@@ -107,7 +107,7 @@ SOUNDS_LIKE_YOU_OR_WON = re.compile(
 )
 LETTERS_THAT_START_WITH_A_VOWEL = "AEFHILMNORSX"
 # "an MRI", "a TV": capitals that no English word begins with are read letter by letter.
-SPELLED_OUT = re.compile(
+SPELLED_BY_LETTER = re.compile(
     r"(?!(?:BL|BR|CH|CL|CR|DR|FL|FR|GL|GR|PL|PR|SC|SH|SK|SL|SM|SN|SP|ST|SW|TH|TR|TW|WH))[^AEIOUa-z\W\d_]{2}[A-Z]{0,3}s?"
 )
 
@@ -117,7 +117,7 @@ def article_for(name: str) -> str:
     first = re.split(r"[\s\-]", name, maxsplit=1)[0]
     if first.lower() in DETERMINERS and " " in name:
         return ""
-    if re.fullmatch("[A-Za-z]", first) or SPELLED_OUT.fullmatch(first):
+    if re.fullmatch("[A-Za-z]", first) or SPELLED_BY_LETTER.fullmatch(first):
         return "an " if first[0].upper() in LETTERS_THAT_START_WITH_A_VOWEL else "a "
     plain = unicodedata.normalize("NFD", first)
     if SILENT_H.match(plain):

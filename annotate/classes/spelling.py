@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from annotate.classes.prompts import number_of
+from annotate.classes.prompts import number_named
 
 
 def matcher(class_names: Sequence[str]) -> Callable[[str], int | None]:
@@ -16,16 +16,19 @@ def matcher(class_names: Sequence[str]) -> Callable[[str], int | None]:
     As written; else but for case, spaces, hyphens, underscores and Unicode form; else as the same number
     ("2" is "two"); else but for a plural s. A spelling that two classes share means neither.
     """
-    levels = [(spelling, unambiguous(class_names, spelling)) for spelling in (str, plain, number, singular)]
+    levels = [
+        (spelling, unambiguous(class_names, spelling))
+        for spelling in (str, letters_only, spelled_number, letters_but_s)
+    ]
 
-    def class_of(name: str) -> int | None:
+    def class_meant(name: str) -> int | None:
         for spelling, known in levels:
             index = known.get(spelling(name))
             if index is not None:
                 return index
         return None
 
-    return class_of
+    return class_meant
 
 
 def unambiguous(class_names: Sequence[str], spelling: Callable[[str], str]) -> dict[str, int]:
@@ -34,15 +37,15 @@ def unambiguous(class_names: Sequence[str], spelling: Callable[[str], str]) -> d
     return {key: index for index, key in enumerate(spelled) if key and often[key] == 1}
 
 
-def plain(name: str) -> str:
+def letters_only(name: str) -> str:
     """`T-Shirt ` and `t_shirt` as the same word."""
     return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name).casefold())
 
 
-def number(name: str) -> str:
-    value = number_of(name)
+def spelled_number(name: str) -> str:
+    value = number_named(name)
     return "" if value is None else str(value)
 
 
-def singular(name: str) -> str:
-    return plain(name).removesuffix("s")
+def letters_but_s(name: str) -> str:
+    return letters_only(name).removesuffix("s")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from annotate.errors import AnnotateError, columns_of, printable
+from annotate.errors import AnnotateError, printable, terminal_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +74,7 @@ def line_starts(text: str, width: int) -> list[int]:
     starts: list[int] = []
     used, words = 0, 0  # columns and words of the line so far
     for part in re.finditer(r"\n|[^\S\n]+|\S+", text):
-        columns = columns_of(part.group())
+        columns = terminal_columns(part.group())
         if part.group() == "\n":
             used = words = 0
         elif part.group().isspace():
@@ -125,11 +125,11 @@ def show_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1, 
         console(stderr=stderr).print(rich_table(titles, rows, texts=texts))
         return
     lines = [titles, *([plain(cell) for cell in row] for row in rows)]
-    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(terminal_columns, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = []
         for place, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            room = " " * (width - columns_of(cell))
+            room = " " * (width - terminal_columns(cell))
             cells.append(cell + room if place < texts else room + cell)
         put("   ".join(cells).rstrip(), stderr=stderr)
     put("", stderr=stderr)

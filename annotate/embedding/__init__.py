@@ -1,1 +1,1 @@
-"""Images become rows, each once: what is known, what is to be done, and what is done."""
+"""Turn images into embeddings, each image once: what earlier runs have done, what is left to do, and doing it."""

@@ -1,4 +1,4 @@
-"""The artifact from what is known and what was computed: written image by image, never held whole."""
+"""Write the artifact of `embed` from earlier rows and new ones, image by image, so that memory never holds it whole."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from annotate.embedding.known import Found, Known
-from annotate.embedding.ledger import Seen, Shard
+from annotate.embedding.known import EmbeddedImage, KnownImages
+from annotate.embedding.ledger import Shard, ShardOutcome
 from annotate.embedding.survey import SKIPPED, TO_DO
 from annotate.errors import InputError, printable
 from annotate.records import Ints, SkippedFile
@@ -18,11 +18,11 @@ from annotate.workspace.arrays import write_header
 from annotate.workspace.artifacts import json_line, path_line
 from annotate.workspace.opening import opened
 
-CHUNK = 1024  # images written at a time
+WRITTEN_TOGETHER = 1024  # images written at a time
 
 
 class Assembly:
-    """The files of an embedding, and what they hold.
+    """Writes the files of an embedding, and counts what they hold.
 
     count    images that have a row
     skipped  files that have none
@@ -42,7 +42,11 @@ class Assembly:
         return self._digest.hexdigest()
 
     def write(
-        self, locations: Sequence[str], numbers: Ints, known: Known, computed: Iterable[tuple[Shard, Seen]]
+        self,
+        locations: Sequence[str],
+        numbers: Ints,
+        known: KnownImages,
+        computed: Iterable[tuple[Shard, ShardOutcome]],
     ) -> None:
         """Write embeddings.npy, image_paths.txt and images.json.
 
@@ -59,14 +63,14 @@ class Assembly:
         ):
             self._header(rows)
             images.write(b"[")
-            for start in range(0, len(locations), CHUNK):
-                batch = numbers[start : start + CHUNK]
+            for start in range(0, len(locations), WRITTEN_TOGETHER):
+                batch = numbers[start : start + WRITTEN_TOGETHER]
                 before = iter(known.all_found([int(number) for number in batch if number >= 0]))
-                for path, number in zip(locations[start : start + CHUNK], batch, strict=True):
+                for path, number in zip(locations[start : start + WRITTEN_TOGETHER], batch, strict=True):
                     outcome = (
                         next(fresh) if number == TO_DO else known.skipped[path] if number == SKIPPED else next(before)
                     )
-                    if not isinstance(outcome, Found):
+                    if not isinstance(outcome, EmbeddedImage):
                         self.skipped.append(outcome)
                         self._note(path, outcome.get("digest", outcome["reason"]))
                         continue
@@ -79,15 +83,20 @@ class Assembly:
             rows.seek(0)
             self._header(rows)
 
-    def _outcomes(self, computed: Iterable[tuple[Shard, Seen]]) -> Iterator[Found | SkippedFile]:
+    def _outcomes(self, computed: Iterable[tuple[Shard, ShardOutcome]]) -> Iterator[EmbeddedImage | SkippedFile]:
         """What became of the images to do, in their order."""
         for shard, seen in computed:
             self.ran_on.add(seen.ran_on)
-            found: dict[str, Found | SkippedFile] = {row["path"]: row for row in seen.skipped}
-            found |= {path: Found(*image) for path, *image in zip(seen.paths, seen.images, seen.rows, strict=True)}
+            found: dict[str, EmbeddedImage | SkippedFile] = {row["path"]: row for row in seen.skipped}
+            found |= {
+                path: EmbeddedImage(*image) for path, *image in zip(seen.paths, seen.images, seen.rows, strict=True)
+            }
             for path in shard.paths:
                 if path not in found:
-                    raise InputError(f"the ledger lacks {printable(path)}", hint="run the same command with --force")
+                    raise InputError(
+                        f"the embedding of {printable(path)} is missing among the finished shards",
+                        hint="run the same command with --force",
+                    )
                 yield found[path]
 
     def _note(self, path: str, content: str) -> None:

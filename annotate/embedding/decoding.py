@@ -1,4 +1,4 @@
-"""Reading and decoding ahead of the encoder, in threads."""
+"""Read and decode images in threads, ahead of the encoder, so that it need not wait."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate import sources
-from annotate.embedding.known import Found, Known
+from annotate.embedding.known import EmbeddedImage, KnownImages
 from annotate.embedding.ledger import Shard
 from annotate.encoders import cores, one_thread, out_of_memory
 from annotate.images import Unavailable, Unreadable, own_pixel_budget, read_image
-from annotate.images.allowance import FILES, UNKNOWN_FILE
+from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
 from annotate.records import ImageFacts, SkippedFile
 
 MOST_WORKERS = 16  # beyond this the interpreter, not the decoding, is the ceiling
 WAITING_WORKERS = 32  # for addresses, where threads wait rather than work
 NO_MEMORY = "not enough memory to read it"
-AHEAD = 64  # images that may wait, decoded, besides those under way
+IMAGES_AHEAD = 64  # decoded images that may wait: two batches of a CPU
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Crop:
     pixels: npt.NDArray[np.uint8]
 
 
-Outcome = Crop | Found | SkippedFile
+Outcome = Crop | EmbeddedImage | SkippedFile
 # The outcomes of a shard are to be taken before the next shard is asked for.
-Decoded = Generator[tuple[Shard, Iterator[Outcome]], None, None]
+DecodedShards = Generator[tuple[Shard, Iterator[Outcome]], None, None]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Decoding:
 
     resolution: int
     max_megapixels: float
-    known: Known
+    known: KnownImages
     workers: int | None = None
 
-    def ahead(self, shards: Iterable[Shard]) -> Decoded:
-        """Each shard with what its images are, in order, decoded ahead across the ends of shards."""
+    def ahead(self, shards: Iterable[Shard]) -> DecodedShards:
+        """Yield each shard with the outcome of each of its images, in order; the next shards are decoded meanwhile."""
         remaining = iter(shards)
         first = next(remaining, None)
         if first is None:
@@ -77,7 +77,7 @@ class Decoding:
 
         try:
             with own_pixel_budget():
-                submit(AHEAD + 2 * workers)
+                submit(IMAGES_AHEAD + 2 * workers)
                 while waiting:
                     shard = waiting[0][0]
                     yield shard, outcomes(len(shard.paths))
@@ -91,13 +91,13 @@ class Decoding:
         """Read a file once: its digest, its facts, and its crop, or its row where these bytes are known."""
         skipped: SkippedFile = {"path": path, "reason": ""}
         try:
-            status = sources.status(path)
+            status = sources.image_status(path)
             if status:
                 skipped["size"], skipped["modified_ns"] = status.size, status.modified_ns
                 found = self.known.found_at(path, status.size, status.modified_ns)
                 if found:
                     return found
-            with FILES.of(status.size if status else UNKNOWN_FILE):
+            with FILE_MEMORY.taken(status.size if status else UNKNOWN_FILE):
                 content = sources.fetch(path)
                 skipped["digest"] = hashlib.sha256(content).hexdigest()
                 facts: ImageFacts = {
@@ -105,14 +105,14 @@ class Decoding:
                     "modified_ns": status.modified_ns if status else 0,
                     "digest": skipped["digest"],
                 }
-                alike = self.known.like(facts["digest"])
+                alike = self.known.with_content(facts["digest"])
                 if alike:
-                    return Found({**alike.facts, **facts}, alike.row)
+                    return EmbeddedImage({**alike.facts, **facts}, alike.row)
                 image = read_image(content, resolution=self.resolution, max_megapixels=self.max_megapixels)
                 facts |= {"orientation": image.orientation, "width": image.width, "height": image.height}
                 return Crop(facts, image.pixels)
         except OSError as error:
-            return self.to_try_again(skipped, sources.reason_of(error))
+            return self.to_try_again(skipped, sources.failure_reason(error))
         except Unavailable as reason:
             return self.to_try_again(skipped, str(reason))
         except Unreadable as reason:
@@ -124,6 +124,6 @@ class Decoding:
             return self.to_try_again(skipped, NO_MEMORY)
 
     def to_try_again(self, skipped: SkippedFile, reason: str) -> SkippedFile:
-        """The row of a file that this machine could not read or decode: nothing of it is to be remembered."""
+        """The row of a file that could not be read this time: without a digest, so that the next run tries it again."""
         skipped.pop("digest", None)
         return {**skipped, "reason": reason, "again": True}

@@ -1,10 +1,12 @@
-"""The ledger of an embedding: images in shards of a fixed order, each committed whole, its record last.
+"""The ledger of an embedding: finished work, written shard by shard, so that a kill loses only what was in flight.
+
+The images are cut into shards in a fixed order. Each shard is written whole, its record last:
 
     0000012-3f2a….npy    rows of the shard's readable images
     0000012-3f2a….json   what became of each image, and the sha256 of the rows
 
-A shard is named by its number and by the digest of its paths. It is done where its record is there. Whoever computes a
-shard again writes the same bytes, so that two machines may do it at once, and a kill costs what was in flight.
+A shard is named by its number and by the digest of its paths. It is done where its record is there. Computing a shard
+again writes the same bytes, so two machines may do it at once.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from annotate.workspace.artifacts import read_file
 from annotate.workspace.digests import content_digest
 from annotate.workspace.opening import not_ours, own_folder, replacing_file, sync_handle
 
-REMEMBERED = 8  # shards that are kept in memory after they were read
+REMEMBERED = 8  # shards kept in memory after they were read: 16 MB of 512 dimensions
 MOST_OF_A_FILE = 1 << 30  # bytes; a shard of 4,096 dimensions has 17 million
 SHARD = 1024  # images; whole batches of any power of two
 
@@ -51,7 +53,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShardOutcome:
     """What became of a shard's images: n rows of those that could be read, and reasons for the others.
 
     rows     (n, D) float32 or float16 unit rows
@@ -71,7 +73,7 @@ class Seen:
 
 
 class ShardRecord(TypedDict):
-    """The same as JSON, with the sha256 of the rows in their place."""
+    """A shard's outcome as JSON; `rows` is the sha256 of the rows."""
 
     rows: str
     paths: list[str]
@@ -103,7 +105,7 @@ class Shards(Sequence[Shard]):
         return Shard(number, self.paths[number * self.size : (number + 1) * self.size])
 
     def has(self, name: str) -> bool:
-        """Whether a shard of this name is one of them, were they all."""
+        """Whether a shard of this name is one of those that all these images make."""
         start = name.partition("-")[0]
         number = int(start) if start.isdigit() else len(self.paths)
         return number * self.size < len(self.paths) and Shards(self.paths)[number].name == name
@@ -124,7 +126,7 @@ class Store(Protocol):
         """raises  FileNotFoundError"""
         ...
 
-    def names(self) -> set[str]: ...
+    def file_names(self) -> set[str]: ...
 
     def clear(self) -> None: ...
 
@@ -139,15 +141,15 @@ class Ledger:
     def __init__(self, place: str, key: str) -> None:
         self.place, self.key = place, key
         address = f"{place.rstrip('/')}/{key[:16]}"
-        self._last: dict[str, Seen | None] = {}
+        self._last: dict[str, ShardOutcome | None] = {}
         self._lock = threading.Lock()
         self.store: Store = RemoteStore(address) if "://" in place else FolderStore(Path(address))
 
     def done(self) -> set[str]:
         """Names of the shards that are done."""
-        return {name.removesuffix(".json") for name in self.store.names() if name.endswith(".json")}
+        return {name.removesuffix(".json") for name in self.store.file_names() if name.endswith(".json")}
 
-    def commit(self, shard: Shard, seen: Seen) -> None:
+    def commit(self, shard: Shard, seen: ShardOutcome) -> None:
         content = io.BytesIO()
         np.save(content, seen.rows, allow_pickle=False)
         self.store.write(f"{shard.name}.npy", content.getvalue())
@@ -162,7 +164,7 @@ class Ledger:
         record["sha256"] = content_digest(record)
         self.store.write(f"{shard.name}.json", json.dumps(record).encode())
 
-    def read(self, name: str) -> Seen | None:
+    def read(self, name: str) -> ShardOutcome | None:
         """What a shard's record says, with its rows; None where there is none, or its bytes are not those written."""
         try:
             record = jsonfile.loads(self.store.read(f"{name}.json"))
@@ -174,11 +176,11 @@ class Ledger:
             rows = array_in(content)
         except (FileNotFoundError, ValueError):
             return None
-        seen = Seen(**{**record, "rows": rows})
+        seen = ShardOutcome(**{**record, "rows": rows})
         return seen if len(rows) == len(seen.paths) == len(seen.images) and rows.dtype.kind == "f" else None
 
-    def remembered(self, name: str) -> Seen | None:
-        """The same; the last few are not read again."""
+    def remembered(self, name: str) -> ShardOutcome | None:
+        """Like `read`, but the last few shards are kept in memory."""
         with self._lock:
             if name not in self._last:
                 self._last[name] = self.read(name)
@@ -208,7 +210,7 @@ class FolderStore:
     def read(self, name: str) -> bytes:
         return read_file(self.folder / name, MOST_OF_A_FILE)
 
-    def names(self) -> set[str]:
+    def file_names(self) -> set[str]:
         for folder in (self.folder.parent, self.folder):
             if folder.is_symlink():
                 raise not_ours(folder)
@@ -240,15 +242,15 @@ class RemoteStore:
             ) from error
 
     def write(self, name: str, content: bytes) -> None:
-        with self.told(reading=False):
+        with self.storage_errors(reading=False):
             self.files.pipe_file(f"{self.root}/{name}", content)
 
     def read(self, name: str) -> bytes:
-        with self.told():
+        with self.storage_errors():
             return bytes(self.files.cat_file(f"{self.root}/{name}"))
 
-    def names(self) -> set[str]:
-        with self.told():
+    def file_names(self) -> set[str]:
+        with self.storage_errors():
             self.files.invalidate_cache()
             try:
                 return {path.rsplit("/", 1)[-1] for path in self.files.ls(self.root, detail=False)}
@@ -256,12 +258,12 @@ class RemoteStore:
                 return set()
 
     def clear(self) -> None:
-        with self.told(), contextlib.suppress(FileNotFoundError):
+        with self.storage_errors(), contextlib.suppress(FileNotFoundError):
             self.files.rm(self.root, recursive=True)
 
     @contextlib.contextmanager
-    def told(self, *, reading: bool = True) -> Iterator[None]:
-        """What a remote place refuses is the user's to mend; what is to be read may be missing."""
+    def storage_errors(self, *, reading: bool = True) -> Iterator[None]:
+        """Turn what goes wrong at a remote place into an error with a hint; but a file to be read may be missing."""
         try:
             yield
         except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Images become rows: while some are decoded, others are encoded, in batches of one shape, several at once.
+"""Turn decoded images into embeddings: in batches of one shape, several batches at once.
 
 A row depends on its image alone. A matrix product's last bits depend on its shape and on the threads that share it,
 so every batch has the same number of rows, the last of a shard filled up, and is encoded by one thread; several
@@ -17,9 +17,9 @@ from queue import SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from annotate.embedding.decoding import Crop, Decoded
-from annotate.embedding.known import Found
-from annotate.embedding.ledger import Seen, Shard
+from annotate.embedding.decoding import Crop, DecodedShards
+from annotate.embedding.known import EmbeddedImage
+from annotate.embedding.ledger import Shard, ShardOutcome
 from annotate.encoders import Encoder, one_thread, out_of_memory, threads_kept
 from annotate.errors import InputError
 from annotate.progress import Advance
@@ -29,7 +29,7 @@ BATCHES_AHEAD = 2  # for each session: one that it encodes, one that waits
 
 
 @dataclass
-class Flight:
+class ShardUnderWay:
     """A shard under way; `rows` and `images` by the position of the image in the shard.
 
     waiting  batches whose rows have not come yet
@@ -48,13 +48,13 @@ class Flight:
 class Batch:
     """Images that a session is at work on, and their places in their shard."""
 
-    flight: Flight
+    flight: ShardUnderWay
     positions: list[int]
     rows: Future[Floats]
 
 
 class Pipeline:
-    """Encoders at work.
+    """Runs encoders on decoded images.
 
     sessions    encoders, each used by one thread at a time
     batch_size  images in a forward pass; halved for good where memory does not suffice
@@ -69,13 +69,13 @@ class Pipeline:
             self._free.put(session)
         self._lock = threading.Lock()
 
-    def run(self, decoded: Decoded, advance: Advance) -> Iterator[tuple[Shard, Seen]]:
+    def run(self, decoded: DecodedShards, advance: Advance) -> Iterator[tuple[Shard, ShardOutcome]]:
         """Each shard with what became of its images, in order; several are under way at once."""
         size, resolution = self.batch_size, self.first.resolution
-        flights: deque[Flight] = deque()
+        flights: deque[ShardUnderWay] = deque()
         batches: deque[Batch] = deque()
 
-        def start(flight: Flight, crops: dict[int, Crop]) -> None:
+        def start(flight: ShardUnderWay, crops: dict[int, Crop]) -> None:
             while len(batches) >= BATCHES_AHEAD * len(self.sessions):
                 finish()
             pixels = np.zeros((size, resolution, resolution, 3), np.uint8)  # filled up: every batch has this shape
@@ -90,7 +90,7 @@ class Pipeline:
             batch.flight.waiting -= 1
             advance(len(batch.positions))
 
-        def landed() -> Iterator[tuple[Shard, Seen]]:
+        def landed() -> Iterator[tuple[Shard, ShardOutcome]]:
             while flights and flights[0].decoded and not flights[0].waiting:
                 flight = flights.popleft()
                 yield flight.shard, self.seen(flight)
@@ -98,7 +98,7 @@ class Pipeline:
         with threads_kept(), ThreadPoolExecutor(len(self.sessions), "encode", initializer=one_thread) as pool:
             try:
                 for shard, outcomes in decoded:
-                    flight, crops = Flight(shard), dict[int, Crop]()
+                    flight, crops = ShardUnderWay(shard), dict[int, Crop]()
                     flights.append(flight)
                     for position, outcome in enumerate(outcomes):
                         if isinstance(outcome, Crop):
@@ -107,7 +107,7 @@ class Pipeline:
                             if len(crops) == size:
                                 start(flight, crops)
                                 crops = {}
-                        elif isinstance(outcome, Found):
+                        elif isinstance(outcome, EmbeddedImage):
                             flight.images[position], flight.rows[position] = outcome.facts, outcome.row
                             advance(1)
                         else:
@@ -126,13 +126,13 @@ class Pipeline:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def seen(self, flight: Flight) -> Seen:
+    def seen(self, flight: ShardUnderWay) -> ShardOutcome:
         rows = np.zeros((len(flight.images), self.first.dimensions), self.dtype)
         for place, position in zip(rows, flight.images, strict=True):
             place[:] = flight.rows[position]
         paths = [flight.shard.paths[position] for position in flight.images]
         ran_on = f"{self.first.device} {self.first.precision}, batches of {self.batch_size}"
-        return Seen(rows, paths, list(flight.images.values()), flight.skipped, ran_on, self.first.logit_scale)
+        return ShardOutcome(rows, paths, list(flight.images.values()), flight.skipped, ran_on, self.first.logit_scale)
 
     def encode(self, pixels: npt.NDArray[np.uint8], count: int) -> Floats:
         """Rows of the first `count` images of a batch; where memory does not suffice, by halves of it, from now on."""

@@ -1,4 +1,4 @@
-"""Which images are known and which are to be embedded, told from their paths, sizes and times."""
+"""Find out which images are embedded already and which are to be, by their paths, sizes and times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from annotate import sources
 from annotate.embedding.decoding import NO_MEMORY
-from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen
+from annotate.embedding.known import KnownImages
+from annotate.embedding.ledger import ShardOutcome
 from annotate.images import Unreadable
 from annotate.records import Ints, SkippedFile
 from annotate.sources import Listing
@@ -40,7 +40,7 @@ class Survey:
         return [locations[i] for i in np.flatnonzero(self.numbers == TO_DO).tolist()]
 
 
-def survey(listing: Listing, known: Known, *, retry_skipped: bool = False, sliced: bool = False) -> Survey:
+def survey(listing: Listing, known: KnownImages, *, retry_skipped: bool = False, sliced: bool = False) -> Survey:
     """Look at every image's size and time; where nothing else has changed, read those again that differ in these.
 
     Where something has, they are left to do: whoever reads them knows their content, and their time is written anew.
@@ -56,13 +56,13 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False, slice
     if len(known) or known.skipped:
         numbers = numbers.copy()
         for i, path in enumerate(locations):
-            numbers[i] = known_as(path, known, sliced)
+            numbers[i] = number_before(path, known, sliced)
             if path in known.skipped:
                 failed.append(path)
                 numbers[i] = TO_DO if retry_skipped else numbers[i]
             if numbers[i] == TOUCHED:
                 touched.append(i)
-                numbers[i] = known.at(path)
+                numbers[i] = known.number_at(path)
             if numbers[i] == AGAIN:
                 again.append(i)
                 numbers[i] = SKIPPED
@@ -79,38 +79,38 @@ def survey(listing: Listing, known: Known, *, retry_skipped: bool = False, slice
     return Survey(numbers, unchanged, len(failed), len(again))
 
 
-def same_bytes(path: str, known: Known) -> bool:
-    facts = known.facts(known.at(path))
+def same_bytes(path: str, known: KnownImages) -> bool:
+    facts = known.facts(known.number_at(path))
     try:
         return facts is not None and sha256(sources.fetch(path)).hexdigest() == facts["digest"]
     except Unreadable:
         return False
 
 
-def known_as(path: str, known: Known, sliced: bool) -> int:
-    before = known.at(path)
+def number_before(path: str, known: KnownImages, sliced: bool) -> int:
+    before = known.number_at(path)
     failed = known.skipped.get(path)
     if before < 0 and failed is None:
         return TO_DO
     try:
-        status = sources.status(path)
+        status = sources.image_status(path)
         if status is None:  # only reading could tell: an address keeps what it had
             return before if before >= 0 else AGAIN if failed and failed.get("again") else SKIPPED
         if before >= 0:
             return before if known.unchanged(before, status.size, status.modified_ns) else TOUCHED
     except OSError as error:
-        return SKIPPED if failed and failed["reason"] == sources.reason_of(error) else TO_DO
+        return SKIPPED if failed and failed["reason"] == sources.failure_reason(error) else TO_DO
     except Unreadable as reason:
         return SKIPPED if failed and failed["reason"] == str(reason) else TO_DO
     assert failed is not None
     same = (failed.get("size"), failed.get("modified_ns")) == (status.size, status.modified_ns)
     if not same:
         return TO_DO
-    return SKIPPED if "digest" in failed or (not sliced and lasts(failed)) else AGAIN
+    return SKIPPED if "digest" in failed or (not sliced and still_fails(failed)) else AGAIN
 
 
-def lasts(failed: SkippedFile) -> bool:
-    """Whether a file on this machine still cannot be read: by its bytes, or because reading it fails as it did."""
+def still_fails(failed: SkippedFile) -> bool:
+    """Whether a file still cannot be used: its bytes are known to be bad, or reading it fails for the same reason."""
     if "digest" in failed:
         return True
     try:
@@ -122,10 +122,10 @@ def lasts(failed: SkippedFile) -> bool:
     return False
 
 
-def stands(seen: Seen | None, *, merging: bool = False) -> bool:
-    """Whether a finished shard still tells of the images that are there.
+def still_holds(seen: ShardOutcome | None, *, merging: bool = False) -> bool:
+    """Whether the images of a finished shard are still as they were when it was computed.
 
-    merging  what did not answer cannot be asked again
+    merging  addresses that did not answer are left as they are, since another machine asked them
     """
     if seen is None:
         return False
@@ -134,13 +134,13 @@ def stands(seen: Seen | None, *, merging: bool = False) -> bool:
     ]
     files += [(row["path"], row.get("size"), row.get("modified_ns")) for row in seen.skipped]
     return all(as_it_was(*file) for file in files) and all(
-        merging or not row.get("again") if sources.is_url(row["path"]) else lasts(row) for row in seen.skipped
+        merging or not row.get("again") if sources.is_url(row["path"]) else still_fails(row) for row in seen.skipped
     )
 
 
 def as_it_was(path: str, size: int | None, modified_ns: int | None) -> bool:
     try:
-        status = sources.status(path)
+        status = sources.image_status(path)
     except (OSError, Unreadable):
         return size is None
     return status is None or (status.size, status.modified_ns) == (size, modified_ns)

@@ -1,4 +1,4 @@
-"""Where embeddings come from: one small protocol, encoders chosen by name.
+"""Encoders: the models that turn images and texts into embeddings, chosen by name.
 
 ViT-B/32 and OpenAI's other eight   weights fetched once into openai-clip's own cache
 tiny                                shipped in the wheel, works offline
@@ -22,7 +22,7 @@ from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, InputError, printable
 from annotate.workspace.digests import file_digest
 
-TINY = Path(__file__).parent / "tiny" / "weights.safetensors"
+TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights.safetensors"
 PUBLISHED = ("tiny", *OPENAI_WEIGHTS)  # models known by name
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -69,17 +69,17 @@ class Source:
     local: bool = False  # a checkpoint of the user's
 
 
-def find(model: str) -> Source:
-    """The weights behind a model's name, without torch and without the network.
+def find_weights(model: str) -> Source:
+    """Find the weights of a model by its name, without loading torch and without the network.
 
     raises  InputError where there is no such model, ComponentMissing where tiny's weights are not shipped
     """
     if model in OPENAI_WEIGHTS:
         return Source(model, OPENAI_WEIGHTS[model].digest, None)
     if model == "tiny":
-        if not TINY.is_file():
+        if not TINY_WEIGHTS.is_file():
             raise ComponentMissing("the weights of `tiny` are not installed", hint="reinstall annotate-images")
-        return Source(model, file_digest(TINY), TINY)
+        return Source(model, file_digest(TINY_WEIGHTS), TINY_WEIGHTS)
     path = Path(os.path.abspath(os.path.expanduser(model)))
     if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
         if not path.is_file():
@@ -107,7 +107,7 @@ def load(
 
         from annotate.encoders import openai
 
-    shipped = TINY if source.name == "tiny" and not source.local else None  # where it lies on this very machine
+    shipped = TINY_WEIGHTS if source.name == "tiny" and not source.local else None  # where it lies on this very machine
     path = shipped or source.path or WeightStore().fetch(source.name, progress)
     where = choose_device(device)
     model = openai.build(openai.read_checkpoint(path))
@@ -118,8 +118,10 @@ def load(
 
 @contextmanager
 def outside_a_deleted_folder() -> Iterator[None]:
-    """Where the working folder was deleted, be in another one meanwhile: Intel's MKL looks for itself from there, and
-    ends the program where that fails."""
+    """Where the working folder was deleted, work in another one meanwhile.
+
+    Intel's MKL looks for its own files from the working folder, and ends the program where that fails.
+    """
     try:
         os.getcwd()
         yield
@@ -171,7 +173,7 @@ def one_thread() -> None:
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Afterwards PyTorch has as many threads as before, whatever `one_thread` said elsewhere."""
+    """Give PyTorch back as many threads as it had before, whatever `one_thread` set in between."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint, and nothing else of it.
+"""Read the tensors of a checkpoint without running anything that is in the file.
 
 Whoever loads a checkpoint with pickle or `torch.jit.load` runs a program that its author wrote. Here nothing of it
 runs: the pickle inside is read as a list of facts (tensors, containers, dtypes, numbers, text), the folder `code/` of
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from annotate.encoders.pickles import HINT, Module, Refused, Tensor, facts_of
+from annotate.encoders.pickles import HINT, Module, NotACheckpoint, Tensor, read_pickle
 from annotate.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LARGEST_PICKLE = 1 << 22  # bytes; RN50x64, the largest that OpenAI published, takes a tenth of it
 LARGEST_INDEX = 1 << 23  # bytes of the archive's table of contents
 MOST_ENTRIES = 10_000  # modules and tensors; RN50x64 has about 2,000
-DEEPEST = 32  # modules within modules
+MOST_NESTED = 32  # modules within modules
 SAVE_AGAIN = "where it comes from, save it again with PyTorch 1.6 or later: `torch.save(model.state_dict(), FILE)`"
 
 # What a file may hold in the wrong place, whatever it is: each is one more way of not being a checkpoint.
@@ -47,7 +47,7 @@ BROKEN = (
 )
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The named tensors of a checkpoint.
 
     raises  InputError where the file is none, or holds what is no tensor
@@ -61,7 +61,7 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             return read_archive(file)
     except FileNotFoundError:
         raise InputError(f"{shown}: no such file", hint=HINT) from None
-    except Refused as error:
+    except NotACheckpoint as error:
         raise InputError(f"{shown}: not a readable checkpoint: {error}", hint=error.hint) from error
     except BROKEN as error:
         raise InputError(f"{shown}: not a readable checkpoint", hint=HINT) from error
@@ -74,7 +74,7 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(load_file(path))
     except SafetensorError as error:
-        raise Refused(printable(error)) from error
+        raise NotACheckpoint(printable(error)) from error
 
 
 def refuse_old_formats(file: IO[bytes]) -> None:
@@ -82,7 +82,7 @@ def refuse_old_formats(file: IO[bytes]) -> None:
     start = file.read(512)
     magic = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950a86a20f9469cfc6c
     if start[2:].startswith(magic) or start[257:262] == b"ustar":
-        raise Refused("it is saved in the format of PyTorch before 1.6", SAVE_AGAIN)
+        raise NotACheckpoint("it is saved in the format of PyTorch before 1.6", SAVE_AGAIN)
 
 
 # -- the archive ---------------------------------------------------------------------------------------
@@ -91,15 +91,15 @@ def refuse_old_formats(file: IO[bytes]) -> None:
 def read_archive(file: IO[bytes]) -> dict[str, torch.Tensor]:
     size = file.seek(0, os.SEEK_END)
     if index_size(file, size) > LARGEST_INDEX:
-        raise Refused("its table of contents is too long")
+        raise NotACheckpoint("its table of contents is too long")
     with zipfile.ZipFile(file) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(pickles) != 1:
-            raise Refused("it has no data.pkl")
+            raise NotACheckpoint("it has no data.pkl")
         top = pickles[0].removesuffix("/data.pkl")
-        if f"{top}/byteorder" in archive.namelist() and entry(archive, f"{top}/byteorder", 100) != b"little":
-            raise Refused("its numbers are not in little-endian order")
-        tensors = tensors_in(facts_of(entry(archive, pickles[0], LARGEST_PICKLE)))
+        if f"{top}/byteorder" in archive.namelist() and read_entry(archive, f"{top}/byteorder", 100) != b"little":
+            raise NotACheckpoint("its numbers are not in little-endian order")
+        tensors = tensors_in(read_pickle(read_entry(archive, pickles[0], LARGEST_PICKLE)))
         return dict(materialised(archive, top, tensors, size))
 
 
@@ -120,13 +120,13 @@ def index_size(file: IO[bytes], size: int) -> int:
     return listed
 
 
-def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def read_entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     """A member of an archive, its checksum checked. PyTorch compresses none of those that hold numbers."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
-        raise Refused(f"{printable(name)} is compressed")
+        raise NotACheckpoint(f"{printable(name)} is compressed")
     if info.file_size > most:
-        raise Refused(f"{printable(name)} claims {info.file_size:,} bytes")
+        raise NotACheckpoint(f"{printable(name)} claims {info.file_size:,} bytes")
     return archive.read(info)
 
 
@@ -142,18 +142,18 @@ def materialised(
     def spend(what: str, count: int) -> None:
         left[what] -= count
         if left[what] < 0:
-            raise Refused(f"its {what} claim more bytes than the file has")
+            raise NotACheckpoint(f"its {what} claim more bytes than the file has")
 
     for name, tensor in tensors.items():
         dtype, key = getattr(torch, tensor.storage.dtype), tensor.storage.key
         if key not in stored:
             claimed = archive.getinfo(f"{top}/data/{key}").file_size
             spend("storages", claimed)
-            stored[key] = bytearray(entry(archive, f"{top}/data/{key}", claimed))
+            stored[key] = bytearray(read_entry(archive, f"{top}/data/{key}", claimed))
         spend("tensors", math.prod(tensor.shape) * dtype.itemsize)
         count = len(stored[key]) // dtype.itemsize
         if tensor.extent > count:
-            raise Refused(f"{printable(name)} reaches beyond its numbers")
+            raise NotACheckpoint(f"{printable(name)} reaches beyond its numbers")
         numbers = torch.frombuffer(stored[key], dtype=dtype, count=count)
         yield name, numbers.as_strided(tensor.shape, tensor.strides, tensor.offset)
 
@@ -167,7 +167,7 @@ def tensors_in(root: Any) -> dict[str, Tensor]:
         root = root["state_dict"]
     attributes = root.attributes if isinstance(root, Module) else root
     if not isinstance(attributes, dict):
-        raise Refused("it holds no named tensors")
+        raise NotACheckpoint("it holds no named tensors")
     found: dict[str, Tensor] = {}
     waiting: list[tuple[str, Mapping[Any, Any], int]] = [("", attributes, 0)]
     seen = 0
@@ -177,12 +177,12 @@ def tensors_in(root: Any) -> dict[str, Tensor]:
             if not isinstance(value, (Tensor, Module)) or not isinstance(name, str):
                 continue
             seen += 1
-            if seen > MOST_ENTRIES or depth > DEEPEST:
-                raise Refused("it has more modules and tensors than any model")
+            if seen > MOST_ENTRIES or depth > MOST_NESTED:
+                raise NotACheckpoint("it has more modules and tensors than any model")
             if isinstance(value, Module):
                 waiting.append((f"{prefix}{name}.", value.attributes, depth + 1))
             elif name != "attn_mask":  # a constant that TorchScript keeps and the model makes itself
                 found[prefix + name] = value
     if not found:
-        raise Refused("it holds no named tensors")
+        raise NotACheckpoint("it holds no named tensors")
     return found

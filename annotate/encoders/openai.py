@@ -46,7 +46,7 @@ class OpenAIClip:
 
         self.name, self.digest = name, digest
         self.device, self.precision = device, precision
-        self.model: Any = folded(model.float().eval()).to(device)
+        self.model: Any = fold_batch_norms(model.float().eval()).to(device)
         self.dimensions = int(self.model.text_projection.shape[1])
         self.resolution = int(self.model.visual.input_resolution)
         self.logit_scale = float(self.model.logit_scale.detach().exp())
@@ -83,12 +83,12 @@ class OpenAIClip:
 
     def cut(self, prompts: Sequence[str]) -> dict[str, str]:
         """Those prompts that are too long for the model, each with the part that it reads."""
-        read = {prompt: self.tokenizer.read_of(prompt, int(self.model.context_length)) for prompt in prompts}
+        read = {prompt: self.tokenizer.readable_part(prompt, int(self.model.context_length)) for prompt in prompts}
         return {prompt: part for prompt, part in read.items() if part is not None}
 
 
-def folded(model: Any) -> Any:
-    """The model in eval mode with every batch norm multiplied into the convolution before it: a pass less each."""
+def fold_batch_norms(model: Any) -> Any:
+    """Multiply every batch norm into the convolution before it, which saves a step each; the model is in eval mode."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -147,7 +147,7 @@ class Tokenizer:
         ids: list[int] = self._bpe.encode(text.replace("<|startoftext|>", " ").replace("<|endoftext|>", " "))
         return ids
 
-    def read_of(self, text: str, context_length: int) -> str | None:
+    def readable_part(self, text: str, context_length: int) -> str | None:
         """The beginning of a text that is too long, as far as a model reads it; None where it reads all."""
         ids, room = self.words(text), context_length - SPECIAL_TOKENS
         return str(self._bpe.decode(ids[:room])).strip() if len(ids) > room else None
@@ -172,7 +172,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
     raises  InputError where the file is none of these, or not a CLIP model
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read(path).items()}
+    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read_tensors(path).items()}
     if "text_projection" not in state or "visual.conv1.weight" not in state:
         raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=pickles.HINT)
     return dequantised(state, shown=printable(path))
@@ -217,7 +217,7 @@ def build(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def check_sizes(model: Any) -> None:
-    """Sizes that make a model, but none that can be used with CLIP's tokens, or with images in memory.
+    """Refuse sizes that make a model, but not one that can be used with CLIP's tokens, or with images in memory.
 
     raises  ValueError
     """

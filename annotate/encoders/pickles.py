@@ -39,8 +39,8 @@ NAMES = {*CALLABLE, *(f"torch {name}" for name in (*STORAGES, *STORAGES.values()
 MODULES = "__torch__."  # what TorchScript calls the classes of its `code/`
 
 
-class Refused(ValueError):
-    """What is in the file that has no place in a checkpoint."""
+class NotACheckpoint(ValueError):
+    """The file is no checkpoint that can be read; the message says what is wrong."""
 
     def __init__(self, reason: str, hint: str = HINT) -> None:
         super().__init__(reason)
@@ -84,8 +84,8 @@ class Tensor:
         return self.offset + sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True)) + 1
 
 
-def facts_of(pickled: bytes) -> Any:
-    """What a pickle says, by the few instructions that a checkpoint needs. Nothing is imported and nothing called."""
+def read_pickle(pickled: bytes) -> Any:
+    """Read a pickle by the few instructions that a checkpoint needs. Nothing is imported, and nothing is called."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -99,17 +99,17 @@ def facts_of(pickled: bytes) -> Any:
     def put(pairs: list[Any]) -> None:
         place = stack[-1]
         if not isinstance(place, dict):
-            raise Refused("a pickle that puts keys into what is no dictionary")
+            raise NotACheckpoint("a pickle that puts keys into what is no dictionary")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             # Other keys could be chosen to fall on one place of the dictionary, which would take hours.
             if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < 1 << 31):
-                raise Refused("a dictionary whose keys are neither text nor small numbers")
+                raise NotACheckpoint("a dictionary whose keys are neither text nor small numbers")
             place[key] = value
 
     def add(values: list[Any]) -> None:
         place = stack[-1]
         if not isinstance(place, list):
-            raise Refused("a pickle that lengthens what is no list")
+            raise NotACheckpoint("a pickle that lengthens what is no list")
         place.extend(values)
 
     argument: Any
@@ -150,53 +150,53 @@ def facts_of(pickled: bytes) -> Any:
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(named(argument))
+                stack.append(outside_name(argument))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(named(f"{module} {name}"))
+                stack.append(outside_name(f"{module} {name}"))
             case "BINPERSID":
-                stack.append(storage_of(stack.pop()))
+                stack.append(as_storage(stack.pop()))
             case "NEWOBJ":
                 _, kind = stack.pop(), stack.pop()
                 if not isinstance(kind, Name) or not kind.name.startswith(MODULES):
-                    raise Refused("a pickle that makes other objects than modules")
+                    raise NotACheckpoint("a pickle that makes other objects than modules")
                 stack.append(Module())
             case "REDUCE":
                 arguments, kind = stack.pop(), stack.pop()
-                stack.append(made(kind, arguments))
+                stack.append(call_result(kind, arguments))
             case "BUILD":
                 state = stack.pop()
                 if isinstance(stack[-1], Module) and isinstance(state, dict):
                     stack[-1].attributes = state
                 elif not isinstance(stack[-1], dict):  # a state dict's own notes on versions are of no use here
-                    raise Refused("a pickle that gives a state to what takes none")
+                    raise NotACheckpoint("a pickle that gives a state to what takes none")
             case "STOP":
                 return stack.pop()
             case other:
-                raise Refused(f"its pickle has an instruction that no checkpoint needs ({other})")
-    raise Refused("its pickle has no end")
+                raise NotACheckpoint(f"its pickle has an instruction that no checkpoint needs ({other})")
+    raise NotACheckpoint("its pickle has no end")
 
 
-def named(name: str) -> Name:
+def outside_name(name: str) -> Name:
     if name not in NAMES and not name.startswith(MODULES):
-        raise Refused(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
+        raise NotACheckpoint(f"it holds more than weights: {printable(name.replace(' ', '.'))[:100]}")
     return Name(name)
 
 
-def storage_of(identity: Any) -> Storage:
+def as_storage(identity: Any) -> Storage:
     """("storage", its type, its key in the archive, the device it was on, how many numbers)."""
     kind, storage, key, *_ = identity
     dtype = STORAGES.get(storage.name.removeprefix("torch ")) if isinstance(storage, Name) else None
     if kind != "storage" or dtype is None or not isinstance(key, str):
-        raise Refused("a storage of unknown kind")
+        raise NotACheckpoint("a storage of unknown kind")
     return Storage(dtype, key)
 
 
-def made(kind: Any, arguments: Any) -> Any:
+def call_result(kind: Any, arguments: Any) -> Any:
     """What a call in the pickle would give, for the few that tensors and containers need."""
     name = kind.name if isinstance(kind, Name) else ""
     if name not in CALLABLE or not isinstance(arguments, tuple):
-        raise Refused("a pickle that calls other functions than those that make tensors")
+        raise NotACheckpoint("a pickle that calls other functions than those that make tensors")
     if name == "collections OrderedDict" and not arguments:
         return {}
     if name == "torch._utils _rebuild_tensor_v2":
@@ -206,13 +206,13 @@ def made(kind: Any, arguments: Any) -> Any:
         return tuple(arguments[0])
     if name in PLAIN_LISTS or name.startswith(("torch.jit._pickle", "torch._utils")):
         return arguments[0]
-    raise Refused("a pickle whose containers are filled in an unknown way")
+    raise NotACheckpoint("a pickle whose containers are filled in an unknown way")
 
 
 def checked_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 8:
-        raise Refused("a tensor that is none")
+        raise NotACheckpoint("a tensor that is none")
     if not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in numbers) or 0 in shape:
-        raise Refused("a tensor of impossible size, strides or offset")
+        raise NotACheckpoint("a tensor of impossible size, strides or offset")
     return Tensor(storage, offset, tuple(shape), tuple(strides))

@@ -1,4 +1,4 @@
-"""OpenAI's published weights: fetched once, resumed after a break, verified, kept in openai-clip's cache."""
+"""Download OpenAI's published weights: once, resumed after a break, verified, kept in openai-clip's cache."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from annotate.workspace.opening import opened
 
 ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
-CHUNK = 1 << 20  # bytes
+DOWNLOADED_AT_ONCE = 1 << 20  # bytes between two steps of the progress bar
 ATTEMPTS = 4  # a broken connection is taken up again this often
-TIMEOUT = 30  # seconds without a byte
+SILENT_SECONDS = 30  # without a byte, after which a connection counts as broken
 SOURCE = "https://openaipublic.azureedge.net/clip/models"
 
 
@@ -110,13 +110,13 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError(url)
         request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request, timeout=SILENT_SECONDS) as answer:
             resumed = answer.status == 206
             position = start if resumed else 0
             length = answer.headers.get("Content-Length")
             total = position + int(length) if length else None
             with opened(part, "ab" if resumed else "wb") as file:
-                while chunk := answer.read(CHUNK):
+                while chunk := answer.read(DOWNLOADED_AT_ONCE):
                     file.write(chunk)
                     position += len(chunk)
                     if progress:

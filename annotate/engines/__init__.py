@@ -1,4 +1,4 @@
-"""Where work on the images runs: this process, or Ray."""
+"""Where the work on the images is done: in this process, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotate.kernels.vectors import Rows
 
 @contextmanager
 def open_workers(rows: Rows, file: Path, engine: str, address: str | None) -> Iterator[Workers]:
-    """Who holds the images.
+    """Start the workers that hold the images, for as long as they are needed.
 
     rows     (N, D) in memory or mapped
     file     where they lie on disk, for workers elsewhere
@@ -23,7 +23,7 @@ def open_workers(rows: Rows, file: Path, engine: str, address: str | None) -> It
     if engine == "local":
         yield Local(rows)
         return
-    from annotate.engines.ray import cluster
+    from annotate.engines.ray import open_cluster
 
-    with cluster(file, len(rows), address) as workers:
+    with open_cluster(file, len(rows), address) as workers:
         yield workers

@@ -1,4 +1,4 @@
-"""Who computes the shards of an embedding: this process, or the workers of a Ray cluster."""
+"""Compute the shards of an embedding in this process; and what any worker needs to know to do so."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.embedding.decoding import Decoding
-from annotate.embedding.known import Filed, Known
-from annotate.embedding.ledger import Ledger, Seen, Shard
+from annotate.embedding.known import KnownImages, ShardOnDisk
+from annotate.embedding.ledger import Ledger, Shard, ShardOutcome
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder, Source, load_sessions
 from annotate.encoders.weights import ByteProgress
@@ -26,7 +26,7 @@ CPU_BATCH, GPU_BATCH = 32, 256  # images; a GPU is not busy with fewer
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker must know to compute any shard: small, and the same for all.
+    """All that a worker must know to compute any shard: small, and the same for every worker.
 
     source, device, precision         the encoder
     sessions, workers                 batches at once, and threads that decode; None chooses by the machine
@@ -53,21 +53,21 @@ class Job:
     def ledger(self) -> Ledger:
         return Ledger(self.place, self.key)
 
-    def known(self) -> Known:
+    def known(self) -> KnownImages:
         """What earlier runs know of the images, as far as this machine sees them."""
         last = last_run(Workspace(self.root), self.key) if self.root else None
-        return Known([*([last] if last else []), *self.filed()])
+        return KnownImages([*([last] if last else []), *self.filed()])
 
-    def filed(self) -> list[Filed]:
+    def filed(self) -> list[ShardOnDisk]:
         ledger = self.ledger
-        return [Filed(ledger, name) for name in self.others]
+        return [ShardOnDisk(ledger, name) for name in self.others]
 
     def load(self, progress: ByteProgress | None = None) -> list[Encoder]:
         return load_sessions(
             self.source, device=self.device, precision=self.precision, count=self.sessions, progress=progress
         )
 
-    def decoding(self, resolution: int, known: Known) -> Decoding:
+    def decoding(self, resolution: int, known: KnownImages) -> Decoding:
         return Decoding(resolution, self.max_megapixels, known, self.workers)
 
     def pipeline(self, sessions: Sequence[Encoder]) -> Pipeline:
@@ -76,7 +76,7 @@ class Job:
 
 
 def compute_here(
-    job: Job, shards: Sequence[Shard], known: Known, sessions: Sequence[Encoder], advance: Advance
+    job: Job, shards: Sequence[Shard], known: KnownImages, sessions: Sequence[Encoder], advance: Advance
 ) -> None:
     """Compute the shards in this process and commit each to the ledger.
 
@@ -95,16 +95,16 @@ def compute_here(
             writing.popleft().result()
 
 
-def key_of(version: int, configured: Mapping[str, Any]) -> str:
+def settings_key(version: int, configured: Mapping[str, Any]) -> str:
     """What rows depend on besides the images."""
     return content_digest([version, configured])
 
 
-def last_run(workspace: Workspace, key: str) -> Seen | None:
+def last_run(workspace: Workspace, key: str) -> ShardOutcome | None:
     """The embeddings of a workspace, where they are of these weights and settings."""
     try:
         manifest = workspace.manifest("embed")
-        if not manifest or key_of(manifest["version"], manifest["config"]) != key:
+        if not manifest or settings_key(manifest["version"], manifest["config"]) != key:
             return None
         images = workspace.read(Embeddings)
         if workspace.manifest("embed") != manifest:
@@ -112,7 +112,7 @@ def last_run(workspace: Workspace, key: str) -> Seen | None:
     except (ArtifactError, OSError):
         return None
     ran_on = " and ".join(manifest["ran_on"].get("computed_on", []))
-    return Seen(
+    return ShardOutcome(
         images.embeddings,
         images.image_paths,
         images.images,  # type: ignore[arg-type]  # ours have facts; those of others have another key

@@ -15,23 +15,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from annotate.embedding.decoding import Decoded, Outcome
+from annotate.embedding.decoding import DecodedShards, Outcome
 from annotate.embedding.ledger import Shard
 from annotate.engines.embedding import Job
-from annotate.engines.ray import connected
+from annotate.engines.ray import connected_ray
 from annotate.errors import AnnotateError, StorageError
 from annotate.progress import Advance
 
-PART = 64  # images that a decoder takes at a time
+PART = 64  # images that a decoder takes at a time: some tenths of a second
 PARTS_AHEAD = 2  # for each decoder
 PATIENCE = 3.0  # times the median of a shard's time, after which another worker gets it too
 AT_LEAST = 10.0  # seconds of patience
 STUCK = 300.0  # seconds that a decoder may take for its part
 ALONE = 600.0  # seconds without any worker, loading and fetching weights included, after which the run gives up
-LOOK = 0.5  # seconds between two looks at who is late
+POLL_SECONDS = 0.5  # seconds between two looks at who is late
 
 
-class Decoder:
+class DecodingActor:
     """A core that reads and decodes."""
 
     def __init__(self, job: Job) -> None:
@@ -42,7 +42,7 @@ class Decoder:
         return [outcome for _, outcomes in decoded for outcome in outcomes]
 
 
-class Encoder:
+class EncodingActor:
     """A GPU, or a core, that encodes; without decoders it decodes as well."""
 
     def __init__(self, job: Job, decoders: Sequence[Any]) -> None:
@@ -62,7 +62,7 @@ class Encoder:
             self.ledger.commit(done, seen)
         return len(shard.paths)
 
-    def from_decoders(self, shard: Shard) -> Decoded:
+    def from_decoders(self, shard: Shard) -> DecodedShards:
         yield shard, self.outcomes(shard.paths)
 
     def outcomes(self, paths: Sequence[str]) -> Iterator[Outcome]:
@@ -103,16 +103,16 @@ def compute_on_cluster(
     raises    ComponentMissing without Ray, InputError where there is no such cluster, StorageError where all workers
               are gone, and what a worker raised
     """
-    with connected(address) as ray:
-        crew = Crew(ray, job, decoders)
+    with connected_ray(address) as ray:
+        fleet = Fleet(ray, job, decoders)
         try:
-            crew.work(shards, advance)
+            fleet.work(shards, advance)
         finally:
-            crew.dismiss()
+            fleet.dismiss()
 
 
-class Crew:
-    """The actors, which of them are free, and who has which shard since when."""
+class Fleet:
+    """The workers on the cluster: which are free, and which of them has had which shard since when."""
 
     def __init__(self, ray: Any, job: Job, decoders: int | None) -> None:
         self.ray = ray
@@ -123,8 +123,8 @@ class Crew:
         if not gpus:  # a core is one session, whatever else the machine has
             job = replace(job, sessions=job.sessions or 1)
         spread: dict[str, Any] = {"max_restarts": -1, "scheduling_strategy": "SPREAD"}
-        decoder = ray.remote(num_cpus=1, **spread)(Decoder)
-        encoder = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, **spread)(Encoder)
+        decoder = ray.remote(num_cpus=1, **spread)(DecodingActor)
+        encoder = ray.remote(num_cpus=0 if gpus else 1, num_gpus=1 if gpus else 0, **spread)(EncodingActor)
         self.decoders = [decoder.remote(job) for _ in range(beside)]
         self.encoders = [encoder.remote(job, self.decoders) for _ in range(count)]
         self.arriving = {worker.ready.remote(): worker for worker in self.encoders}
@@ -138,15 +138,15 @@ class Crew:
         todo, alive = deque(range(len(shards))), time.monotonic()
         while len(self.done) < len(shards):
             self.hand_out(shards, todo)
-            answered, _ = self.ray.wait([*self.arriving, *self.busy], num_returns=1, timeout=LOOK)
+            answered, _ = self.ray.wait([*self.arriving, *self.busy], num_returns=1, timeout=POLL_SECONDS)
             for answer in answered:
                 if answer in self.arriving:
                     worker = self.arriving.pop(answer)
-                    if self.heard(answer, worker) is not None:
+                    if self.collect(answer, worker) is not None:
                         self.free.append(worker)
                     continue
                 worker, place, start = self.busy.pop(answer)
-                count = self.heard(answer, worker)
+                count = self.collect(answer, worker)
                 if count is None:
                     todo.append(place)
                     continue
@@ -180,15 +180,15 @@ class Crew:
         places = [place for _, place, _ in self.busy.values()]
         return [place for _, place, start in self.busy.values() if start < limit and places.count(place) == 1]
 
-    def heard(self, answer: Any, worker: Any) -> int | None:
-        """A worker's answer; None where its node is gone.
+    def collect(self, answer: Any, worker: Any) -> int | None:
+        """Take what a worker returned; None where its node is gone.
 
         Ray starts a worker again where there is room for it; it counts when it answers.
         """
         try:
             return int(self.ray.get(answer))
         except self.ray.exceptions.RayActorError:
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
             self.arriving[worker.ready.remote()] = worker
             return None
         except self.ray.exceptions.RayTaskError as error:

@@ -1,4 +1,4 @@
-"""This process, on all its cores."""
+"""Work on the images in this process, on all its cores."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, even, slices
+from annotate.kernels.blocks import BLOCK, across, even_parts, slices
 from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
-LARGEST = 8 * BLOCK  # images of a shard: every shard costs each pass something
+LARGEST = 8 * BLOCK  # images of a shard; with smaller ones, what a pass costs for each shard adds up
 
 
 class Local:
-    """All shards of the images, here.
+    """All images, as shards in this process.
 
     rows  (N, D) float16 or float32 unit rows, in memory or mapped
     """
 
     def __init__(self, rows: npt.NDArray[np.floating]) -> None:
         self.rows = rows
-        self.shards = [LabelledRows(rows[part]) for part in even(len(rows), LARGEST)]
+        self.shards = [LabelledRows(rows[part]) for part in even_parts(len(rows), LARGEST)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every shard; the answers in the order of the shards."""

@@ -1,4 +1,4 @@
-"""A Ray cluster: its workers map the same file and hold shards of it.
+"""Work on the images on a Ray cluster: its workers map the same file, and each holds some shards of it.
 
 Only the scheduling is Ray's. Which worker holds a shard changes nothing: sums are exact and answers are taken in the
 order of the shards, so that the bytes are those of one process, whatever the number of workers.
@@ -23,7 +23,7 @@ from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
-AHEAD = 2  # answers that a worker may have waiting
+ANSWERS_AHEAD = 2  # answers that a worker may have waiting
 
 
 class Worker:
@@ -65,7 +65,7 @@ class RayWorkers:
         for number in range(self.shards):
             worker = self.actors[number % len(self.actors)]
             waiting.append(worker.ask.remote(number, task, shared))
-            if len(waiting) > AHEAD * len(self.actors):
+            if len(waiting) > ANSWERS_AHEAD * len(self.actors):
                 yield self._answer(waiting.popleft())
         while waiting:
             yield self._answer(waiting.popleft())
@@ -84,9 +84,9 @@ class RayWorkers:
 
 
 @contextmanager
-def cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
+def open_cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
     """All shards of the images, on a cluster, for as long as they are needed."""
-    with connected(address) as ray:
+    with connected_ray(address) as ray:
         workers = RayWorkers(ray, file, n)
         try:
             yield workers
@@ -96,7 +96,7 @@ def cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected_ray(address: str | None) -> Iterator[Any]:
     """Connect to a cluster (one of this machine's cores where no address is given), and let go of it at the end.
 
     raises  ComponentMissing without Ray, InputError where there is no cluster at that address
@@ -111,7 +111,7 @@ def connected(address: str | None) -> Iterator[Any]:
     ours = not ray.is_initialized()
     if ours:
         try:
-            knock(address)
+            check_somebody_listens(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
@@ -125,7 +125,7 @@ def connected(address: str | None) -> Iterator[Any]:
             ray.shutdown()
 
 
-def knock(address: str | None) -> None:
+def check_somebody_listens(address: str | None) -> None:
     """Ray itself waits minutes for a cluster that is not there.
 
     raises  OSError where nobody listens, ValueError where that is no address

@@ -1,1 +1,1 @@
-"""What leaves annotate: a dataset as a folder, and what is said of it."""
+"""Datasets for other programs: the folder of sorted images, and the files that describe it."""

@@ -38,7 +38,7 @@ class Digests:
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], str] = {}
 
-    def of(self, path: Path) -> str:
+    def sha256(self, path: Path) -> str:
         status = path.stat()
         file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if file not in self._known:
@@ -59,8 +59,8 @@ def and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1:,} more" if len(names) > 1 else ""
 
 
-def stale(plan: Plan, output: Path) -> str:
-    """Why the folder is not what the plan would make; empty where it is."""
+def why_stale(plan: Plan, output: Path) -> str:
+    """Why the dataset would come out otherwise if it were made now; empty where it would not."""
     manifest = read_manifest(output)
     if manifest is None:
         return "missing"
@@ -68,19 +68,19 @@ def stale(plan: Plan, output: Path) -> str:
     if why:
         return f"stale: {why}"
     recorded = {path: entry[:2] for path, entry in manifest["files"].items()}
-    present = {path: signature(status) for path, status in files_of(output, recorded).items()}
+    present = {path: signature(status) for path, status in dataset_files(output, recorded).items()}
     return "" if present == recorded else "damaged: its files are not those that were written"
 
 
-def damage(output: Path) -> str:
-    """Read every byte of a dataset: what is not as it was written, or nothing."""
+def find_damage(output: Path) -> str:
+    """Read every byte of a dataset; say what is not as it was written, or nothing."""
     if not output.is_dir():
         return GONE
     manifest = read_manifest(output)
     if manifest is None:
         return f"{MANIFEST}: {'not the one that was written' if (output / MANIFEST).exists() else 'missing'}"
     recorded: dict[str, list[Any]] = manifest["files"]
-    present, digests = files_of(output, recorded), Digests()
+    present, digests = dataset_files(output, recorded), Digests()
     for path, entry in recorded.items():
         if path not in present:
             return f"{printable(first_missing(output, path))}: missing"
@@ -102,7 +102,7 @@ def difference(
     try:
         if not linked and status.st_size != size and not is_the_original(path, original):
             return f"{status.st_size} bytes, the manifest says {size}"
-        if digest and digests.of(path) == digest[0]:
+        if digest and digests.sha256(path) == digest[0]:
             return ""
     except FileNotFoundError:
         return f"the image that it leads to is gone: {printable(original)}"
@@ -123,7 +123,7 @@ def first_missing(output: Path, path: str) -> str:
     return "/".join(parts[:depth]) + ("/" if depth < len(parts) else "")
 
 
-def files_of(output: Path, recorded: Collection[str]) -> dict[str, os.stat_result]:
+def dataset_files(output: Path, recorded: Collection[str]) -> dict[str, os.stat_result]:
     """The files of a dataset but its manifest and what systems strew about."""
     return {
         path: status

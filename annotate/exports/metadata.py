@@ -1,4 +1,4 @@
-"""metadata.json and report.txt of a dataset: what it is, image by image, and how it came to be."""
+"""Write metadata.json and report.txt of a dataset: what is in it, image by image, and how it was made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotate.kernels.statistics import statistics
 from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Refinement, Texts
 
-TOP_SIMILARITIES = 20  # where there are more classes
+TOP_SIMILARITIES = 20  # classes listed with an image; all of a thousand would take some 30 KB an image
 UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
 NO_SPLIT = -1
 
@@ -50,7 +50,7 @@ class Layout:
         return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
 
     def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
-        """Of each split that is not left out, the classes with images that have none there."""
+        """For each split in use, the classes that have images but none of them there."""
         rows = self.splits != NO_SPLIT
         table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
         np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)
@@ -95,7 +95,7 @@ def describe(
 
 
 def confidence_statistics(labels: Refinement) -> dict[str, float | None]:
-    """Of the images whose class nobody gave, as the report has them."""
+    """Confidence over the images whose class nobody gave, as in the report."""
     found = statistics(labels.confidences[~labels.answered])
     return {f"{name}_confidence": found[name] for name in ("mean", "median", "std", "min", "max")}
 
@@ -130,7 +130,7 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
 
 
 def without_answer(labels: Refinement, row: int, names: Sequence[str]) -> dict[str, Any]:
-    """Of an image whose class somebody gave: that it is so, and what it would be called else; nothing of others."""
+    """For an image whose class somebody gave: what annotate would have labelled it; nothing for all others."""
     called, sure = labels.labels_without_answer, labels.confidences_without_answer
     if called is None or sure is None or not labels.answered[row]:
         return {}
@@ -140,13 +140,13 @@ def without_answer(labels: Refinement, row: int, names: Sequence[str]) -> dict[s
     }
 
 
-def in_words(metadata: Mapping[str, Any]) -> str:
-    """report.txt of the dataset: enough to know what it is without another tool."""
+def dataset_report(metadata: Mapping[str, Any]) -> str:
+    """The text of report.txt: what the dataset is, for whoever opens its folder."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
     apart, given = len(metadata.get("unknown", [])), len(metadata.get("given", []))
     sure = (
-        "not told: the class of every image was given"
+        "not measured: the class of every image was given"
         if stats["mean_confidence"] is None
         else f"mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
         f"lowest {stats['min_confidence']:.3f}"
@@ -171,9 +171,9 @@ def in_words(metadata: Mapping[str, Any]) -> str:
             for name, count in shown.items()
         ),
         "",
-        "metadata.json says the same of each image, with its original path and its similarity to the classes.",
+        "metadata.json lists every image, with its original path and its similarity to the classes.",
         *([f"Images in {UNKNOWN_FOLDER}/ fit none of the names; they are in no split."] if apart else []),
-        "splits/ holds the same images again, by train, val and test; on most disks as second names of the same bytes.",
+        "splits/ holds the same images again, sorted into train, val and test. On most disks they take no more space.",
         "Point a loader at splits/train, splits/val and splits/test, not at this folder: splits/ is not a class.",
         *(
             f"splits/{split} has no image of {first_few([printable(name) for name in names])}."

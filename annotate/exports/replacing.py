@@ -14,7 +14,15 @@ from typing import Any
 
 from annotate import sources
 from annotate.errors import InputError, WorkspaceBusy, printable
-from annotate.exports.dataset import Digests, and_more, entries_below, files_of, is_the_original, leads_to, signature
+from annotate.exports.dataset import (
+    Digests,
+    and_more,
+    dataset_files,
+    entries_below,
+    is_the_original,
+    leads_to,
+    signature,
+)
 from annotate.progress import Progress, Silent
 from annotate.records import Embeddings
 from annotate.sources.own import made_by
@@ -90,7 +98,7 @@ def check_replaceable(
             raise InputError(f"{shown}: somebody changed its {MANIFEST}", hint=hint)
         raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
     recorded: dict[str, list[Any]] = manifest["files"]
-    present = files_of(output, recorded)
+    present = dataset_files(output, recorded)
     removed = sorted(recorded.keys() - present.keys())
     if removed:
         hint = "delete the folder yourself to have it made anew, or choose another one"
@@ -127,7 +135,7 @@ def somebody_changed(
         return signature(status) != [size, modified_ns]
     if digests is None and status.st_mtime_ns == modified_ns:
         return False
-    return (digests or Digests()).of(path) != str(digest[0])
+    return (digests or Digests()).sha256(path) != str(digest[0])
 
 
 def check_not_the_only_copies(output: Path, images: Embeddings, originals: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotate.images.allowance import PIXELS, SECONDS, TimedReader, share
+from annotate.images.allowance import MOST_SECONDS, PIXEL_MEMORY, TimedReader, share
 from annotate.images.colours import know_more_greys, rgb_on_white, scale_key_colour, set_byte_order
 from annotate.images.costs import ICON, JPEGS, check_icon, check_megapixels, check_memory, check_scans, memory_for
 from annotate.images.crop import square
@@ -30,7 +30,7 @@ from annotate.images.refusal import is_final, refusal
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
+PILLOW_FORMATS = ("HEIF", "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "PPM", "ICO", "DIB", "TGA")
 PNG_DEPTH = 24  # where a PNG says how many bits a sample has
 DRAFT_MARGIN = 2  # a large JPEG is decoded to at least this many times the crop, so that bicubic still averages
 
@@ -59,7 +59,7 @@ def read_image(content: bytes, *, resolution: int, max_megapixels: float) -> Dec
     """
     if not content:
         raise Unreadable("empty file")
-    with picture_of(content, side=resolution, max_megapixels=max_megapixels) as whole:
+    with decoded_picture(content, side=resolution, max_megapixels=max_megapixels) as whole:
         width, height = whole.size
         crop = square(whole.pixels, resolution, whole=(height, width), orientation=whole.turn)
         return Decoded(np.array(crop), whole.orientation, *whole.upright_size)
@@ -72,7 +72,7 @@ def thumbnail(content: bytes, *, side: int, max_megapixels: float) -> Image.Imag
     """
     from PIL.Image import fromarray
 
-    with picture_of(content, side=side, max_megapixels=max_megapixels) as whole:
+    with decoded_picture(content, side=side, max_megapixels=max_megapixels) as whole:
         picture = fromarray(np.ascontiguousarray(whole.upright))
         picture.thumbnail((side, side))
         return picture
@@ -104,7 +104,7 @@ class Whole:
 
 
 @contextlib.contextmanager
-def picture_of(content: bytes, *, side: int, max_megapixels: float) -> Iterator[Whole]:
+def decoded_picture(content: bytes, *, side: int, max_megapixels: float) -> Iterator[Whole]:
     """The whole image, within what an image and all of them together may take; it counts until it is left.
 
     side    pixels that matter: a JPEG of twice that or more is decoded at a fraction of its size, H and W are smaller
@@ -133,7 +133,7 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
     """
     from PIL import Image
 
-    seconds = SECONDS * share(max_megapixels)
+    seconds = MOST_SECONDS * share(max_megapixels)
     if content.startswith(ICON):
         check_icon(content)
     with Image.open(TimedReader(content, seconds), formats=formats_to_try(content)) as image:
@@ -142,7 +142,7 @@ def decode(content: bytes, side: int, max_megapixels: float, taken: contextlib.E
             check_scans(content, image.size, seconds)
         need = copied + memory_for(image, content)
         check_memory(len(content) + need, max_megapixels)
-        taken.enter_context(PIXELS.of(need))
+        taken.enter_context(PIXEL_MEMORY.taken(need))
         is_jpeg, is_tiff = image.format in JPEGS, image.format == "TIFF"
         # Asked for its orientation, a PNG is decoded, and that it is broken would be lost.
         orientation = exif_orientation(image) if is_jpeg or is_tiff else 1
@@ -197,7 +197,7 @@ def readable_formats() -> list[str]:
         pi_heif.register_heif_opener()
     Image.init()
     know_more_greys()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
 
 @contextlib.contextmanager

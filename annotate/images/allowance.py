@@ -1,4 +1,4 @@
-"""What decoding may take: one image, and all images that this process decodes at once.
+"""How much memory and time decoding may take: one image, and all images that this process decodes at once.
 
 A small file can unfold to gigabytes or keep a decoder busy for minutes, and a thread cannot be stopped. So an image's
 cost is worked out from its header before it is decoded, and images whose cost is more than is free wait their turn.
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MIB = 1 << 20
-MEMORY = 1024 * MIB  # bytes an image may take at once, file and pixels
-SECONDS = 10.0  # of a processor that an image may take
+MOST_MEMORY = 1024 * MIB  # bytes an image may take at once, file and pixels
+MOST_SECONDS = 10.0  # of a processor that an image may take
 FOR_MEGAPIXELS = 100.0  # that is for images of up to so many; who allows larger ones allows as much more
 
 
@@ -35,7 +35,7 @@ class Allowance:
         self._returned = threading.Condition()
 
     @contextmanager
-    def of(self, amount: int) -> Iterator[None]:
+    def taken(self, amount: int) -> Iterator[None]:
         amount = min(amount, self.total)
         with self._turn, self._returned:
             self._returned.wait_for(lambda: self._free >= amount)
@@ -50,8 +50,8 @@ class Allowance:
 
 # 2 GiB in all, which a laptop can spare beside the model. Two of them, so that nobody who holds pixels waits: a thread
 # takes from FILES for the content of a file, and then from PIXELS to decode it.
-FILES = Allowance(512 * MIB)
-PIXELS = Allowance(1536 * MIB)
+FILE_MEMORY = Allowance(512 * MIB)
+PIXEL_MEMORY = Allowance(1536 * MIB)
 UNKNOWN_FILE = 8 * MIB  # taken for a file at an address, whose size only reading tells
 
 

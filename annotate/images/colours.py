@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotate.images.greys import Greys, eight_bit, limits_of
+from annotate.images.greys import Greys, black_and_white, eight_bit
 from annotate.images.orientation import Pixels
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def rgb_on_white(image: Image.Image) -> Pixels:
     Made strip by strip, so that the copies on the way are small.
     """
     width, height = image.size
-    convert = grey_converter(image) if image.mode in ("I", "F") or image.mode.startswith("I;") else rgb_of
+    convert = grey_converter(image) if image.mode in ("I", "F") or image.mode.startswith("I;") else rgb_pixels
     pixels = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
@@ -72,7 +72,7 @@ def rgb_on_white(image: Image.Image) -> Pixels:
     return pixels
 
 
-def rgb_of(image: Image.Image) -> Pixels:
+def rgb_pixels(image: Image.Image) -> Pixels:
     from PIL.Image import alpha_composite, new
 
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -98,7 +98,7 @@ def grey_converter(image: Image.Image) -> Callable[[Image.Image], Pixels]:
         greys = np.asarray(strip)
         return greys.view(np.uint32) if unsigned else greys
 
-    black, white = limits_of(values(sampled(image)))
+    black, white = black_and_white(values(sampled(image)))
 
     def convert(strip: Image.Image) -> Pixels:
         greys = values(strip)

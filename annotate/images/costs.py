@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from annotate.images.allowance import MEMORY, share
+from annotate.images.allowance import MOST_MEMORY, share
 from annotate.images.colours import STRIP
 from annotate.images.mending import comes_in_scans, count_scans
 from annotate.images.orientation import exif_orientation
@@ -38,7 +38,7 @@ def check_scans(content: bytes, size: tuple[int, int], seconds: float) -> None:
 
 
 def check_memory(need: int, max_megapixels: float) -> None:
-    most = MEMORY * share(max_megapixels)
+    most = MOST_MEMORY * share(max_megapixels)
     if need > most:
         raise Unreadable(
             f"decoding it takes {need / 1e9:.1f} GB of memory, the budget is {most / 1e9:.1f} GB (embed.max_megapixels)"

@@ -6,7 +6,7 @@ import numpy as np
 
 from annotate.images.orientation import Pixels, upright
 
-TINY = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
+ROUND_UP = 1e-6  # of a pixel, so that a size which is divided and multiplied again is not one less
 MAX_ASPECT = 16  # beyond this the long side is cut before resizing: the crop shows its middle alone
 
 
@@ -38,7 +38,7 @@ def square(pixels: Pixels, resolution: int, *, whole: tuple[int, int] | None = N
         new_h, new_w = resolution, int(resolution * full_w / full_h)
     if (new_h, new_w) != (height, width):
         planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
-        scale = (new_h + TINY) / true_h, (new_w + TINY) / true_w
+        scale = (new_h + ROUND_UP) / true_h, (new_w + ROUND_UP) / true_w
         resized = torch.nn.functional.interpolate(
             planes, scale_factor=scale, recompute_scale_factor=False, mode="bicubic", antialias=True
         )

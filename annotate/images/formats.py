@@ -1,4 +1,4 @@
-"""Which files are pictures: by their names and, where a name does not tell, by their first bytes."""
+"""Tell which files are pictures: by their names and, where the name does not say, by their first bytes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 
-def names(listed: str) -> frozenset[str]:
+def words(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
 
-READ = names(
+READ = words(
     ".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .bmp .dib .gif .webp .tif .tiff .avif .ico .tga "
     ".ppm .pgm .pbm .pnm"
 )
-HEIC = names(".heic .heif .hif")
+HEIC = words(".heic .heif .hif")
 # Pictures all the same, of phones, cameras, microscopes and drawing programs: named in skipped.json.
-NOT_READ = names(
+NOT_READ = words(
     ".jxl .jp2 .j2k .jpf .jpx .jxr .psd .psb .xcf .svg .svgz .eps .ai .exr .hdr .dds .pcx .qoi .pam .pfm .cur .icns "
     ".cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .dng .orf .rw2 .rwl .raf .pef .x3f .3fr .iiq .kdc .mrw .erf .mef "
     ".czi .lif .nd2 .svs .ndpi .mrxs .scn .dcm .fits .nii"
 )
 # What lies beside photos and is none: labels, notes, videos, documents, programs. Passed over unread, however many.
-OTHER_FILES = names(
+OTHER_FILES = words(
     ".txt .md .rst .rtf .tex .bib .log .nfo .json .jsonl .ndjson .geojson .xml .csv .tsv .yaml .yml .toml .ini .cfg "
     ".conf .htm .html .xhtml .mhtml .css .js .mjs .ts .map .py .pyc .ipynb .r .m .c .h .cc .cpp .hpp .java .class .rs "
     ".go .rb .php .pl .lua .sh .bat .cmd .ps1 .sql .srt .vtt .sub .url .webloc .lnk .desktop .eml .msg .vcf .ics "
@@ -39,8 +39,8 @@ OTHER_FILES = names(
     ".exe .dll .so .dylib .o .a .msi .deb .rpm .ttf .otf .woff .woff2 .obj .mtl .stl .ply .fbx .blend .gltf .glb "
     ".md5 .sha1 .sha256 .sha512 .sfv .sig .asc .par2 .partial .crdownload .lock .swp .pid"
 )
-OTHER_NAMES = names("readme license licence copying notice authors changelog makefile dockerfile version manifest")
-HEAD = 32  # bytes that tell a format
+OTHER_NAMES = words("readme license licence copying notice authors changelog makefile dockerfile version manifest")
+MAGIC_BYTES = 32  # bytes at the beginning of a file, by which formats are recognised
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of them, by version
 
 
@@ -79,7 +79,7 @@ def not_read(kind: str) -> str:
     return f"{kind} is not read: {extra}convert it to JPEG"
 
 
-def format_of(head: bytes) -> str:
+def picture_format(head: bytes) -> str:
     """The format of a picture that begins so; empty where it is none."""
     for name, starts in STARTS.items():
         if head.startswith(starts):
@@ -124,14 +124,14 @@ def is_tga(head: bytes) -> bool:
 
 
 def first_bytes(path: str) -> bytes:
-    """Of a file; a pipe or a device is not waited for.
+    """The first bytes of a file; a pipe or a device has none, and is not waited for.
 
     raises  OSError where it cannot be read
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         return b""
     with open(path, "rb", buffering=0, opener=without_waiting) as file:
-        return file.read(HEAD) or b""
+        return file.read(MAGIC_BYTES) or b""
 
 
 def without_waiting(path: str, flags: int) -> int:

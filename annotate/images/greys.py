@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 Greys = npt.NDArray[Any]
-LEVELS = 1 << 16  # of 16 bits: a table of them is quicker for many pixels
+SHADES = 1 << 16  # that 16 bits can say; for more pixels than that, looking them up in a table is quicker
 TAIL = 0.1  # percent of the values at each end that say nothing about where black and white lie
 
 
-def limits_of(values: Greys) -> tuple[float, float]:
-    """The values that are black and white, for (H, W) whole numbers or floats.
+def black_and_white(values: Greys) -> tuple[float, float]:
+    """Which values count as black and as white, for (H, W) whole numbers or floats.
 
     Whole numbers are taken as 16 bits, or as 32 where they exceed that; floats as 0 to 1, or 0 to 255. Where they have
     a scale of their own, below 0 or above 255, it reaches from their lowest to their highest. Single extreme values
@@ -36,7 +36,7 @@ def limits_of(values: Greys) -> tuple[float, float]:
 
 def eight_bit(values: Greys, black: float, white: float) -> npt.NDArray[np.uint8]:
     """On the scale 0 to 255; what is not a number is black."""
-    if values.dtype == np.uint16 and values.size > LEVELS:
-        return eight_bit(np.arange(LEVELS, dtype=np.uint32), black, white)[values]
+    if values.dtype == np.uint16 and values.size > SHADES:
+        return eight_bit(np.arange(SHADES, dtype=np.uint32), black, white)[values]
     scaled = (np.nan_to_num(values.astype(np.float64), nan=black, posinf=white, neginf=black) - black) / (white - black)
     return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures that are whole, in files that are not: viewers show them, strict decoders refuse them."""
+"""Repair files whose picture is whole though the file is not: viewers show them, strict decoders refuse them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDED_SIDES = (b"tRNS", b"eXIf")  # of a PNG: what is transparent, and which wa
 
 
 def mended(content: bytes) -> bytes | None:
-    """The file with its picture as it is and its sides set right; None where there is nothing to mend."""
+    """The file with the same picture and the damage around it repaired; None where there is nothing to repair."""
     if content.startswith(PNG):
         return without_side_chunks(content)
     if content.startswith(JPEG):

@@ -1,12 +1,14 @@
-"""Cluster alignment: prototypes drawn to soft mixtures of cluster centroids.
+"""Cluster alignment: each class's prototype moves toward the clusters that look like the class.
+
+A cluster is shared among the classes by how near it is to each, and each prototype becomes the mean of its shares.
 
 For t = 1 … I, for the meta-clusters and then for the micro-clusters:
 
     s_kc = C_k · P_c        γ_kc = softmax_c(s_kc / τ)        P_c = unit(Σ_k n_k γ_kc C_k / Σ_k n_k γ_kc)
 
-with n_k = 1, or the size of cluster k. Then y_i = argmax_c x_i · P_c, and a class without an image
-goes back to its text. τ is the model's own temperature, 1 / logit_scale, unless given: a larger one makes
-all responsibilities equal and all prototypes one vector.
+with n_k = 1, or the size of cluster k. Then each image gets the nearest prototype, y_i = argmax_c x_i · P_c; a class
+without an image goes back to its text. τ is the model's own temperature, 1 / logit_scale, unless given: a larger one
+makes all responsibilities equal and all prototypes one vector.
 
 N images, K classes, C clusters, D dimensions.
 """
@@ -53,7 +55,7 @@ def refine_soft(
 
 
 def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
-    """One update of the prototypes, (K, D); a class to which no cluster answers keeps its prototype."""
+    """Move every prototype to the mean of its shares of the clusters, (K, D); one without a share stays."""
     shares = alignment(prototypes, groups.centroids, temperature=temperature) * groups.weights[:, None]  # (C, K)
     sums = shares.T @ groups.centroids.astype(np.float64)  # (K, D)
     answered = np.linalg.norm(sums, axis=1) > 1e-30
@@ -61,12 +63,15 @@ def align(prototypes: Floats, groups: Groups, *, temperature: float) -> Floats:
 
 
 def alignment(prototypes: Floats, centroids: Floats, *, temperature: float) -> Floats:
-    """γ (C, K): how far each class answers for each cluster; rows sum to one."""
+    """How much of each cluster belongs to each class: γ (C, K), rows sum to one."""
     return probabilities(products(centroids, prototypes), temperature)
 
 
 def mean_entropy(shares: Floats) -> float:
-    """Mean entropy of the rows of an alignment as a share of log K: 0 where each cluster has one class, 1 at chance."""
+    """How evenly clusters are shared among the classes: 0 where each has one class, 1 where all have all alike.
+
+    It is the mean entropy of the rows of an alignment, divided by log K.
+    """
     wide = shares.astype(np.float64)
     entropies = -(wide * np.log(np.where(wide > 0, wide, 1))).sum(axis=1)
     return float(entropies.mean() / np.log(shares.shape[1])) if len(shares) and shares.shape[1] > 1 else 0.0

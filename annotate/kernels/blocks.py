@@ -1,6 +1,6 @@
-"""Many images, a block at a time: from memory or from a map of a file, on every core.
+"""Work on many images a block at a time, on every core, so that they need not be in memory together.
 
-Which threads do the work and how high a block is changes no bit of what comes out: blocks come back in their order, one
+Which threads do the work, and how high a block is, changes no bit of the outcome: blocks come back in their order, one
 thread works on a block, and the height of a matrix product is decided by its columns and the machine alone.
 
 N images, K columns, D dimensions.
@@ -24,17 +24,18 @@ from annotate.kernels.vectors import Floats, Ints
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-BLOCK = 16_384  # images that a thread takes at a time
+BLOCK = 16_384  # images that a thread takes at a time: 32 MB of 512 dimensions
 TILE = 256  # images of one matrix product
 SMALL = 100**3  # multiplications of a product that OpenBLAS calls small
-LOWEST_TILE = 16  # images; lower products are no quicker
+LOWEST_TILE = 16  # images; products of fewer rows are no quicker
 WITH_AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls its kernels, on AMD as well
 NUMPYS = "numpy.libs"  # folder of the libraries that come with numpy
 CACHED = 1 << 18  # similarities that stay in a core's cache, 1 MB
 WORKER = "annotate-block"  # so the names of the threads begin
 
+Advance = Callable[[int], None]  # called with how many more images are done
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Made = TypeVar("Made")
 
 
 def cores() -> int:
@@ -43,7 +44,7 @@ def cores() -> int:
 
 
 def one_thread_per_product() -> AbstractContextManager[Any]:
-    """Matrix products stay on the thread that asks for them: blocks are what is shared out among the cores."""
+    """Keep a matrix product on the thread that asks for it: the cores share blocks, not products."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")  # type: ignore[no-any-return]
@@ -53,7 +54,7 @@ def slices(n: int, height: int) -> list[slice]:
     return [slice(start, min(start + height, n)) for start in range(0, n, height)]
 
 
-def even(n: int, most: int) -> list[slice]:
+def even_parts(n: int, most: int) -> list[slice]:
     """Parts of the same height, at most about `most` rows each, that keep all cores busy to the end."""
     rounds = max(1, -(-n // (cores() * most)))
     return slices(n, max(1, -(-n // (cores() * rounds * TILE))) * TILE)
@@ -65,16 +66,19 @@ def cached(rows: slice, k: int) -> list[slice]:
     return [slice(start, min(start + height, rows.stop)) for start in range(rows.start, rows.stop, height)]
 
 
-def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-    """work(item) for every item, on all cores; answers in the order of the items, a few ahead at most."""
+def across(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Call work(item) for every item, on all cores; yield what comes back in the order of the items.
+
+    At most a few items are worked on ahead of the one that is asked for.
+    """
     threads = min(cores(), len(items)) if isinstance(items, Sized) else cores()
-    if threads <= 1 or at_work():
+    if threads <= 1 or is_worker():
         yield from map(work, items)
         return
     from concurrent.futures import Future, wait
 
     pool, owner = workers(cores()), os.getpid()
-    waiting: deque[Future[Answer]] = deque()
+    waiting: deque[Future[Made]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -88,12 +92,12 @@ def across(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[An
         if os.getpid() == owner:  # in a fork nobody does the work
             for future in waiting:
                 future.cancel()
-            if not at_work():
+            if not is_worker():
                 wait(waiting)
 
 
-def at_work() -> bool:
-    """Whether this thread is one of the workers: one that waits for its own pool waits for ever."""
+def is_worker() -> bool:
+    """Whether this thread is one of the workers; they must not wait for each other, which could last for ever."""
     return threading.current_thread().name.startswith(WORKER)
 
 
@@ -124,7 +128,7 @@ def products(rows: Floats, columns: Floats, room: Floats | None = None) -> Float
     return product[: len(rows)]
 
 
-def standing(columns: Floats) -> Floats:
+def column_major(columns: Floats) -> Floats:
     """The same columns, laid out so that products with them take a twentieth less; their last bits may differ.
 
     With AVX-512 products of few classes take less still (`quickest_height`): a tenth less of 100, half of 10.
@@ -192,7 +196,7 @@ def single(rows: npt.NDArray[np.floating]) -> Floats:
     return wide
 
 
-def spread(n: int, most: int) -> Ints:
+def evenly_spaced(n: int, most: int) -> Ints:
     """At most `most` of n rows, evenly spaced: a sample that is the same every time."""
     if n <= most:
         return np.arange(n, dtype=np.int64)

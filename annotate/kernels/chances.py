@@ -1,4 +1,4 @@
-"""What a method says of every image: probabilities of the classes, the label's among them.
+"""The outcome of a method for every image: its label, and how probable each class is.
 
 N images, K classes.
 """
@@ -15,13 +15,13 @@ import numpy.typing as npt
 from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import assign, probabilities
 
-KEPT = 16  # probabilities of an image, where all would be too many
-FOLDED = 64  # columns; fewer than twice as many are not folded to find the largest
-WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
+MOST_KEPT = 16  # probabilities of an image that are kept where all would be too many
+FOLDED = 64  # columns; with fewer than twice as many, folding takes longer than it saves
+MOST_WHOLE = 1 << 25  # probabilities that are kept whole, 128 MB
 
 
 class RoomForRows(Protocol):
-    """Room for n rows, which come block by block."""
+    """A place for n rows that come block by block: memory, or a file."""
 
     def append(self, rows: npt.NDArray[Any]) -> None: ...
 
@@ -66,7 +66,7 @@ class Chances:
 
     @staticmethod
     def joined(n: int, parts: Iterable[Chances], room: Callable[[str], RoomForRows] | None = None) -> Chances:
-        """Blocks of n images in all, in order, as one; each block is let go when it has been copied.
+        """Join blocks, in order, to the outcome for all n images; each block is let go when it has been copied.
 
         room  for the n rows of a field, by its name; memory unless given
         """
@@ -86,11 +86,13 @@ class Chances:
 
 def number_kept(n: int, k: int) -> int | None:
     """How many probabilities of each image are kept; None for all."""
-    return KEPT if n * k > WHOLE and k > KEPT else None
+    return MOST_KEPT if n * k > MOST_WHOLE and k > MOST_KEPT else None
 
 
-def chances_of(similarity: Floats, temperature: float, kept: int | None, out: Floats | None = None) -> Chances:
-    """softmax(similarity / temperature) of a block of images, all of it or the `kept` largest.
+def softmax_chances(similarity: Floats, temperature: float, kept: int | None, out: Floats | None = None) -> Chances:
+    """Turn the similarities of a block of images into probabilities: softmax(similarity / temperature).
+
+    All of them are kept, or the `kept` largest.
 
     out  to compute in; the similarities themselves, where nobody needs them any more
     """
@@ -99,7 +101,7 @@ def chances_of(similarity: Floats, temperature: float, kept: int | None, out: Fl
 
 
 def chances_with(similarity: Floats, chances: Floats, kept: int | None) -> Chances:
-    """The same with probabilities that are known, in the order of the similarities."""
+    """The outcome for a block whose probabilities are known; they order the classes as the similarities do."""
     return selected(ranked(similarity, kept), chances, kept)
 
 

@@ -1,4 +1,4 @@
-"""Clusters from a linkage tree whose points stand for many images each: HDBSCAN's second half, with sizes.
+"""Find clusters in a tree of groups, where each point stands for many images: HDBSCAN's second half, with sizes.
 
 A tree is condensed by ignoring every split that sheds fewer images than a cluster needs; among the clusters that are
 left, those with the greatest excess of mass are taken (Campello et al. 2013; McInnes et al. 2017).
@@ -11,13 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from annotate.kernels.vectors import Ints
+from annotate.kernels.vectors import Doubles, Ints
 
-Wide = npt.NDArray[np.float64]
-
-NEAREST = 1e-12  # distances below count as this; a level is finite
+NEAREST = 1e-12  # shorter distances count as this, so that a level is finite
 
 
 @dataclass(frozen=True)
@@ -32,18 +29,18 @@ class Condensed:
     """
 
     home: Ints
-    leaves: Wide
+    leaves: Doubles
     parent: Ints
-    born: Wide
-    images: Wide
+    born: Doubles
+    images: Doubles
 
 
 def level(distance: float) -> float:
     return 1 / max(distance, NEAREST)
 
 
-def condense(tree: Wide, sizes: Wide, apart: Wide, min_cluster_size: float) -> Condensed:
-    """The tree without the splits that shed fewer images than a cluster needs.
+def condense(tree: Doubles, sizes: Doubles, apart: Doubles, min_cluster_size: float) -> Condensed:
+    """Leave out of the tree the splits that shed fewer images than a cluster needs.
 
     tree     (M - 1, 4) single linkage as scipy makes it
     sizes    (M,) images that each point stands for
@@ -78,7 +75,7 @@ def condense(tree: Wide, sizes: Wide, apart: Wide, min_cluster_size: float) -> C
     return Condensed(np.array(home[:m]), np.array(leaves), np.array(parent), np.array(born), np.array(images))
 
 
-def most_stable(tree: Condensed, sizes: Wide) -> Ints:
+def most_stable(tree: Condensed, sizes: Doubles) -> Ints:
     """The cluster of each point, (M,), a number of the condensed tree; -1 is noise. Everything is never a cluster.
 
     stability = Σ over a cluster's images of (level at which it leaves - level at which the cluster was born)
@@ -101,7 +98,7 @@ def most_stable(tree: Condensed, sizes: Wide) -> Ints:
     return np.asarray(taken[tree.home], np.int64)
 
 
-def densest(tree: Condensed) -> Wide:
+def densest(tree: Condensed) -> Doubles:
     """The highest level at which anything leaves each cluster, (C,)."""
     highest = np.zeros(len(tree.parent))
     np.maximum.at(highest, tree.home, tree.leaves)

@@ -10,12 +10,10 @@ N images, C micro-clusters, M meta-clusters, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import across, one_thread_per_product, single, slices
+from annotate.kernels.blocks import Advance, across, one_thread_per_product, single, slices
 from annotate.kernels.microcentroids import micro_centroid_clusters
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means
 
@@ -23,8 +21,6 @@ MIN_CLUSTER_SIZE, MIN_SAMPLES = 5, 3  # images; below this a cluster is a coinci
 MANY_SAMPLES = 50  # images; where there are many, more neighbours hide small clusters (docs/clusters.md)
 EXACT_UP_TO = 20_000  # images; exact HDBSCAN takes half a minute for as many, four times that for twice as many
 PASSES = 5  # how often micro_clusters goes through the images
-
-Advance = Callable[[int], None]
 
 
 def cluster_sizes(n: int, k: int | None) -> tuple[int, int]:
@@ -49,7 +45,7 @@ def micro_clusters(
 
     embeddings   (N, D) float16 or float32 unit rows, in memory or mapped
     exact_up_to  images that exact HDBSCAN clusters; more go by way of micro-centroids
-    advance      told how many more images have been gone through, PASSES times N in all
+    advance      is called with how many more images have been gone through, PASSES times N in all
 
     Clusters are numbered by their first image. Fewer images than a cluster needs are all one cluster.
     """
@@ -140,7 +136,7 @@ def principal_components(
 
 
 def renumber(assignments: np.ndarray) -> Ints:
-    """The same groups, numbered 0, 1, 2 … by their first member; -1 stays."""
+    """Number the groups 0, 1, 2 … by their first member; -1 stays."""
     found, first, inverse = np.unique(assignments, return_index=True, return_inverse=True)
     order = np.empty(len(found), np.int64)
     real = np.flatnonzero(found >= 0)
@@ -160,6 +156,6 @@ def meta_clusters(centroids: Floats, count: int) -> Ints:
     return renumber(model.labels_)
 
 
-def centroids_of(embeddings: Rows, assignments: Ints) -> Floats:
+def cluster_centroids(embeddings: Rows, assignments: Ints) -> Floats:
     """Unit mean of each cluster's images in the full space, (C, D)."""
     return group_means(embeddings, assignments, int(assignments.max(initial=-1)) + 1)

@@ -1,4 +1,4 @@
-"""Embeddings of several models side by side, so that one cosine says what all of them say.
+"""Join the embeddings of several models, so that one similarity takes the mean of what they all say.
 
     x = [√w1 x1, √w2 x2, …],  t the same,  w = s / Σ s      then  x·t = Σ s (xm·tm) / Σ s
 

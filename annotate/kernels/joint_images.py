@@ -1,4 +1,6 @@
-"""The images as transduction sees them: in a metric of equal interest, block by block, with what classes have of them.
+"""The images as transduction sees them: measured from their mean, with no direction that drowns out the others.
+
+They are worked on block by block, so that they need not be in memory together.
 
 N images, K classes, D dimensions.
 """
@@ -10,29 +12,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, tiled
 from annotate.kernels.chances import Chances, chances_with
-from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, on_grid
+from annotate.kernels.vectors import CHUNK, Doubles, Floats, Ints, Rows, on_grid
 from annotate.kernels.zeroshot import probabilities
 
-NOTHING = 1e-12  # a share below counts as none: no sum sees it, and the products of such, denormal, are slow
-
-Wide = npt.NDArray[np.float64]
+NO_SHARE = 1e-12  # a share below counts as none: no sum sees it, and the products of such, denormal, are slow
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Images seen from their centre, in directions of equal interest.
+    """How transduction measures images: from their mean, with the directions in which they differ most toned down.
 
     centre   (D,) mean of the images
     map      (D, D) symmetric; x = (embedding - centre) @ map
     typical  tr(S²) / tr(S) for the covariance S of x: the variance along a direction, weighted by itself
     """
 
-    centre: Wide
-    map: Wide
+    centre: Doubles
+    map: Doubles
     typical: float
 
     def seen(self, embeddings: Rows) -> Floats:
@@ -41,15 +40,15 @@ class Metric:
 
 
 def image_metric(embeddings: Rows) -> Metric:
-    """Σ^(-1/4) of the images, OAS-shrunk, scaled so that the mean squared length stays what it is."""
+    """The metric of these images: Σ^(-1/4), Σ shrunk by OAS, scaled so that the mean squared length stays the same."""
     n, d = embeddings.shape
     total, moments = np.zeros(d), np.zeros((d, d))
 
-    def of(chunk: slice) -> tuple[Wide, Wide]:
+    def sums(chunk: slice) -> tuple[Doubles, Doubles]:
         wide = embeddings[chunk].astype(np.float64)
         return wide.sum(axis=0), wide.T @ wide
 
-    for first, second in across(of, slices(n, CHUNK)):
+    for first, second in across(sums, slices(n, CHUNK)):
         total += first
         moments += second
     centre = total / n
@@ -70,17 +69,17 @@ def image_metric(embeddings: Rows) -> Metric:
 
 @dataclass(frozen=True)
 class Totals:
-    """What classes have of the images, by their shares z.
+    """How many images each class has, and their sum, by the shares z.
 
     counts  n_k = Σ_i z_ik, (K,)
     sums    Σ_i z_ik e_i, (K, D), of the embeddings as they are
     """
 
-    counts: Wide
-    sums: Wide
+    counts: Doubles
+    sums: Doubles
 
 
-class Images:
+class JointImages:
     """The images as transduction sees them: nothing of the size of all of them is made but their lengths.
 
     embeddings  (N, D) float16 or float32 unit rows, in memory or mapped
@@ -101,9 +100,12 @@ class Images:
     def place(
         self, similarity: Callable[[slice], Floats], k: int, temperature: float, kept: int | None
     ) -> tuple[Chances, Totals, Floats]:
-        """softmax(similarity / temperature) of all images, what classes have by it, and the sample's similarities."""
+        """Share all images among the classes: softmax(similarity / temperature).
 
-        def of(block: slice) -> tuple[list[Chances], Wide, Wide, list[Floats]]:
+        Returns these, what each class has by them, and the similarities of the sample.
+        """
+
+        def place_block(block: slice) -> tuple[list[Chances], Doubles, Doubles, list[Floats]]:
             chances, sampled = [], []
             counts, sums = 0.0, 0.0
             for rows in cached(block, k):
@@ -111,7 +113,7 @@ class Images:
                 first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
                 sampled.append(here[self.sample[first:last] - rows.start])
                 shares = probabilities(here, temperature)
-                shares[shares < NOTHING] = 0
+                shares[shares < NO_SHARE] = 0
                 chances.append(chances_with(here, shares, kept))
                 counts = counts + on_grid(shares).sum(axis=0)
                 sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
@@ -120,7 +122,7 @@ class Images:
         parts: list[Chances] = []
         sampled: list[Floats] = []
         counts, sums = np.zeros(k), np.zeros((k, self.embeddings.shape[1]))
-        for block_chances, block_counts, block_sums, block_sampled in across(of, self.blocks):
+        for block_chances, block_counts, block_sums, block_sampled in across(place_block, self.blocks):
             parts += block_chances
             sampled += block_sampled
             counts += block_counts
@@ -128,14 +130,14 @@ class Images:
         return Chances.joined(len(self.embeddings), parts), Totals(counts, sums), np.concatenate(sampled)
 
     def around(self, shares: Any, rows: slice) -> Floats:
-        """The neighbours' mean probabilities, (n, K); shares as of `as_matrix`."""
+        """The mean probabilities of each image's neighbours, (n, K); shares as of `as_matrix`."""
         mean = self.graph[rows] @ shares
         return np.asarray(mean if isinstance(mean, np.ndarray) else mean.toarray(), np.float32)
 
     def purity(self, chances: Chances, shares: Any, k: int) -> float:
-        """p: how far an image's neighbours share its classes, from 0 to 1."""
+        """How far images and their neighbours have the same classes: p, from 0 to 1."""
 
-        def of(block: slice) -> tuple[float, float]:
+        def agreement(block: slice) -> tuple[float, float]:
             agreed, own = 0.0, 0.0
             for rows in cached(block, k):
                 theirs, mine = self.around(shares, rows), chances.probabilities[rows]
@@ -145,7 +147,7 @@ class Images:
                 own += float(on_grid(np.einsum("nk,nk->n", mine, mine)).sum())
             return agreed, own
 
-        agreed, own = np.sum([*across(of, self.blocks)], axis=0)
+        agreed, own = np.sum([*across(agreement, self.blocks)], axis=0)
         return min(1.0, float(agreed / own))
 
 

@@ -27,7 +27,7 @@ def k_means(
     spherical   centroids are kept at length one
     passed      called after each round
 
-    One thread: more of them share out a sum as they like.
+    On one thread, since several would add in another order every time.
     """
     import faiss
     from threadpoolctl import threadpool_limits

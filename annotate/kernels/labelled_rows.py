@@ -1,7 +1,7 @@
-"""Some of the images with what is known of each: its label, its margin, how far it lies along its class's direction.
+"""Some of the images and their labels: the part of dynamic text weighting (prototypes.py) that looks at images.
 
-The part of dynamic text weighting (prototypes.py) that looks at images. The parts of all images lie in one process or
-in many; what they answer is joined exactly, whoever holds them.
+For each image are kept its label, its margin, and how far it lies along the direction of its class. All images are in
+one such part or in several, in this process or in others; what they return adds up to the same bits either way.
 
 K classes, D dimensions.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, TILE, cached, products, room_for, single, slices, standing
-from annotate.kernels.chances import Chances, chances_of
+from annotate.kernels.blocks import BLOCK, TILE, cached, column_major, products, room_for, single, slices
+from annotate.kernels.chances import Chances, softmax_chances
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, sums_and_lengths
-from annotate.kernels.zeroshot import assign, largest_of
+from annotate.kernels.zeroshot import assign, row_maximum
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
-LONGEST = 1.001  # of a unit row, as records check them
-BINS = np.array([-LONGEST, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST], np.float32)
-ROUNDING = 1e-5  # of a similarity in single precision, generously: a margin above it is one
+LONGEST_ROW = 1.001  # length of a unit row at most, as records check it
+BIN_EDGES = np.array([-LONGEST_ROW, 0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, LONGEST_ROW], np.float32)
+ROUNDING = 1e-5  # error of a similarity in single precision, generously; only a larger margin is certain
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LabelledRows:
 
     def start(self, prototypes: Floats, directions: Floats) -> Change:
         """Assign every image; the change is that from no labels at all."""
-        columns, k = standing(prototypes), len(prototypes)
+        columns, k = column_major(prototypes), len(prototypes)
         sums = np.zeros(prototypes.shape)
         for block in slices(len(self.rows), BLOCK):
             rows, labels, margins = single(self.rows[block]), self.labels[block], self.margins[block]
@@ -78,7 +78,7 @@ class LabelledRows:
         return self._look(prototypes, directions, np.flatnonzero(self.margins <= ROUNDING))
 
     def place(self, prototypes: Floats) -> tuple[Ints, int]:
-        """Assign every image; the images of each class, and how many moved."""
+        """Assign every image; return how many images each class has, and how many changed their label."""
         moved = 0
         for chunk in slices(len(self.rows), CHUNK):
             labels = np.concatenate(
@@ -89,8 +89,8 @@ class LabelledRows:
         return np.bincount(self.labels, minlength=len(prototypes)), moved
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Chances:
-        """What the outcome says of every image."""
-        (n, k), columns = (len(self.rows), len(prototypes)), standing(prototypes)
+        """Labels and probabilities of every image by these prototypes."""
+        (n, k), columns = (len(self.rows), len(prototypes)), column_major(prototypes)
         parts = cached(slice(0, n), k)
         if kept is None:  # each part is computed where it stays
             room = room_for([slice(0, n)], k)
@@ -98,11 +98,11 @@ class LabelledRows:
         else:
             tiles = [room_for(parts, k)] * len(parts)
 
-        def of(part: slice, tiles: Floats) -> Chances:
+        def chances(part: slice, tiles: Floats) -> Chances:
             similarity = products(single(self.rows[part]), columns, tiles)
-            return chances_of(similarity, temperature, kept, out=similarity)
+            return softmax_chances(similarity, temperature, kept, out=similarity)
 
-        made = map(of, parts, tiles)
+        made = map(chances, parts, tiles)
         if kept is not None:
             return Chances.joined(n, made)
         labels, confidences = (
@@ -111,7 +111,7 @@ class LabelledRows:
         return Chances(labels, confidences, room.reshape(-1, k)[:n], None)
 
     def _look(self, prototypes: Floats, directions: Floats, images: Ints) -> Change:
-        columns = standing(prototypes)
+        columns = column_major(prototypes)
         some = slices(len(images), BLOCK) or [slice(0, 0)]
         changes = [self._assign(columns, directions, images[part]) for part in some]
         classes, sums, counts = (
@@ -134,7 +134,7 @@ class LabelledRows:
 
 
 def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.integer]) -> Change:
-    """What classes win and lose when images go from one to another."""
+    """What classes gain and lose when images go from one to another."""
     won, sums = exact_sums(rows, after)
     lost, taken = exact_sums(rows, before)
     counts = np.bincount(after)[won], -np.bincount(before)[lost]
@@ -143,7 +143,7 @@ def change(rows: Floats, before: npt.NDArray[np.integer], after: npt.NDArray[np.
 
 def find_bins(along: Floats) -> Ints:
     """The bin of BINS in which each length lies."""
-    return np.searchsorted(BINS[1:-1], along, side="right")
+    return np.searchsorted(BIN_EDGES[1:-1], along, side="right")
 
 
 def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
@@ -155,6 +155,6 @@ def lengths_along(rows: Floats, directions: Floats, labels: Ints) -> Floats:
 def nearest_and_margin(similarity: Floats) -> tuple[Ints, Floats]:
     """The nearest class of each image and by how much it is nearer than the second; changes `similarity`."""
     labels = assign(similarity)
-    best = largest_of(similarity, labels)
+    best = row_maximum(similarity, labels)
     similarity[np.arange(len(labels)), labels] = -np.inf
-    return labels, (best - largest_of(similarity))[:, 0]
+    return labels, (best - row_maximum(similarity))[:, 0]

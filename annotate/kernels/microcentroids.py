@@ -5,7 +5,7 @@ to know of two images is how far apart they are; of two groups it is how far apa
 
     |x - y|² = |c_i - c_j|² + s_i² + s_j²      in the mean over images x of group i and y of group j,
 
-c the means of the groups and s² the mean squared distance of a group's images to it. So a group is no point: its own
+c the means of the groups and s² the mean squared distance of a group's images to it. So a group is not a point: its own
 images are √2 s from one another, and no group is denser than that.
 
 N images, M micro-centroids, P dimensions of the points.
@@ -14,26 +14,31 @@ N images, M micro-centroids, P dimensions of the points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from annotate.kernels.blocks import BLOCK, across, cached, one_thread_per_product, products, slices, spread
+from annotate.kernels.blocks import (
+    BLOCK,
+    Advance,
+    across,
+    cached,
+    evenly_spaced,
+    one_thread_per_product,
+    products,
+    slices,
+)
 from annotate.kernels.condensed import condense, densest, most_stable
 from annotate.kernels.kmeans import k_means
-from annotate.kernels.vectors import Floats, Ints, group_sums
+from annotate.kernels.vectors import Doubles, Floats, Ints, group_sums
 
-Wide = npt.NDArray[np.float64]
-
-PER_ROOT = 2.0  # micro-centroids per square root of N, more where clusters may be small
-MOST = 4096  # micro-centroids; all their distances are held at once, 67 MB
+CENTROIDS_PER_ROOT = 2.0  # micro-centroids per square root of N, more where clusters may be small
+MOST_CENTROIDS = 4096  # micro-centroids; all their distances are held at once, 67 MB
 SAMPLED, ITERATIONS = 128, 10  # images per micro-centroid that k-means looks at, and how often
 
 
 def how_many(n: int, min_cluster_size: int) -> int:
     """2 √N micro-centroids, or as many as let one hold no more than a cluster needs."""
-    return min(n, MOST, math.ceil(max(PER_ROOT * math.sqrt(n), n / min_cluster_size)))
+    return min(n, MOST_CENTROIDS, math.ceil(max(CENTROIDS_PER_ROOT * math.sqrt(n), n / min_cluster_size)))
 
 
 def micro_centroid_clusters(
@@ -41,12 +46,12 @@ def micro_centroid_clusters(
     *,
     min_cluster_size: int,
     min_samples: int,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> tuple[Ints, Floats]:
     """Assignments (N,), -1 for noise, and strengths (N,) in [0, 1]: images follow their micro-centroid.
 
     points   (N, P) float32
-    advance  told how many more images have been assigned
+    advance  is called with how many more images have been assigned
 
     An image is a member at level 1 / max(distance at which its group joins, √(r² + s²)), r its distance to the group's
     mean; its strength is that level as a share of the cluster's densest.
@@ -66,10 +71,10 @@ def micro_centroid_clusters(
     return cluster[nearest], np.minimum(levels / top, 1).astype(np.float32)
 
 
-def nearest_centroids(points: Floats, count: int, advance: Callable[[int], None]) -> Ints:
+def nearest_centroids(points: Floats, count: int, advance: Advance) -> Ints:
     """The micro-centroid of each point, (N,), numbered without gaps."""
     n = len(points)
-    sample = points[spread(n, SAMPLED * count)]
+    sample = points[evenly_spaced(n, SAMPLED * count)]
     centroids = k_means(
         sample,
         count,
@@ -93,14 +98,14 @@ def nearest_centroids(points: Floats, count: int, advance: Callable[[int], None]
     return np.unique(np.concatenate(found), return_inverse=True)[1]
 
 
-def squared_distances_to_own(points: Floats, centroids: Wide, nearest: Ints) -> Wide:
+def squared_distances_to_own(points: Floats, centroids: Doubles, nearest: Ints) -> Doubles:
     """|x - c|² of each point and its group's mean, (N,)."""
     return np.concatenate(
         [((points[rows] - centroids[nearest[rows]]) ** 2).sum(axis=1) for rows in slices(len(points), BLOCK)]
     )
 
 
-def core_distances(centroids: Wide, scatter: Wide, sizes: Wide, min_samples: int) -> Wide:
+def core_distances(centroids: Doubles, scatter: Doubles, sizes: Doubles, min_samples: int) -> Doubles:
     """Distance from the images of each group to their min_samples-th nearest other image, (M,)."""
     from scipy.spatial.distance import cdist
 
@@ -114,7 +119,7 @@ def core_distances(centroids: Wide, scatter: Wide, sizes: Wide, min_samples: int
     return np.concatenate(cores)
 
 
-def linkage_tree(centroids: Wide, scatter: Wide, cores: Wide) -> Wide:
+def linkage_tree(centroids: Doubles, scatter: Doubles, cores: Doubles) -> Doubles:
     """Single linkage of the groups at their mutual reachability: no nearer than either is dense, (M - 1, 4)."""
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import pdist

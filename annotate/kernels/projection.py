@@ -1,4 +1,4 @@
-"""The map: embeddings on a plane where neighbours stay neighbours.
+"""The map of a report: embeddings on a plane, where images that look alike lie together.
 
 t-SNE (van der Maaten and Hinton 2008; Barnes-Hut 2014) of the first principal components, started from the
 first two of them so that the large layout means something (Kobak and Berens 2019). With few images those two
@@ -15,7 +15,7 @@ from annotate.kernels.density import principal_components
 from annotate.kernels.vectors import Floats, Ints
 
 PCA_DIMENSIONS = 50
-FEWEST = 31  # images; below this neighbourhoods are too small for t-SNE to mean anything
+FEWEST_FOR_TSNE = 31  # images; below this neighbourhoods are too small for t-SNE to mean anything
 PERPLEXITY = 20.0  # about how many neighbours count
 # 250 passes of early exaggeration and as many to settle. On 2,000 embeddings of 25 breeds the nearest
 # neighbours on the map were as pure after 500 passes as after 1,000, and as pure at angle 0.8 as at 0.5.
@@ -35,7 +35,7 @@ def project(embeddings: Floats) -> Floats:
 
     embeddings  (N, D) float32
     """
-    if len(embeddings) < FEWEST:
+    if len(embeddings) < FEWEST_FOR_TSNE:
         return principal_plane(embeddings)
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits

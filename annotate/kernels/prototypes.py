@@ -1,4 +1,4 @@
-"""Dynamic text weighting: prototypes that start as words and learn from the images they attract.
+"""Dynamic text weighting: each class starts as its words, and moves toward the images that are nearest to it.
 
 For t = 0 … I-1:    y_i = argmax_k x_i · P_k                      every image, every time
                     w_t = w₀ - (w₀ - w₁) · t / I
@@ -6,16 +6,16 @@ For t = 0 … I-1:    y_i = argmax_k x_i · P_k                      every image
                     P_k = T_k                                     where class k has no image
 and a last assignment. With w₀ = 0.95, w₁ = 0.60 and I = 10 the last weight is 0.635.
 
-The labels are those of the plain loop, for a fraction of its work. An image is looked at again only where its label
+The labels are exactly those of this loop, for a fraction of its work: an image is looked at again only where its label
 can have changed. With Δ_k the shift of prototype k since the pass before, u_l a direction near the images of class l
 and a = x_i · u_l, for every rival b of label l
 
     x_i·Δ_b - x_i·Δ_l  ≤  a u_l·(Δ_b - Δ_l) + √(1 - a²) |(Δ_b - Δ_l) ⊥ u_l|
 
-(Cauchy and Schwarz, on what is left of x_i beside u_l). The image rests as long as the largest of these, summed over
-the passes, stays below its margin, best minus second similarity. This is the idea of Hamerly's k-means (2010), whose
-bound, twice the largest shift, lets hardly an image rest here: all prototypes shift together, toward the images. Sums
-of classes change by the images that moved, exactly (`exact_sums`).
+(Cauchy and Schwarz, on what is left of x_i beside u_l). The image is left alone as long as the largest of these, summed
+over the passes, stays below its margin, best minus second similarity. This is the idea of Hamerly's k-means (2010),
+whose bound, twice the largest shift, leaves hardly an image alone here: all prototypes shift together, toward the
+images. Sums of classes change by the images that moved, exactly (`exact_sums`).
 
 N images, K classes, D dimensions.
 """
@@ -31,14 +31,14 @@ import numpy as np
 from annotate.kernels.blocks import (
     across,
     cached,
+    column_major,
     products,
     similarities,
     single,
     slices,
-    standing,
 )
 from annotate.kernels.chances import Chances
-from annotate.kernels.labelled_rows import BINS, LONGEST
+from annotate.kernels.labelled_rows import BIN_EDGES, LONGEST_ROW
 from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means, unit
 from annotate.kernels.zeroshot import assign
 
@@ -70,7 +70,7 @@ class Pass:
 
 
 class Workers(Protocol):
-    """Who hold the images: all parts of them, in this process or in others."""
+    """All images, shared among workers: cores of this process, or of a Ray cluster."""
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
         """Call this method of every `LabelledRows`; the answers in the order of the images."""
@@ -97,12 +97,12 @@ def refine_dynamic(
     texts        (K, D) float32 unit rows
     sample       (S, D) float32 unit rows, some of the images
     start, end   w₀ and w₁ in [0, 1]
-    directions   (K, D) of `class_directions`, of the sample unless given: the nearer to the classes, the more images
-                 rest
+    directions   (K, D) of `class_directions`, of the sample unless given: the better they fit the classes, the fewer
+                 images are looked at again
     """
     sums, counts = np.zeros(texts.shape), np.zeros(len(texts), np.int64)
     directions = class_directions(sample, texts) if directions is None else directions
-    prototypes, weight = standing(texts), 1.0
+    prototypes, weight = column_major(texts), 1.0
     answers = workers.ask("start", prototypes, directions)
     for t in range(iterations + 1):
         moved = 0
@@ -116,7 +116,7 @@ def refine_dynamic(
             return
         weight = start - (start - end) * t / iterations
         means = np.where(counts[:, None] > 0, unit(sums), texts)
-        before, prototypes = prototypes, standing(blend(texts, means, text_weight=weight))
+        before, prototypes = prototypes, column_major(blend(texts, means, text_weight=weight))
         answers = workers.ask("step", prototypes, directions, shift_bounds(before, prototypes, directions))
 
 
@@ -130,7 +130,10 @@ def assigned(workers: Workers, prototypes: Floats, sample: Floats, text_weight: 
 
 
 def class_directions(sample: Floats, texts: Floats) -> Floats:
-    """u (K, D): the unit mean of the sample's images of each class, of the whole sample where it has under three."""
+    """A direction near the images of each class: u (K, D).
+
+    It is the unit mean of the sample's images of the class, or of the whole sample where these are fewer than three.
+    """
     parts = cached(slice(0, len(sample)), len(texts))
     labels = np.concatenate([*across(lambda part: assign(products(sample[part], texts)), parts)])
     many = np.bincount(labels, minlength=len(texts)) >= 3
@@ -138,14 +141,14 @@ def class_directions(sample: Floats, texts: Floats) -> Floats:
 
 
 def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
-    """How much a rival may have gained on a class's image, (K, bins): the bound above at its worst in each bin."""
+    """How much nearer another class may have come to an image of class k, (K, bins): the bound above for each bin."""
     shift = after.astype(np.float64) - before
     length = (shift**2).sum(axis=1)
-    low, high = BINS[:-1], BINS[1:]
+    low, high = BIN_EDGES[:-1], BIN_EDGES[1:]
     nearest = np.where(low * high <= 0, 0, np.minimum(np.abs(low), np.abs(high)))
-    beside = np.sqrt(LONGEST**2 - nearest**2)
+    beside = np.sqrt(LONGEST_ROW**2 - nearest**2)
 
-    def of(classes: slice) -> Floats:
+    def worst_gains(classes: slice) -> Floats:
         u, own = directions[classes].astype(np.float64), shift[classes]
         gain = u @ shift.T - np.einsum("kd,kd->k", u, own)[:, None]
         apart = np.maximum(length + length[classes][:, None] - 2 * (own @ shift.T) - gain**2, 0) + 1e-12
@@ -158,7 +161,7 @@ def shift_bounds(before: Floats, after: Floats, directions: Floats) -> Floats:
             worst[:, j] = rivals.max(axis=1)
         return worst
 
-    return np.concatenate([*across(of, slices(len(after), 128))])
+    return np.concatenate([*across(worst_gains, slices(len(after), 128))])
 
 
 def blend(texts: Floats, visual: Floats, *, text_weight: float) -> Floats:

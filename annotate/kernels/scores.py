@@ -1,4 +1,4 @@
-"""How right the labels are, where the truth is known. K classes."""
+"""How many labels are right, class by class, where the true classes are known. K classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def confusion(truth: Ints, labels: Ints, k: int) -> npt.NDArray[np.int64]:
 
 
 def precision_recall(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Precision and recall of each class, (K,) each; nan where nothing bears the label, or nothing is of the class."""
+    """Precision and recall of each class, (K,) each; nan where no image has the label, or none is of the class."""
     right = np.diag(counts).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return right / counts.sum(axis=0), right / counts.sum(axis=1)

@@ -1,4 +1,4 @@
-"""Stratified train/val/test splits that depend on the images alone.
+"""Share images among train, val and test: every class in the same proportions, and an image always alike.
 
 Within a class, images are ranked by a hash of the seed and of what they are (the digest of their bytes),
 and the ranks are cut at the percentages. So the split of an image is the same on every machine and in
@@ -17,7 +17,7 @@ from annotate.kernels.vectors import Ints
 SPLITS = ("train", "val", "test")
 
 
-def split(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
+def choose_splits(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
     """The split of each image, (N,): 0 train, 1 val, 2 test.
 
     A class with enough different images has some in every split whose percentage is not zero.
@@ -50,7 +50,7 @@ def labels_of_copies(keys: Sequence[bytes], labels: Ints) -> Ints:
 
 
 def nowhere_empty(chosen: Ints, percentages: Sequence[int]) -> Ints:
-    """Where there are as many different images as splits in use, each split gets one: from the split with most.
+    """Give every split in use an image of the class, if there are enough: from the split that has most.
 
     chosen  (J,) the split of each different image of a class, in the order of their ranks
     """

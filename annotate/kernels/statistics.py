@@ -1,4 +1,4 @@
-"""What is said of a set's confidences, wherever it is said: reports, pages, metadata."""
+"""Statistics of confidences, the same in reports, pages and metadata."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from annotate.kernels.vectors import Floats
 
-BINS = 20  # of the histogram
-SURE, DOUBTFUL = 0.9, 0.5
+HISTOGRAM_BINS = 20  # of 5 % each
+SURE, DOUBTFUL = 0.9, 0.5  # confidence at which a label is called sure, and below which it is called doubtful
 
 
 def statistics(confidences: Floats) -> dict[str, Any]:
     """Mean, spread, percentiles, shares and a histogram; null for what does not exist where there is no image."""
-    histogram, _ = np.histogram(np.clip(confidences, 0, 1), BINS, (0, 1))
+    histogram, _ = np.histogram(np.clip(confidences, 0, 1), HISTOGRAM_BINS, (0, 1))
     wide = confidences.astype(np.float64)
     some = len(wide) > 0
     return {

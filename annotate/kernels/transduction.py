@@ -1,6 +1,11 @@
-"""Transduction: all images are labelled together, by words, by classes learned from the images, and by neighbours.
+"""Transduction: label all images together, so that each one's label also depends on the others.
 
-An expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the words:
+Three things vote on the label of an image: how near the words of a class are, how near the images are that already have
+that label, and which labels its nearest neighbours have. The votes are counted again and again until hardly a label
+changes. How much each of the three counts is worked out from the images themselves.
+
+Written out, it is expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the
+words:
 
     z_ik ∝ exp( λ (s x_i·t_k - b_k) + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) )   words; class means and neighbours
     d_ik = x_i·m_k - |m_k|²/2       m_k without x_i's own share of it
@@ -25,18 +30,21 @@ x and t are raw in the words' term; in the others they are seen in the metric, i
 Σ^(-1/4) for the covariance Σ of the images, shrunk toward a sphere (OAS, Chen et al. 2010) and scaled to keep the mean
 squared length. w are the rows of the graph of 6 nearest neighbours.
 
-The classes follow TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text term and a
-graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours. λ is the
-likeliest weight of the words given the labels so far, less a part because those labels come from the words too:
-words that contradict what the images agree on lose weight.
+The model of the classes follows TransCLIP (Zanella et al. 2024) and StatA (Zanella et al. 2025): Gaussians with a text
+term and a graph, means drawn to the text. Moving the anchors among the images, leaving one out, κ, τ and λ are ours.
+λ is the likeliest weight of the words given the labels so far, less a part because those labels come from the words
+too: words that contradict what the images agree on lose weight.
 
-Where few of the names are in use, images that zero-shot gave to an absent one make a small class of their own, whose
-mean then holds them. Sharp classes keep them, neighbours win them back: so κ falls with ν, and ℓ rises a little.
+Where few of the names are in use, the images that zero-shot gave to an absent name form a small class of their own, and
+the mean of that class then attracts them. A large κ keeps them there; their neighbours win them back. So κ falls with
+ν, and ℓ rises a little.
 
-Words that are near to every image (hubs; Radovanović et al. 2010) take images from the others. h says so before labels
-can be believed, but only on the assumption that all words would be as near to the images of other classes; b* says it
-without, and holds back names that have no images, but repeats what the labels say. So h opens, b* follows, and h stays
-as far as images contradict the words. A class that has no images takes no part in h.
+Words that are near to every image (hubs; Radovanović et al. 2010) take images from the other classes. Two numbers
+correct that. h needs no labels, so it is used alone in the first passes; but it assumes that all words would be equally
+near to the images of other classes. b* assumes nothing of the kind, and it also holds back names that have no images;
+but it is fitted to the labels, and so repeats their errors. From the third pass on both are used: the more labels
+differ from zero-shot's, which means that the images contradict the words, the more h counts. A class that has no images
+takes no part in h.
 
 N images, K classes, D dimensions.
 """
@@ -50,12 +58,12 @@ from typing import Any
 import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, products, single, slices
-from annotate.kernels.chances import WHOLE, Chances
-from annotate.kernels.joint_images import Images, Totals, Wide, as_matrix
-from annotate.kernels.vectors import Floats, Ints, Rows, unit
+from annotate.kernels.chances import MOST_WHOLE, Chances
+from annotate.kernels.joint_images import JointImages, Totals, as_matrix
+from annotate.kernels.vectors import Doubles, Floats, Ints, Rows, unit
 from annotate.kernels.zeroshot import probabilities
 
-NEIGHBOURS = 6
+NEIGHBOURS = 6  # of each image; this and the next seven were chosen on real embeddings (docs/refinement.md)
 SHARPNESS = 0.7  # κ in units of one over the variance of a typical direction, where all names are in use
 AGREEMENT = 4.5  # ℓ where all names are in use
 ABSENT = 0.125  # power of 1/ν by which ℓ rises where some are not
@@ -65,9 +73,9 @@ FEW = 5.0  # images of a class at which they are trusted by half
 DISCOUNT = 0.34  # taken off the likeliest weight of the words where images are trusted fully
 LIGHTEST, HEAVIEST = 0.05, 1.5  # bounds of λ
 BIASED = 1.0  # variance of a word's bias beforehand, in logits²
-HUBS_FIRST = 2  # passes before the likeliest bias: labels need these to leave the words' own
-SETTLED = 0.001  # share of images that move in the last pass
-FEWEST_PASSES = 4  # λ needs these to leave its start
+HUBS_FIRST = 2  # passes that use h alone; before them labels are still those of the words, and b* would repeat these
+SETTLED = 0.001  # share of images; where fewer change their label in a pass, it was the last
+FEWEST_PASSES = 4  # even if hardly a label changes: λ moves by small steps from where it starts
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,8 @@ class JointPass:
     text_weight: float
     similarity: Callable[[slice], Floats]
     labels: Ints
-    shares: Wide
-    centre: Wide
+    shares: Doubles
+    centre: Doubles
     kept: float
 
 
@@ -109,7 +117,9 @@ def transduce(
     balanced: bool = False,
     kept: int | None = None,
 ) -> Iterator[JointPass]:
-    """Yield the zero-shot pass, then one pass per iteration until hardly an image moves; the last is the outcome.
+    """Label all images together: yield the zero-shot pass, then better ones until hardly a label changes.
+
+    The last pass is the outcome.
 
     embeddings   (N, D) float16 or float32 unit rows, in memory or mapped
     texts        (K, D) float32 unit rows
@@ -123,7 +133,7 @@ def transduce(
     below 1e-12, which count as none.
     """
     n, k = len(embeddings), len(texts)
-    images = Images(embeddings, graph, sample)
+    images = JointImages(embeddings, graph, sample)
     metric, temperature = images.metric, 1 / logit_scale
     origin = metric.centre @ metric.map
     t = texts.astype(np.float64) @ metric.map
@@ -148,7 +158,7 @@ def transduce(
         counts = totals.counts
         sums = (totals.sums - counts[:, None] * metric.centre) @ metric.map
         anchored = sums + ANCHOR * anchors(t, counts, sums)
-        fit = ClassFit.of(anchored, counts, metric.map, origin)
+        fit = ClassFit.from_sums(anchored, counts, metric.map, origin)
         pure = images.purity(chances, shares, k)
         in_use = classes_in_use(counts / n)
         trusted, share = pure * abundance(n / in_use), in_use / k
@@ -180,7 +190,9 @@ def transduce(
 
 @dataclass(frozen=True)
 class LogChances:
-    """log z_ik over the logit scale, up to a constant of the image: a pass's similarity, of any block of images.
+    """How well each class suits each image in one pass, for any block of images.
+
+    It is log z_ik over the logit scale, up to a constant of the image.
 
     words      the cosines of a block to the words, (n, K)
     before     z of the pass before, and shares as of `as_matrix`
@@ -190,14 +202,14 @@ class LogChances:
     agreement  τ ℓ p³
     """
 
-    images: Images
+    images: JointImages
     words: Callable[[slice], Floats]
     before: Chances
     shares: Any
     fit: ClassFit
     logit_scale: float
     weight: float
-    bias: Wide
+    bias: Doubles
     sharpness: float
     agreement: float
 
@@ -216,21 +228,21 @@ def class_counts(chances: Chances, k: int) -> Ints:
     return np.bincount(chances.labels, minlength=k)
 
 
-def anchors(t: Wide, counts: Wide, sums: Wide) -> Wide:
-    """The words among the images, (K, D): centred, times the gain that fits them to the class means.
+def anchors(t: Doubles, counts: Doubles, sums: Doubles) -> Doubles:
+    """Move the words to where the images lie, (K, D): centred, times the gain that fits them to the class means.
 
     sums   (K, D) of the images of each class
     """
     centred = t - counts @ t / counts.sum()
     reached = float((sums * centred).sum())
     extent = float((counts[:, None] * centred**2).sum())
-    moved: Wide = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
+    moved: Doubles = centred * max(reached / extent, 0.0) if extent > 0 else centred * 0
     return moved
 
 
 @dataclass(frozen=True)
 class ClassFit:
-    """d_ik, for any images.
+    """How well images fit the mean of each class, each image left out of the mean that it is compared with: d_ik.
 
     Σ = Σ_i z_ik x_i + α a_k is what a class has with its anchor; x_i·Σ is taken on the embeddings themselves, as
     e_i·(Σ map) - centre·(Σ map).
@@ -247,8 +259,14 @@ class ClassFit:
     mass: Floats
 
     @staticmethod
-    def of(anchored: Wide, counts: Wide, straight: Wide, origin: Wide) -> ClassFit:
-        """anchored (K, D), counts (K,), straight the metric's map, origin its centre seen through it."""
+    def from_sums(anchored: Doubles, counts: Doubles, straight: Doubles, origin: Doubles) -> ClassFit:
+        """From sums of the images of each class with their anchors.
+
+        anchored  (K, D) Σ of each class
+        counts    (K,) n_k
+        straight  (D, D) the map of the metric
+        origin    (D,) its centre, mapped
+        """
         wide = anchored @ straight, anchored @ origin, np.einsum("kd,kd->k", anchored, anchored), counts + ANCHOR
         toward, offset, squares, mass = (array.astype(np.float32) for array in wide)
         return ClassFit(toward, offset, squares, mass)
@@ -270,11 +288,11 @@ class ClassFit:
 def evened(
     similarity: Callable[[slice], Floats], n: int, k: int, logit_scale: float, sweeps: int = 10
 ) -> Callable[[slice], Floats]:
-    """The same with what each class's logits need for all to have the same share of the images.
+    """Shift each class so that all classes get about the same number of images.
 
     Where images times classes are too many to hold, the first of every few images stand for the others.
     """
-    every = max(1, -(-n * k // WHOLE))
+    every = max(1, -(-n * k // MOST_WHOLE))
     held = np.concatenate([*across(lambda block: similarity(block)[::every], slices(n, BLOCK))])
     held *= np.float32(logit_scale)
     offsets = np.zeros(k, np.float32)
@@ -286,31 +304,39 @@ def evened(
 
 
 def abundance(images: float) -> float:
-    """n̄ / (n̄ + 5), of the images n̄ of a class that is in use."""
+    """How far classes of n̄ images are trusted to say what they look like: n̄ / (n̄ + 5)."""
     return images / (images + FEW)
 
 
-def class_size(shares: Wide, n: int) -> float:
-    """n̄, the images of a class that is in use."""
+def class_size(shares: Doubles, n: int) -> float:
+    """How many images a class that is in use has on average: n̄."""
     return n / classes_in_use(shares)
 
 
-def classes_in_use(shares: Wide) -> float:
-    """exp(entropy of the classes' shares): K where all are even, 1 where one has everything."""
+def classes_in_use(shares: Doubles) -> float:
+    """About how many classes have images: exp(entropy of their shares).
+
+    K where all have equally many, 1 where one has everything.
+    """
     return float(np.exp(-float((shares * np.log(np.maximum(shares, 1e-300))).sum())))
 
 
-def hubness(texts: Floats, totals: Totals) -> Wide:
-    """h_k / s, how much nearer than others a class's words are to all classes alike, (K,); 0 for one without images."""
+def hubness(texts: Floats, totals: Totals) -> Doubles:
+    """How much nearer a class's words are to the images of all classes than other words are: h_k / s, (K,).
+
+    It is 0 for a class without images.
+    """
     mass = totals.counts + ANCHOR
     present = totals.counts / mass
     near = texts @ ((1 / mass) @ totals.sums) / present.sum()
-    above: Wide = present * (near - present @ near / present.sum())
+    above: Doubles = present * (near - present @ near / present.sum())
     return above
 
 
-def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, steps: int = 4) -> Wide:
-    """b*: the bias that makes the labels likeliest under softmax(λ (logits - b)), (K,).
+def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Doubles, steps: int = 4) -> Doubles:
+    """How much the words of each class draw too many images: b*, (K,).
+
+    It is the bias that makes the labels likeliest under softmax(λ (logits - b)).
 
     It is drawn to 0 by a Gaussian of variance BIASED.
 
@@ -328,7 +354,10 @@ def word_bias(logits: Floats, chances: Floats, weight: float, *, start: Wide, st
 
 
 def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4) -> float:
-    """The λ that makes the labels likeliest under softmax(λ · logits): Newton's method on a convex function."""
+    """How much the words should count, by the labels so far: λ*.
+
+    It makes the labels likeliest under softmax(λ · logits), by Newton's method on a convex function.
+    """
     weight = start
     target = float(np.einsum("ij,ij->", chances, logits)) / len(logits)
     for _ in range(steps):
@@ -342,12 +371,12 @@ def word_weight(logits: Floats, chances: Floats, *, start: float, steps: int = 4
     return weight
 
 
-def class_means(totals: Totals, texts: Floats, centre: Wide) -> Floats:
-    """Unit mean of the images by their shares, (K, D); its words, moved among them, for one that has none."""
+def class_means(totals: Totals, texts: Floats, centre: Doubles) -> Floats:
+    """The mean image of each class, (K, D) unit rows; for a class without images its words, moved among the images."""
     words = moved_words(texts, totals.counts, centre)
     return np.where(totals.counts[:, None] >= 1, unit(totals.sums), words)
 
 
-def moved_words(texts: Floats, sizes: Wide, centre: Wide) -> Floats:
-    """The words moved among the images: their mean, weighted by the classes' sizes, to the images' own, (K, D)."""
+def moved_words(texts: Floats, sizes: Doubles, centre: Doubles) -> Floats:
+    """The words moved so that their mean, weighted by the classes' sizes, is the mean of the images; (K, D)."""
     return unit(texts - sizes @ texts / sizes.sum() + centre)

@@ -1,6 +1,6 @@
-"""What the words leave out: groups of images that look alike and fit none of the names.
+"""Find groups of images that look alike and fit none of the class names: something that the user did not name.
 
-A group fits its name when the words, moved among the images, point to where it lies:
+A group fits its name when the words, moved to where the images lie, point to the group:
 
     fit_g  = cos(m_g, a_k) / typical        m_g the mean of the group's images, a_k the anchor of its label
                                             (transduction): both from the centre, in the metric of the images; |m_g|²
@@ -10,9 +10,9 @@ A group fits its name when the words, moved among the images, point to where it 
 
 The candidates are the parts of each label: its images are cut in two (2-means on images averaged with their
 neighbours, begun from those that fit the name worse and better) for as long as the graph hardly crosses the cut.
-A part fits none of the names when fit and vote are both low, its neighbours are its own, and another part of the
-same label fits well: a label of which no part does has a poor name, not a wrong image. A part that two names share
-between them, as a typical class has one, is torn between those and not without a name. Thresholds, PAIR and
+A part fits none of the names when fit and vote are both low, its neighbours are in it too, and another part of the same
+label fits well; where no part of a label fits, its name is poor, and the images are not to blame. A part that two names
+share between them as a typical class has one is torn between these two, and does not lack a name. Thresholds, PAIR and
 INSIDE excepted, were chosen on 277 cases of real embeddings (docs/refinement.md says what they find and miss); false
 alarms are rarer than misses by intent.
 
@@ -33,7 +33,7 @@ from annotate.kernels.transduction import anchors
 from annotate.kernels.vectors import Floats, Ints, Rows, group_sums
 from annotate.kernels.zeroshot import probabilities
 
-FEWEST = 5  # images; fewer that look alike are a coincidence
+SMALLEST_GROUP = 5  # images; fewer that look alike are a coincidence
 ROUNDS = 3  # of averaging with neighbours, before a cut
 CLEAN = 0.3  # of the smaller side's edges may cross a cut
 FIT, VOTE = 0.4, 0.75  # of a typical class's; a group below both fits no name
@@ -43,9 +43,7 @@ ALONE_FIT, ALONE_VOTE = 0.12, 0.4  # below both, where no part of a label fits i
 INSIDE = 0.8  # of a group's edges that stay in it
 TOUCHING = 0.15  # of the smaller group's edges; two groups joined by more are one
 SHORTEST = 0.6  # of the median anchor; a shorter one points nowhere
-LEAST = 0.02  # of the images' mean squared length, for |m_g|²
-
-Wide = npt.NDArray[np.float64]
+LEAST_LENGTH = 0.02  # of the images' mean squared length, for |m_g|²
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,18 @@ def unfit_groups(embeddings: Rows, texts: Floats, labels: Ints, graph: Any, *, l
     graph        (N, N) sparse, of `neighbour_graph`
     logit_scale  s of the model
     """
-    view = Fits(embeddings, texts, labels, logit_scale)
+    view = LabelsAndNames(embeddings, texts, labels, logit_scale)
     softened = view.x
     for _ in range(ROUNDS):
         softened = (softened + graph @ softened) / 2
-    groups = joined(graph, [rows for k in view.pointed() for rows in misfits(view, softened, graph, k)])
+    groups = join_touching(
+        graph, [rows for k in view.classes_with_direction() for rows in misfits(view, softened, graph, k)]
+    )
     found = [view.describe(rows, graph) for rows in groups if not view.torn(rows)]
     return sorted((g for g in found if g.fit < FIT and g.vote < VOTE and g.inside >= INSIDE), key=lambda g: g.fit)
 
 
-class Fits:
+class LabelsAndNames:
     """Images and words in one metric, and how a typical class fits its name."""
 
     def __init__(self, embeddings: Rows, texts: Floats, labels: Ints, logit_scale: float) -> None:
@@ -99,21 +99,21 @@ class Fits:
         self.towards: Floats = (moved / np.maximum(self.reach, 1e-12)[:, None]).astype(np.float32)
         self.squares = np.einsum("ij,ij->i", self.x, self.x, dtype=np.float64)
         self.votes = probabilities(products(single(embeddings), texts), 1 / logit_scale)
-        classes = [np.flatnonzero(labels == c) for c in np.flatnonzero(self.counts >= FEWEST)]
+        classes = [np.flatnonzero(labels == c) for c in np.flatnonzero(self.counts >= SMALLEST_GROUP)]
         self.typical_fit = max(float(np.median([self.cosine(r, int(labels[r[0]])) for r in classes] or [1.0])), 1e-6)
         self.typical_vote = float(np.median([self.lead(r) for r in classes] or [1.0]))
 
-    def pointed(self) -> list[int]:
-        """Classes with images enough, and an anchor long enough to say where they should lie."""
+    def classes_with_direction(self) -> list[int]:
+        """Classes with enough images, and with an anchor long enough to say where they should lie."""
         far = self.reach >= SHORTEST * np.median(self.reach)
-        return np.flatnonzero(far & (self.counts >= FEWEST)).tolist()
+        return np.flatnonzero(far & (self.counts >= SMALLEST_GROUP)).tolist()
 
     def cosine(self, rows: Ints, k: int) -> float:
-        """cos(m_g, a_k), with |m_g|² as the mean product of two different images."""
+        """How well images fit a name: cos(m_g, a_k), with |m_g|² as the mean product of two different images."""
         n = len(rows)
         total = self.x[rows].sum(axis=0, dtype=np.float64)
         length = (total @ total - self.squares[rows].sum()) / (n * (n - 1))
-        return float(total @ self.towards[k] / n / np.sqrt(max(length, LEAST * self.squares.mean(), 1e-12)))
+        return float(total @ self.towards[k] / n / np.sqrt(max(length, LEAST_LENGTH * self.squares.mean(), 1e-12)))
 
     def lead(self, rows: Ints, names: int = 1) -> float:
         """The share of the leading names together."""
@@ -131,13 +131,13 @@ class Fits:
         return Unfit(np.sort(rows), k, *self.measure(rows, k), float(graph[rows][:, rows].sum()) / len(rows))
 
 
-def misfits(view: Fits, softened: Floats, graph: Any, k: int) -> list[Ints]:
-    """The parts of class k that its name is not for."""
+def misfits(view: LabelsAndNames, softened: Floats, graph: Any, k: int) -> list[Ints]:
+    """The parts of class k that its name does not describe."""
     own = np.flatnonzero(view.labels == k)
     fit = softened[own] @ view.towards[k] / np.maximum(np.linalg.norm(softened[own], axis=1), 1e-12)
-    if (fit < FIT * view.typical_fit).sum() < FEWEST:  # a group fits no worse than its images do
+    if (fit < FIT * view.typical_fit).sum() < SMALLEST_GROUP:  # a group fits no worse than its images do
         return []
-    pieces = [rows for rows in parts(softened, fit, graph, own) if len(rows) >= FEWEST]
+    pieces = [rows for rows in parts(softened, fit, graph, own) if len(rows) >= SMALLEST_GROUP]
     measures = [view.measure(rows, k) for rows in pieces]
     if max(fit for fit, _ in measures) >= CORE:
         return [rows for rows, (fit, vote) in zip(pieces, measures, strict=True) if fit < FIT and vote < VOTE]
@@ -153,7 +153,7 @@ def parts(softened: Floats, fit: Floats, graph: Any, rows: Ints) -> list[Ints]:
     first = fit < np.median(fit)
     side = halves(softened[rows], first)
     small = min(int(side.sum()), int((~side).sum()))
-    if small < FEWEST or graph[rows[side]][:, rows[~side]].sum() > CLEAN * small:
+    if small < SMALLEST_GROUP or graph[rows[side]][:, rows[~side]].sum() > CLEAN * small:
         return [rows]
     return [piece for s in (side, ~side) for piece in parts(softened, fit[s], graph, rows[s])]
 
@@ -171,7 +171,7 @@ def halves(points: Floats, side: npt.NDArray[np.bool_], steps: int = 10) -> npt.
     return side
 
 
-def joined(graph: Any, groups: list[Ints]) -> list[Ints]:
+def join_touching(graph: Any, groups: list[Ints]) -> list[Ints]:
     """The groups, those that touch as one."""
     if len(groups) < 2:
         return groups

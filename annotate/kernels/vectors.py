@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating]  # float16 or float32 unit rows, in memory or mapped
 
-GRID = 1.5 * 2.0 ** (52 - 26)  # added and taken away again, leaves multiples of 2^-26
-CHUNK = 4_096  # rows held in double precision at a time
-STEPS = 2.0**26  # of the grid, in one
-TOGETHER = 512  # rows that stay in a core's cache, 1 MB
+ROUND_TO_GRID = 1.5 * 2.0 ** (52 - 26)  # added to a double and taken away again, it leaves multiples of 2^-26
+CHUNK = 4_096  # rows held in double precision at a time: 17 MB of 512 dimensions
+STEPS_PER_UNIT = 2.0**26  # multiples of 2^-26 in one
+ROWS_IN_CACHE = 512  # rows that stay in a core's cache: 1 MB of 512 dimensions
 
 
 def unit(rows: npt.NDArray[np.floating]) -> Floats:
@@ -56,11 +57,11 @@ def sums_and_lengths(
     sums = np.zeros((len(found), rows.shape[1]))
     lengths = np.zeros(len(rows), np.float32)
     kind = np.result_type(rows, np.float32)
-    held = np.empty((min(TOGETHER, len(order)), rows.shape[1]), kind)
+    held = np.empty((min(ROWS_IN_CACHE, len(order)), rows.shape[1]), kind)
     along = np.empty(len(held), np.float32)
     g = 0
-    for first in range(0, len(order), TOGETHER):
-        here = order[first : first + TOGETHER]
+    for first in range(0, len(order), ROWS_IN_CACHE):
+        here = order[first : first + ROWS_IN_CACHE]
         steps = held[: len(here)]
         if rows.dtype == kind:
             np.take(rows, here, axis=0, out=steps, mode="clip")
@@ -77,16 +78,16 @@ def sums_and_lengths(
             for group, start, end in pieces:
                 np.matmul(steps[start:end], directions[found[group]], out=along[start:end])
             lengths[here] = along[: len(here)]
-        steps *= STEPS
+        steps *= STEPS_PER_UNIT
         np.rint(steps, out=steps)
         for group, start, end in pieces:
             sums[group] += np.add.reduce(steps[start:end], axis=0, dtype=np.float64)
-    sums /= STEPS
+    sums /= STEPS_PER_UNIT
     return found, sums, lengths
 
 
 def sortable(groups: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """The same order in fewer bits, where they suffice: 16 are sorted many times as fast as 64."""
+    """The same numbers in 16 bits, where these suffice: they are sorted many times as fast as 64."""
     few = len(groups) and np.iinfo(np.int16).min <= groups.min() and groups.max() <= np.iinfo(np.int16).max
     return groups.astype(np.int16) if few else groups
 
@@ -94,8 +95,8 @@ def sortable(groups: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 def on_grid(numbers: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """The nearest multiples of 2^-26, in double precision."""
     wide = numbers.astype(np.float64)
-    wide += GRID
-    wide -= GRID
+    wide += ROUND_TO_GRID
+    wide -= ROUND_TO_GRID
     return wide
 
 

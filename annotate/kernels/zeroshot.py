@@ -11,7 +11,9 @@ import numpy.typing as npt
 from annotate.kernels.blocks import across, cached
 from annotate.kernels.vectors import Floats, Ints
 
-LOWEST = np.float32(-60)  # a logit below the largest: no sum sees its power, and denormal ones take five times as long
+LOWEST = np.float32(
+    -60
+)  # a logit below the largest: exp(-60) changes no sum, and denormal powers take five times as long
 
 
 def assign(similarity: Floats) -> Ints:
@@ -20,8 +22,8 @@ def assign(similarity: Floats) -> Ints:
     return labels
 
 
-def largest_of(similarity: Floats, labels: Ints | None = None) -> Floats:
-    """The largest similarity of each image, (N, 1): through its place, which numpy finds in half the time.
+def row_maximum(similarity: Floats, labels: Ints | None = None) -> Floats:
+    """The largest similarity of each image, (N, 1). It is found by its place, which takes numpy half the time.
 
     labels  of `assign`, where they are known
     """
@@ -40,7 +42,7 @@ def probabilities(
     out     to compute in
     labels  of `assign`, where they are known
     """
-    weights: Floats = np.subtract(similarity, largest_of(similarity, labels), out=out)
+    weights: Floats = np.subtract(similarity, row_maximum(similarity, labels), out=out)
     weights *= np.float32(min(1 / temperature, 1e30))
     np.exp(weights, out=weights)
     weights *= 1 / weights.sum(axis=1, keepdims=True)
@@ -55,12 +57,12 @@ def mean_confidence(similarity: Floats, temperature: float) -> float:
 def top_probability(similarity: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """The largest probability of each image, without the (N, K) probabilities: 1 / Σ exp((s - max) / temperature)."""
 
-    def of(part: slice) -> npt.NDArray[np.float64]:
-        gaps = similarity[part] - largest_of(similarity[part])
+    def largest(part: slice) -> npt.NDArray[np.float64]:
+        gaps = similarity[part] - row_maximum(similarity[part])
         gaps *= np.float32(min(1 / temperature, 1e30))
         np.maximum(gaps, LOWEST, out=gaps)
         mass: npt.NDArray[np.float64] = np.exp(gaps, out=gaps).sum(axis=1, dtype=np.float64)
         return 1 / mass
 
     n, k = similarity.shape
-    return np.concatenate([*across(of, cached(slice(0, n), k))])
+    return np.concatenate([*across(largest, cached(slice(0, n), k))])

@@ -9,8 +9,8 @@ from annotate.methods.material import (
     Method,
     nearest_prototypes,
     refinement,
+    run_passes,
     temperature_for,
-    watched,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_mismatch
 from annotate.records import Refinement
@@ -22,7 +22,7 @@ def label(material: Material, course: Course) -> Refinement:
     """One pass, at the model's own temperature: its probabilities are nearly calibrated as they are."""
     texts, names = material.texts.text_embeddings, material.texts.class_names
     passes = refine_dynamic(material.workers, texts, material.sample, iterations=0, start=1, end=1)
-    only, _, history = watched(passes, material, course)
+    only, _, history = run_passes(passes, material, course)
     before = course.settings.temperature or material.temperature
     temperature, judged = temperature_for(material, course, texts, before)
     blocks = nearest_prototypes(material, only.prototypes, temperature)

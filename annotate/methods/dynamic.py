@@ -1,11 +1,11 @@
-"""dynamic: prototypes begin as texts and are drawn toward the images that they attract.
+"""dynamic: each class starts as its text, and moves toward the images that are nearest to it.
 
 The text's weight falls from `text_weight_start` toward `text_weight_end` (kernels/prototypes.py has the formula).
 """
 
 from __future__ import annotations
 
-from annotate.kernels.blocks import single, spread
+from annotate.kernels.blocks import evenly_spaced, single
 from annotate.kernels.prototypes import class_directions, refine_dynamic
 from annotate.kernels.vectors import Floats
 from annotate.methods.material import (
@@ -16,19 +16,19 @@ from annotate.methods.material import (
     as_sure_as_zero_shot,
     nearest_prototypes,
     refinement,
+    run_passes,
     temperature_for,
-    watched,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Refinement
 
-PER_CLASS = 16  # images that tell the direction of a class; with two of them a whole pass more is looked at
+PER_CLASS = 16  # images that show the direction of a class; with two, as many images more are looked at as in a pass
 MOST_DIRECTING = 1 << 15  # such images in all, 64 MB
 REMEDY = "run `annotate refine --method direct`, or give the text more weight: --text-weight-end 0.9"
 
 
 def label(material: Material, course: Course) -> Refinement:
-    """Draw prototypes from texts toward images; an image is looked at again only where its label can have changed."""
+    """Move prototypes from their texts toward their images; images whose label cannot have changed are left alone."""
     asked, texts, names = course.settings, material.texts.text_embeddings, material.texts.class_names
     sample = material.sample
     passes = refine_dynamic(
@@ -40,7 +40,7 @@ def label(material: Material, course: Course) -> Refinement:
         end=asked.text_weight_end,
         directions=class_directions(directing_images(material, sample), texts),
     )
-    first, last, history = watched(passes, material, course)
+    first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
     temperature, judged = temperature_for(material, course, last.prototypes, before)
     blocks = nearest_prototypes(material, last.prototypes, temperature)
@@ -58,10 +58,10 @@ def label(material: Material, course: Course) -> Refinement:
 
 
 def directing_images(material: Material, sample: Floats) -> Floats:
-    """The images that tell where each class's images lie, (n, D): more of them where there are many classes."""
+    """Images by which to tell in which direction each class lies, (n, D): more where there are many classes."""
     x, k = material.images.embeddings, len(material.texts.prompts)
     more = min(PER_CLASS * k, MOST_DIRECTING, len(x) // 8)
-    return single(x[spread(len(x), more)]) if more > SAMPLE else sample
+    return single(x[evenly_spaced(len(x), more)]) if more > SAMPLE else sample
 
 
 DYNAMIC = Method("dynamic", label, iterations=10, settings=("text_weight_start", "text_weight_end"))

@@ -1,4 +1,4 @@
-"""What every method works on, and how its outcome becomes a record.
+"""What every method is given to work on, and how what it found becomes a record.
 
 N images, K classes, D dimensions.
 """
@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from annotate.kernels.blocks import products, single, spread
+from annotate.kernels.blocks import evenly_spaced, products, single
 from annotate.kernels.calibration import (
     likeliest_temperature,
     likeliest_temperatures_without,
@@ -26,15 +26,15 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.kernels.zeroshot import mean_confidence, probabilities
 from annotate.progress import Progress
 from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts
-from annotate.records.declared import artifacts_of
+from annotate.records.declared import artifact_fields
 from annotate.settings.declared import RefineSettings
 from annotate.workspace.arrays import RowsFile
 
 SAMPLE = 2048  # images on which mean confidences are taken, where there are more
 Judged = Mapping[str, npt.NDArray[Any]]
 # Fields of `Chances` that go into files block by block: they are the large ones.
-FILES = {
-    field: str(artifacts_of(Refinement)[name].file)
+FIELD_FILES = {
+    field: str(artifact_fields(Refinement)[name].file)
     for field, name in (("probabilities", "probabilities"), ("classes", "top_classes"))
 }
 
@@ -83,12 +83,12 @@ class Material:
     def sample(self) -> Floats:
         """(S, D) some of the images, evenly spread."""
         x = self.images.embeddings
-        return single(x[spread(len(x), SAMPLE)])
+        return single(x[evenly_spaced(len(x), SAMPLE)])
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a method is to run, and who watches.
+    """How a method is to run, and where it reports its progress.
 
     settings    of `refine`
     iterations  passes after the zero-shot one
@@ -122,7 +122,7 @@ class Method:
 
 
 class PassCounts(Protocol):
-    """What every pass over all images tells, whatever the method."""
+    """What every pass over all images yields, whatever the method."""
 
     @property
     def sample(self) -> Floats: ...
@@ -134,14 +134,16 @@ class PassCounts(Protocol):
     def text_weight(self) -> float | None: ...
 
 
-P = TypeVar("P", bound=PassCounts)
+AnyPass = TypeVar("AnyPass", bound=PassCounts)
 
 
-def watched(passes: Iterable[P], material: Material, course: Course) -> tuple[P, P, list[Iteration]]:
-    """Run all passes; the first, the last, and a row of history for each."""
+def run_passes(
+    passes: Iterable[AnyPass], material: Material, course: Course
+) -> tuple[AnyPass, AnyPass, list[Iteration]]:
+    """Run all passes and show each; return the first, the last, and a row of history for each."""
     temperature = course.settings.temperature or material.temperature
     n, rows = len(material.images.embeddings), list[Iteration]()
-    first: P | None = None
+    first: AnyPass | None = None
     with course.progress.iterations() as show:
         for last in passes:
             first = first or last
@@ -171,11 +173,11 @@ def temperature_for(material: Material, course: Course, prototypes: Floats, befo
     rows = material.answered
     if course.settings.temperature is not None or not len(rows):
         return before, {}
-    similarity, said = products(single(material.images.embeddings[rows]), prototypes), material.answers[rows]
-    others = likeliest_temperatures_without(similarity, said, before)
+    similarity, answers = products(single(material.images.embeddings[rows]), prototypes), material.answers[rows]
+    others = likeliest_temperatures_without(similarity, answers, before)
     own = np.asarray(similarity / others[:, None], np.float32)
     judged = {"confidences": probabilities(own, 1.0).max(axis=1)}
-    return likeliest_temperature(similarity, said, before), judged
+    return likeliest_temperature(similarity, answers, before), judged
 
 
 def as_sure_as_zero_shot(material: Material, zero_shot: Floats, sample: Floats) -> float:
@@ -212,17 +214,17 @@ def refinement(
     n = len(material.images.embeddings)
     labels, sure = np.empty(len(material.answers), np.int64), np.empty(len(material.answers), np.float32)
     if len(material.answers):
-        blocks = with_answers(noted(blocks, labels, sure), material.answers)
+        blocks = with_answers(keep_unanswered(blocks, labels, sure), material.answers)
         further |= {"answers": material.answers, "labels_without_answer": labels, "confidences_without_answer": sure}
     with ExitStack() as files:
 
         def room(field: str) -> RoomForRows:
-            if field not in FILES:
+            if field not in FIELD_FILES:
                 return InMemory(n)
-            return files.enter_context(RowsFile(course.folder / FILES[field], n))
+            return files.enter_context(RowsFile(course.folder / FIELD_FILES[field], n))
 
         outcome = Chances.joined(n, blocks, room)
-    say_the_same_of_copies(material, judged, labels, sure)
+    write_judged(material, judged, labels, sure)
     return Refinement(
         labels=outcome.labels,
         probabilities=outcome.probabilities,
@@ -237,8 +239,8 @@ def refinement(
     )
 
 
-def noted(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Iterator[Chances]:
-    """The same blocks; what they say goes into `labels` and `confidences`, (N,), before any answer changes it."""
+def keep_unanswered(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Iterator[Chances]:
+    """Pass the blocks on, and copy their labels and confidences, (N,), before any answer changes them."""
     start = 0
     for block in blocks:
         rows = slice(start, start + len(block.labels))
@@ -247,8 +249,8 @@ def noted(blocks: Iterable[Chances], labels: Ints, confidences: Floats) -> Itera
         yield block
 
 
-def say_the_same_of_copies(material: Material, judged: Judged, labels: Ints, confidences: Floats) -> None:
-    """Put what is known of the answered images into `labels` and `confidences`, (N,), and say it of their copies."""
+def write_judged(material: Material, judged: Judged, labels: Ints, confidences: Floats) -> None:
+    """Write what other answers say of the answered images and their copies into `labels` and `confidences`, (N,)."""
     answered = material.answered
     if not len(answered):
         return
@@ -261,25 +263,25 @@ def say_the_same_of_copies(material: Material, judged: Judged, labels: Ints, con
 
 
 def with_answers(blocks: Iterable[Chances], answers: Ints) -> Iterator[Chances]:
-    """Images whose class somebody gave bear it, for certain."""
+    """Give images whose class somebody gave that class, with confidence 1."""
     start = 0
     for block in blocks:
-        said = answers[start : start + len(block.labels)]
+        own = answers[start : start + len(block.labels)]
         start += len(block.labels)
-        yield certain(block, said) if (said >= 0).any() else block
+        yield certain(block, own) if (own >= 0).any() else block
 
 
 def certain(block: Chances, answers: Ints) -> Chances:
-    """A block in which these images, -1 for none, are what was said; blocks of other processes are read-only."""
+    """A copy of a block with the answers as labels; -1 is none. Blocks of other processes cannot be written to."""
     rows = np.flatnonzero(answers >= 0)
-    said, column = answers[rows], answers[rows]
+    given, column = answers[rows], answers[rows]
     labels, confidences, probabilities = block.labels.copy(), block.confidences.copy(), block.probabilities.copy()
     classes = None if block.classes is None else block.classes.copy()
-    if classes is not None:  # what was said goes first, what stood there takes its place, or the last one
-        there = classes[rows] == said[:, None]
+    if classes is not None:  # the answer goes first; what was first takes its place, or the last one
+        there = classes[rows] == given[:, None]
         place = np.where(there.any(axis=1), there.argmax(axis=1), -1)
         classes[rows, place] = classes[rows, 0]
-        classes[rows, 0], column = said, np.zeros_like(said)
-    labels[rows], confidences[rows], probabilities[rows] = said, 1, 0
+        classes[rows, 0], column = given, np.zeros_like(given)
+    labels[rows], confidences[rows], probabilities[rows] = given, 1, 0
     probabilities[rows, column] = 1
     return Chances(labels, confidences, probabilities, classes)

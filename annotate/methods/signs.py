@@ -1,4 +1,4 @@
-"""Signs that refinement went wrong, and what to do."""
+"""Warnings after refinement: what may have gone wrong, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from annotate.kernels.vectors import Floats, Ints
 from annotate.records import EmbeddingRows, Iteration, Note, Texts
 
 JUDGEABLE = 20  # images; with fewer nothing can be said of how they differ
-BLURRED = 0.9  # of the entropy of a uniform alignment
-NEARLY_ALL = 0.9  # of the images in one class
+BLURRED = 0.9  # share of the entropy of an even split, above which a cluster tells classes apart no more
+NEARLY_ALL = 0.9  # share of the images in one class that is worth a warning
 GAIN = 0.1  # by which a class must have grown for its size to be refinement's doing
 
 
 def signs_of_mismatch(images: EmbeddingRows, texts: Texts) -> list[Note]:
-    """Words that do not match the images: of another model, or of something else altogether."""
+    """Warn where the class names do not seem to describe the images (kernels/reach.py says how that is measured)."""
     x, t = images.embeddings, texts.text_embeddings
     if len(x) < JUDGEABLE or len(t) < 3:
         return []
@@ -33,27 +33,27 @@ def signs_of_mismatch(images: EmbeddingRows, texts: Texts) -> list[Note]:
         {
             "message": "the class names may not describe these images",
             "hint": "check the spelling, or try other names: `annotate refine --classes ...`; "
-            "imported texts must be of the model that embedded the images",
+            "imported texts must come from the model that embedded the images",
         }
     ]
 
 
 def signs_of_few_images(counts: Ints, hint: str) -> list[Note]:
-    """Classes of so few images that these can teach little."""
+    """Warn where each class has so few images that little can be learned from them."""
     images = class_size(counts / counts.sum(), int(counts.sum()))
     if images >= FEW:
         return []
-    return [{"message": f"{images:.1f} images a class are too few to learn from", "hint": hint}]
+    return [{"message": f"there are about {images:.1f} images for each class, too few to learn from", "hint": hint}]
 
 
 def signs_of_strangers(
     groups: Sequence[Unfit], class_names: Sequence[str], image_paths: Callable[[], Sequence[str]]
 ) -> list[Note]:
-    """Images that look alike and fit none of the names."""
+    """Warn of groups of images that look alike and fit none of the class names (kernels/unfit.py)."""
     if not groups:
         return []
     paths = image_paths()
-    told = [
+    listed = [
         f"{len(group.rows)} labelled '{printable(class_names[group.label])}'"
         + (f" ({printable(os.path.basename(paths[group.rows[0]]))} ...)" if paths else "")
         for group in sorted(groups, key=lambda group: -len(group.rows))
@@ -61,14 +61,14 @@ def signs_of_strangers(
     images = sum(len(group.rows) for group in groups)
     return [
         {
-            "message": f"{images} images look alike and fit none of the names: {first_few(told)}",
-            "hint": "name what they show, or put them in a folder of their own: `annotate organize OUTPUT --unknown`",
+            "message": f"{images} images look alike and fit none of the class names: {first_few(listed)}",
+            "hint": "add a class for what they show, or keep them apart: `annotate organize OUTPUT --unknown`",
         }
     ]
 
 
 def signs_of_renaming(before: Ints, after: Ints, class_names: Sequence[str]) -> list[Note]:
-    """Classes whose given images say that they are called otherwise.
+    """Tell which images got another class because the answers of people say so (kernels/naming.py).
 
     before, after  (N,) labels, by the old names and by the new ones
     """
@@ -80,30 +80,32 @@ def signs_of_renaming(before: Ints, after: Ints, class_names: Sequence[str]) -> 
     ]
     if not moved:
         return []
-    told = [text for _, text in sorted(moved, key=lambda each: -each[0])]
+    listed = [text for _, text in sorted(moved, key=lambda each: -each[0])]
     return [
         {
-            "message": f"given labels rename images that look alike: {first_few(told)}",
-            "hint": "if you gave only what was wrong, give images picked at random as well",
+            "message": f"the given labels say that images which look alike have another class: {first_few(listed)}",
+            "hint": "if you gave labels only where annotate was wrong, give some for images picked at random as well",
         }
     ]
 
 
 def signs_of_approximation(recall: float) -> list[Note]:
-    """Neighbours that were looked for in a part of the images."""
+    """Tell how many of the nearest neighbours were found where not all images were compared with all."""
     if recall >= 1:
         return []
-    return [{"message": f"{100 * recall:.0f} % of the nearest neighbours were found (a sample's)", "hint": ""}]
+    found = f"{100 * recall:.0f} % of the nearest neighbours were found, measured on a sample"
+    return [{"message": f"with so many images, neighbours are searched only nearby: {found}", "hint": ""}]
 
 
 def signs_of_blur(level: str, shares: Floats | None) -> list[Note]:
-    """An alignment whose rows are all nearly uniform: every class answers for every cluster alike."""
+    """Warn where every cluster belongs to all classes nearly alike, so that clusters cannot help to label."""
     blur = 0.0 if shares is None else mean_entropy(shares)
     if blur <= BLURRED:
         return []
     return [
         {
-            "message": f"the alignment of {level} is blurred: {100 * blur:.0f} % of chance's entropy",
+            "message": f"the {level} hardly tell the classes apart: each is shared among the classes, "
+            f"{100 * blur:.0f} % as evenly as by chance",
             "hint": "lower the temperature (--temperature 0.01), or run `annotate refine --method dynamic`",
         }
     ]
@@ -112,7 +114,7 @@ def signs_of_blur(level: str, shares: Floats | None) -> list[Note]:
 def signs_of_collapse(
     history: Sequence[Iteration], counts: Ints, class_names: Sequence[str], *, remedy: str, emptied: bool = True
 ) -> list[Note]:
-    """Signs of collapse: classes that went empty on the way, or one that holds nearly all.
+    """Warn where classes lost all their images during refinement, or one class has nearly all images.
 
     emptied  whether a class that goes empty is a sign; in transduction it is how absent names are found
     """
@@ -123,24 +125,25 @@ def signs_of_collapse(
     if emptied and fewest < start["active_classes"]:
         notes.append(
             {
-                "message": f"collapse: {start['active_classes']} classes had images at the start, "
+                "message": f"classes lost all their images: {start['active_classes']} had some at the start, "
                 f"{fewest} during refinement, {end['active_classes']} at the end",
                 "hint": remedy,
             }
         )
     if end["largest_share"] >= NEARLY_ALL and n > len(class_names):
-        share = f"'{printable(largest)}' holds {100 * end['largest_share']:.0f} % of the images"
+        share = f"'{printable(largest)}' has {100 * end['largest_share']:.0f} % of the images"
         if end["largest_share"] >= start["largest_share"] + GAIN:
             notes.append(
                 {
-                    "message": f"collapse: {share}, {100 * start['largest_share']:.0f} % before refinement",
+                    "message": f"nearly all images went to one class: {share}, "
+                    f"{100 * start['largest_share']:.0f} % before refinement",
                     "hint": remedy,
                 }
             )
         else:
             notes.append(
                 {
-                    "message": f"{share}, and did so before refinement",
+                    "message": f"{share}, and had about as many before refinement",
                     "hint": "if that is not what they show, reword the classes or give prompts: --prompts FILE.yaml",
                 }
             )
@@ -148,7 +151,7 @@ def signs_of_collapse(
 
 
 def signs_of_absence(counts: Ints, class_names: Sequence[str]) -> list[Note]:
-    """Names that no image was found for: transduction takes their few zero-shot images for strays."""
+    """Tell which class names no image was found for."""
     absent = [f"'{printable(class_names[k])}'" for k in np.flatnonzero(counts == 0).tolist()]
     if not absent:
         return []

@@ -1,4 +1,7 @@
-"""soft: prototypes are drawn to soft mixtures of clusters (kernels/alignment.py has the formula)."""
+"""soft: each class's prototype moves toward the clusters that look like the class.
+
+kernels/alignment.py has the formula.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from annotate.methods.material import (
     as_sure_as_zero_shot,
     nearest_prototypes,
     refinement,
+    run_passes,
     temperature_for,
-    watched,
 )
 from annotate.methods.signs import signs_of_blur, signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Clusters, Refinement
@@ -35,7 +38,7 @@ def label(material: Material, course: Course, *, clusters: Clusters) -> Refineme
         iterations=course.iterations,
         temperature=scale,
     )
-    first, last, history = watched(passes, material, course)
+    first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
     temperature, judged = temperature_for(material, course, last.prototypes, before)
     blocks = nearest_prototypes(material, last.prototypes, temperature)

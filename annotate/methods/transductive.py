@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, spread
-from annotate.kernels.calibration import PARTS, part_of_each
-from annotate.kernels.chances import Chances, chances_of, chances_with
+from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
+from annotate.kernels.calibration import PARTS_LEFT_OUT, part_of_each
+from annotate.kernels.chances import Chances, chances_with, softmax_chances
 from annotate.kernels.confidence import (
     CaseEvidence,
     agreement,
@@ -27,12 +27,11 @@ from annotate.kernels.confidence import (
     rescaled,
     within,
 )
-from annotate.kernels.joint_images import Wide
-from annotate.kernels.naming import names_by_given, renamed
+from annotate.kernels.naming import names_by_answers, renamed
 from annotate.kernels.transduction import JointPass, transduce
-from annotate.kernels.unfit import FEWEST, Unfit, unfit_groups
-from annotate.kernels.vectors import Ints
-from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, watched
+from annotate.kernels.unfit import SMALLEST_GROUP, Unfit, unfit_groups
+from annotate.kernels.vectors import Doubles, Ints
+from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, run_passes
 from annotate.methods.signs import (
     signs_of_absence,
     signs_of_approximation,
@@ -61,20 +60,20 @@ class Neighbours:
 
 
 def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refinement:
-    """Label all images together; each label is as sure as its evidence makes it, unless a temperature is given."""
+    """Label all images together; confidence comes from the evidence for each label, unless a temperature is given."""
     asked, names = course.settings, material.texts.class_names
     x, texts = material.images.embeddings, material.texts.text_embeddings
     passes = transduce(
         x,
         texts,
         neighbours.graph,
-        spread(len(x), SAMPLE),
+        evenly_spaced(len(x), SAMPLE),
         logit_scale=material.images.model["logit_scale"],
         iterations=course.iterations,
         balanced=asked.class_sizes == "balanced",
         kept=material.kept,
     )
-    first, found, history = watched(passes, material, course)
+    first, found, history = run_passes(passes, material, course)
     sure, last, judged = by_evidence(material, neighbours, first, found, rename=asked.class_sizes == "free")
     if asked.temperature is None:
         blocks = as_sure_as_evidence(material, last, sure)
@@ -107,19 +106,19 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
 
 def by_evidence(
     material: Material, neighbours: Neighbours, first: JointPass, last: JointPass, *, rename: bool
-) -> tuple[Wide, JointPass, Judged]:
+) -> tuple[Doubles, JointPass, Judged]:
     """How sure the evidence makes every label, (N,), and the last pass with the names that classes have now.
 
-    rename   whether classes may bear other names by the classes that were given
+    rename   whether people's answers may give classes other names
     returns  also what the answered images would be called without their own answers, and how surely
     """
     (n, k), similarity = material.shape, last.similarity
     x, t = material.images.embeddings, material.texts.text_embeddings
     scale = np.float32(1 / material.temperature)
-    case = CaseEvidence.of(first, last, t, logit_scale=1 / material.temperature)
+    case = CaseEvidence.from_passes(first, last, t, logit_scale=1 / material.temperature)
     around = agreement(neighbours.graph, last.labels)
 
-    def look(rows: slice) -> tuple[Wide, Ints]:
+    def look(rows: slice) -> tuple[Doubles, Ints]:
         words = scale * products(single(x[rows]), t)
         return (
             evidence_for_labels(scale * similarity(rows), last.labels[rows], around[rows], case),
@@ -131,33 +130,33 @@ def by_evidence(
     rows = material.answered
     if not len(rows):
         return corrected(sure, rows, np.empty(0, np.bool_), k), last, {}
-    labels, said, certainty = last.labels[rows], material.answers[rows], sure[rows]
+    labels, answers, certainty = last.labels[rows], material.answers[rows], sure[rows]
 
-    def called(some: Any) -> tuple[Ints, Ints]:
-        """Names of the classes by some of the answers, and what each image of them is called by the others of them."""
+    def names_by(some: Any) -> tuple[Ints, Ints]:
+        """The names of the classes by some of the answers, and each of their images' label by the others of them."""
         if not rename:
             return np.arange(k), labels[some]
-        return names_by_given(labels[some], said[some], float(certainty[some].mean()), k)
+        return names_by_answers(labels[some], answers[some], float(certainty[some].mean()), k)
 
-    names, alone = called(slice(None))
-    judged = {"labels": alone, "confidences": np.maximum(seen_by_others(certainty, said, called), 1 / k)}
-    return corrected(sure, rows, alone == said, k), renamed(last, names, t), judged
+    names, alone = names_by(slice(None))
+    judged = {"labels": alone, "confidences": np.maximum(judged_by_others(certainty, answers, names_by), 1 / k)}
+    return corrected(sure, rows, alone == answers, k), renamed(last, names, t), judged
 
 
-def seen_by_others(certainty: Wide, said: Ints, called: Callable[[Any], tuple[Ints, Ints]]) -> Wide:
-    """Confidences of the answered images, (M,), each fitted to the answers on the images of other parts alone.
+def judged_by_others(certainty: Doubles, answers: Ints, names_by: Callable[[Any], tuple[Ints, Ints]]) -> Doubles:
+    """How sure each answered image's label is by the answers on images of other parts alone, (M,).
 
-    called  as in `by_evidence`
+    names_by  as in `by_evidence`
     """
-    part, confidence = part_of_each(len(said)), certainty.copy()
-    for number in range(min(PARTS, len(said)) if len(said) > 1 else 0):
+    part, confidence = part_of_each(len(answers)), certainty.copy()
+    for number in range(min(PARTS_LEFT_OUT, len(answers)) if len(answers) > 1 else 0):
         mine, others = part == number, part != number
-        fitted = platt(certainty[others], called(others)[1] == said[others])
+        fitted = platt(certainty[others], names_by(others)[1] == answers[others])
         confidence[mine] = rescaled(certainty[mine], *fitted)
     return confidence
 
 
-def as_sure_as_evidence(material: Material, last: JointPass, sure: Wide) -> Iterator[Chances]:
+def as_sure_as_evidence(material: Material, last: JointPass, sure: Doubles) -> Iterator[Chances]:
     """What the last pass says of every image, each as surely as the evidence makes it."""
 
     def chances(rows: slice) -> Chances:
@@ -170,7 +169,7 @@ def as_sure_as_evidence(material: Material, last: JointPass, sure: Wide) -> Iter
 def at_temperature(material: Material, last: JointPass, temperature: float) -> Iterator[Chances]:
     """What the last pass says of every image, at a temperature that somebody chose."""
     parts = parts_in_cache(*material.shape)
-    return across(lambda rows: chances_of(last.similarity(rows), temperature, material.kept), parts)
+    return across(lambda rows: softmax_chances(last.similarity(rows), temperature, material.kept), parts)
 
 
 def parts_in_cache(n: int, k: int) -> list[slice]:
@@ -189,7 +188,7 @@ def groups_that_fit_no_name(material: Material, neighbours: Neighbours, labels: 
     groups = unfit_groups(x, t, labels, neighbours.graph, logit_scale=material.images.model["logit_scale"])
     if len(material.answers):
         groups = [replace(group, rows=group.rows[material.answers[group.rows] < 0]) for group in groups]
-    return [group for group in groups if len(group.rows) >= FEWEST]
+    return [group for group in groups if len(group.rows) >= SMALLEST_GROUP]
 
 
 def group_numbers(groups: Sequence[Unfit], n: int) -> Ints:

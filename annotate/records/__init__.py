@@ -1,4 +1,4 @@
-"""What stages hand to each other: records whose arrays declare file, shape and dtype; declared.py holds them to it.
+"""Records: what one stage writes and the next one reads. Each array declares its file, shape and dtype.
 
 Letters: N images, K classes, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped files.
 A letter means the same length everywhere within a record, and row i is image i in all of them.
@@ -25,7 +25,7 @@ IMPORTED = "imported"  # the name of a model that is not ours, and the source of
 class ImageFacts(TypedDict):
     """One image file. `digest` is the sha256 of its bytes, `orientation` the EXIF value that was applied.
 
-    Imported rows know only what can be told without decoding.
+    Of imported rows only size, time and digest are known, for which nothing is decoded.
     """
 
     size: int
@@ -37,9 +37,9 @@ class ImageFacts(TypedDict):
 
 
 class SkippedFile(TypedDict):
-    """A file that could not be used, and why. Size, time and digest tell whether it is still that file.
+    """A file that could not be used, and why. By size, time and digest a later run sees whether it is still that file.
 
-    `again` where the machine or the network failed rather than the file: the next run tries it again.
+    `again` is true where the machine or the network failed and not the file: the next run tries it again.
     """
 
     path: str
@@ -65,7 +65,7 @@ class Model(TypedDict):
 
 @dataclass(frozen=True)
 class EmbeddingRows(Record):
-    """What most stages need of the images. Their paths, millions of them perhaps, stay on disk.
+    """The embeddings without the paths of the images, which may be millions: all that most stages need.
 
     Small files are read, large ones mapped; of these float16 stays what it is.
     """
@@ -111,7 +111,7 @@ class Clusters(Record):
     micro_centroids: Floats = artifact("micro_centroids.npy", "C D", "float32", rows="unit")
     meta_centroids: Floats = artifact("meta_centroids.npy", "M D", "float32", rows="unit")
     strengths: Floats = artifact("strengths.npy", "N", "float32")
-    given: dict[str, Any] = artifact()  # settings that were asked for, not chosen
+    given: dict[str, Any] = artifact()  # settings that the user asked for; all others were chosen by the images
 
 
 class Iteration(TypedDict):
@@ -127,7 +127,7 @@ class Iteration(TypedDict):
 
 
 class Note(TypedDict):
-    """Something a user should know, and the remedy."""
+    """A warning: something that the user should know, and what to do about it."""
 
     message: str
     hint: str
@@ -143,9 +143,9 @@ class Refinement(Record):
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
 
-    Where somebody gave classes, `answers` are those, -1 for none, and such images bear them with confidence 1. What an
-    image would be called without its own answer, and how surely, stands in `labels_without_answer` and
-    `confidences_without_answer`; of images without an answer that is what `labels` and `confidences` say.
+    Where somebody gave classes, `answers` are those, -1 for none, and these are such images' labels, with confidence 1.
+    `labels_without_answer` and `confidences_without_answer` are the label that annotate would give an image without its
+    own answer, and how surely; for images without an answer they equal `labels` and `confidences`.
     """
 
     stage: ClassVar[str] = "refine"
@@ -178,7 +178,7 @@ class Refinement(Record):
 
     @property
     def mean_confidence(self) -> float | None:
-        """Of the images whose class nobody gave; None where there is no such image."""
+        """The mean over the images whose class nobody gave; None where there is no such image."""
         confidences = self.confidences[~self.answered]
         return float(confidences.mean(dtype=np.float64)) if len(confidences) else None
 

@@ -34,7 +34,7 @@ def artifact(
 
 
 class Record:
-    """A record is whole or it does not exist: every array is checked when it is made.
+    """Base of all records. Every array is checked when the record is made, so that a record is whole or does not exist.
 
     stage    that makes it
     command  that makes it, for a shell; `annotate STAGE` unless it says more
@@ -46,20 +46,20 @@ class Record:
 
     def __post_init__(self) -> None:
         lengths: dict[str, tuple[int, str]] = {}
-        for name, declared in artifacts_of(type(self)).items():
+        for name, declared in artifact_fields(type(self)).items():
             value = getattr(self, name)
             if declared.file is None or (value is None and declared.optional):
                 continue
             check_value(declared, value, lengths)
 
 
-def artifacts_of(record: type[Record]) -> dict[str, Artifact]:
-    """Field name to declaration."""
+def artifact_fields(record: type[Record]) -> dict[str, Artifact]:
+    """How each field lies on disk, by its name."""
     return {f.name: f.metadata["artifact"] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
 
 
 def fits(kind: Any) -> Callable[[Any], bool]:
-    """Whether what JSON said is of some type; a TypedDict may have further keys."""
+    """Make a check whether a value read from JSON has this type; a TypedDict may have further keys."""
 
     def fitting(value: Any) -> bool:
         try:
@@ -71,13 +71,13 @@ def fits(kind: Any) -> Callable[[Any], bool]:
     return fitting
 
 
-def records_of(stage: str) -> list[type[Record]]:
-    """What a stage may be read as."""
+def record_classes(stage: str) -> list[type[Record]]:
+    """The classes of records as which the artifacts of a stage can be read."""
     return [record for record in all_below(Record) if record.stage == stage]
 
 
-def kinds_of(record: type[Record]) -> dict[str, Any]:
-    """Field name to its type."""
+def field_types(record: type[Record]) -> dict[str, Any]:
+    """The type of each field, by its name."""
     return typing.get_type_hints(record)
 
 
@@ -119,7 +119,7 @@ def all_below(above: type[Record]) -> list[type[Record]]:
 
 def making(stage: str) -> str:
     """The command that makes a stage."""
-    commands = [record.command for record in records_of(stage) if record.command]
+    commands = [record.command for record in record_classes(stage) if record.command]
     return commands[0] if commands else f"annotate {stage}"
 
 

@@ -1,1 +1,1 @@
-"""What a report is made of: the truth, the numbers, the figures, the galleries, the words and the page."""
+"""The parts of a report: true classes, numbers, figures, galleries, text and page."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import textwrap
 
-from annotate.errors import columns_of, printable
+from annotate.errors import printable, terminal_columns
 
 WIDTH = 80
-NAME = 24  # columns for a class name
+NAME_WIDTH = 24  # columns for a class name
 
 
 def section(title: str, columns: str = "") -> list[str]:
     if not columns:
         return [title, "-" * len(title)]
-    return [f"{title:<{NAME + 5}}{columns}", "-" * (NAME + 5 + len(columns))]
+    return [f"{title:<{NAME_WIDTH + 5}}{columns}", "-" * (NAME_WIDTH + 5 + len(columns))]
 
 
 def bar(count: int, largest: int, width: int) -> str:
@@ -40,15 +40,15 @@ def wrapped(sentence: str, *, indent: int) -> list[str]:
     return [f"  {first}", *(" " * indent + line for line in rest)]
 
 
-def shortened(name: str, width: int) -> str:
+def shorten(name: str, width: int) -> str:
     text = printable(name)
-    if columns_of(text) <= width:
+    if terminal_columns(text) <= width:
         return text
-    while columns_of(text) > width - 1:
+    while terminal_columns(text) > width - 1:
         text = text[:-1]
     return text + "…"
 
 
-def fit(name: str, width: int) -> str:
-    text = shortened(name, width)
-    return text + " " * (width - columns_of(text))
+def fixed_width(name: str, width: int) -> str:
+    text = shorten(name, width)
+    return text + " " * (width - terminal_columns(text))

@@ -25,7 +25,7 @@ from annotate.reports.paper import (
     legible,
     paper_to_accent,
     percents,
-    room,
+    set_share_limits,
     sheet,
     sheets,
     whole_numbers,
@@ -164,7 +164,7 @@ def convergence(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(passes, values, color=ACCENT, marker="o", markersize=4, linewidth=1.6, clip_on=False)
         axes.set_title(title, loc="left", fontsize=9, color=QUIET)
         if share:
-            room(axes, values)
+            set_share_limits(axes, values)
         else:
             axes.set_ylim(0, max(values) * 1.15)
             whole_numbers(axes, "y")

@@ -1,4 +1,4 @@
-"""Galleries: which images a report shows, in which order, and their thumbnails as parts of the page."""
+"""Galleries: choose the images that a report shows, and make their thumbnails, which become part of the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from annotate import sources
 from annotate.images import Unreadable, own_pixel_budget, thumbnail
-from annotate.images.allowance import FILES, UNKNOWN_FILE
+from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, Refinement, Texts
@@ -22,14 +22,14 @@ from annotate.reports.truth import UNKNOWN, Truth
 
 SIDE = 112  # pixels
 QUALITY = 75  # of JPEG
-TINY = 48  # pixels; up to here an image is kept exact, and enlarged by the browser as squares
+ENLARGED_UP_TO = 48  # pixels; up to here an image is kept exact, and enlarged by the browser as squares
 MOST_CLASSES = 40  # with a gallery each; a page of more is slow to open and nobody scrolls it
 WRONG = 24  # images in the gallery of confident mistakes
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One image with what is said of it; `source` is a data: address, None where the file cannot be read.
+    """One image with its caption; `source` is a data: address, None where the file cannot be read.
 
     Of a `given` image the label is what somebody gave; confidence and the class that came second are null.
     """
@@ -47,7 +47,7 @@ class Tile:
 
     @property
     def file_name(self) -> str:
-        return os.path.basename(sources.path_of(self.path))
+        return os.path.basename(sources.path_without_query(self.path))
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def class_choices(refinement: Refinement, names: Sequence[str], per_class: int) 
     by_class = by_confidence[np.argsort(refinement.labels[by_confidence], kind="stable")]
     ends = np.cumsum(counts)
     return [
-        Choice(names[k], int(counts[k]), spread(by_class[ends[k] - counts[k] : ends[k]], per_class))
+        Choice(names[k], int(counts[k]), pick_evenly(by_class[ends[k] - counts[k] : ends[k]], per_class))
         for k in np.sort(largest)
         if counts[k]
     ]
 
 
-def spread(rows: Ints, most: int) -> Ints:
+def pick_evenly(rows: Ints, most: int) -> Ints:
     """At most so many of the rows, the first and the last among them, evenly between."""
     if len(rows) <= most:
         return rows
@@ -181,12 +181,12 @@ def read_thumbnails(
     def read(row: int) -> tuple[str | None, bool]:
         fact = images.images[row]
         try:
-            with FILES.of(fact["size"] if fact else UNKNOWN_FILE):
+            with FILE_MEMORY.taken(fact["size"] if fact else UNKNOWN_FILE):
                 content = sources.fetch(images.image_paths[row], tries=1)
                 picture = thumbnail(content, side=SIDE, max_megapixels=max_megapixels)
         except Unreadable:
             return None, False
-        tiny = max(picture.size) <= TINY
+        tiny = max(picture.size) <= ENLARGED_UP_TO
         small = io.BytesIO()
         if tiny:
             picture.save(small, "PNG", optimize=True)

@@ -26,7 +26,7 @@ INK, QUIET, FAINT, ACCENT, WARM = "#1f2933", "#66727f", "#e4e7eb", "#2f6fab", "#
 OTHERS = "#c9ced4"
 DPI = 144
 NOT_LOOKS = ("backend", "backend_fallback", "interactive", "date.epoch")  # of matplotlib's settings
-NAME = 22  # characters of a class name
+NAME_CHARACTERS = 22  # characters of a class name
 # Fonts that some systems have, for scripts that matplotlib's own font lacks.
 FONTS = (
     "DejaVu Sans",
@@ -153,7 +153,7 @@ def whole_numbers(axes: Axes, which: str) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def room(axes: Axes, values: Sequence[float]) -> None:
+def set_share_limits(axes: Axes, values: Sequence[float]) -> None:
     """Shares on an axis that starts at zero where they come near it, and is never narrower than ten points."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     low = 0.0 if low < 0.15 else low
@@ -169,7 +169,7 @@ def paper_to_accent() -> Any:
     return LinearSegmentedColormap.from_list("accent", ["#f7f9fb", "#b9d3ea", ACCENT, "#173a5e"])
 
 
-def legible(name: str, k: int, width: int = NAME) -> str:
+def legible(name: str, k: int, width: int = NAME_CHARACTERS) -> str:
     """A class name in the glyphs that the fonts have, shortened; "class 7" where nothing of it is left."""
     known = fonts()[1]
     text = unicodedata.normalize("NFC", name)

@@ -7,13 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annotate.errors import first_few, printable
-from annotate.reports.columns import NAME, bar, fit, more, percent, section, shortened, whole_percent, wrapped
+from annotate.reports.columns import (
+    NAME_WIDTH,
+    bar,
+    fixed_width,
+    more,
+    percent,
+    section,
+    shorten,
+    whole_percent,
+    wrapped,
+)
 
-SKIPPED = LISTED = 20  # files listed; given images
-CERTAINTY = "certainty is the model's own at each pass, before it becomes confidence"
-LEAD = 0.8  # the share kept that the report speaks of
-TABLED = (1.0, 0.9, 0.8, 0.5)  # shares kept in the table
-ROUNDING = 1e-9  # of a product with 100
+SKIPPED = LISTED = 20  # skipped files and given images that fit on a screen; report.json has all
+CERTAINTY = "certainty is how sure the model itself is in each pass; it is not yet the confidence above"
+HEADLINE_SHARE = 0.8  # of the images, kept by confidence: the headline of the report is about these
+TABLE_SHARES = (1.0, 0.9, 0.8, 0.5)  # of the images, kept by confidence: one row of the table each
+NEARLY_WHOLE = 1e-9  # percent; 100 times a share is off by less, and 95.0000000001 is to be shown as 95
 
 
 def text_report(summary: dict[str, Any]) -> str:
@@ -21,8 +31,19 @@ def text_report(summary: dict[str, Any]) -> str:
 
     summary  as annotate.reports.summary makes it
     """
-    parts = [headline(summary), warnings(summary), truth(summary), given(summary), coverage(summary)]
-    parts += [distribution(summary), confidence(summary), convergence(summary), skipped(summary)]
+    parts = [
+        headline(summary),
+        warnings_section(summary),
+        truth_section(summary),
+        given_section(summary),
+        coverage_section(summary),
+    ]
+    parts += [
+        classes_section(summary),
+        confidence_section(summary),
+        convergence_section(summary),
+        skipped_section(summary),
+    ]
     return "\n".join("\n".join(part) + "\n" for part in parts if part)
 
 
@@ -30,9 +51,9 @@ def headline(summary: dict[str, Any]) -> list[str]:
     rows = [
         ("images", f"{summary['images']:,}"),
         ("classes", f"{summary['classes']:,}"),
-        ("method", f"{summary['method']}, {sharpness(summary)}"),
+        ("method", f"{summary['method']}, {confidence_source(summary)}"),
         ("model", f"{printable(summary['model'])}, prompts {summary['prompts']}"),
-        ("confidence", of_counted(summary, f"{percent(summary['confidence']['mean'])} on average")),
+        ("confidence", unless_all_given(summary, f"{percent(summary['confidence']['mean'])} on average")),
     ]
     if summary["given"]:
         count = summary["given"]["images"]
@@ -47,27 +68,27 @@ def headline(summary: dict[str, Any]) -> list[str]:
     return ["annotate report", "", *(f"  {name:<12}{value}" for name, value in rows)]
 
 
-def of_counted(summary: Mapping[str, Any], said: str) -> str:
-    """What is said of confidences, where there is an image whose class nobody gave."""
-    return said if summary["counted"] else "nothing to tell: the class of every image was given"
+def unless_all_given(summary: Mapping[str, Any], said: str) -> str:
+    """A sentence about confidences, or why there is none."""
+    return said if summary["counted"] else "not measured: the class of every image was given"
 
 
 def accuracy(scores: Mapping[str, Any]) -> str:
     """Accuracy in one line, or why there is none."""
     if not scores["images"]:
-        return "nothing to measure: the class of every image with a truth was given"
-    others = " whose class nobody gave" if scores["left_out"]["given"] else ""
-    return f"{percent(scores['accuracy'])} of {scores['images']:,} images with a truth{others}"
+        return "not measured: the class of every image whose true class is known was given"
+    others = " and was not given" if scores["left_out"]["given"] else ""
+    return f"{percent(scores['accuracy'])} of {scores['images']:,} images whose true class is known{others}"
 
 
-def sharpness(summary: Mapping[str, Any]) -> str:
-    """How similarities became confidences."""
+def confidence_source(summary: Mapping[str, Any]) -> str:
+    """Where confidence comes from: the evidence for each image, or one temperature for all."""
     if summary["confidence_is_estimate"]:
-        return "confidence by each image's evidence"
+        return "confidence from the evidence for each image"
     return f"temperature {summary['temperature']:.4g}"
 
 
-def warnings(summary: dict[str, Any]) -> list[str]:
+def warnings_section(summary: dict[str, Any]) -> list[str]:
     if not summary["warnings"]:
         return []
     lines = section("Warnings")
@@ -78,18 +99,18 @@ def warnings(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def distribution(summary: dict[str, Any]) -> list[str]:
+def classes_section(summary: dict[str, Any]) -> list[str]:
     counts: dict[str, int] = summary["class_distribution"]
     total, largest = summary["images"], max(counts.values())
     lines = section("Classes", " images   share  median confidence")
     for name, count in sorted(counts.items(), key=lambda item: -item[1]):
         median = percent(summary["confidence_per_class"][name]["median"])
         numbers = f"{count:>9,} {percent(count / total):>7} {median:>7}"
-        lines.append(f"  {fit(name, NAME)} {numbers}  {bar(count, largest, 24)}".rstrip())
+        lines.append(f"  {fixed_width(name, NAME_WIDTH)} {numbers}  {bar(count, largest, 24)}".rstrip())
     return lines
 
 
-def confidence(summary: dict[str, Any]) -> list[str]:
+def confidence_section(summary: dict[str, Any]) -> list[str]:
     if not summary["counted"]:
         return []
     found = summary["confidence"]
@@ -101,21 +122,21 @@ def confidence(summary: dict[str, Any]) -> list[str]:
         ("images at 90 % or more", found["share_at_least_0.9"]),
         ("images below 50 %", found["share_below_0.5"]),
     ]
-    lines = section("Confidence") + [f"  {name:<{NAME}} {percent(value):>8}" for name, value in rows] + [""]
+    lines = section("Confidence") + [f"  {name:<{NAME_WIDTH}} {percent(value):>8}" for name, value in rows] + [""]
     histogram = pairs_of_bins(found["histogram"])
     for tenth, count in enumerate(histogram):
         span = f"{10 * tenth} to {10 * tenth + 10} %"
-        lines.append(f"  {span:<{NAME}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
+        lines.append(f"  {span:<{NAME_WIDTH}} {count:>8,}  {bar(count, max(histogram), 40)}".rstrip())
     return lines
 
 
-def coverage(summary: dict[str, Any]) -> list[str]:
+def coverage_section(summary: dict[str, Any]) -> list[str]:
     if not summary["counted"]:
         return []
     true = has_scores(summary)
     lines = [*section("Coverage"), *wrapped(promise(summary), indent=2), ""]
     lines.append("   kept     images   least confidence   expected         between" + "     right" * true)
-    for row in tabled(summary):
+    for row in coverage_table(summary):
         span = (
             f"{whole_percent(row['images'] / summary['counted'])} {row['images']:>10,} {percent(row['confidence']):>18}"
         )
@@ -130,48 +151,48 @@ def has_scores(summary: Mapping[str, Any]) -> bool:
     return bool(summary["truth"] and summary["truth"]["images"])
 
 
-def tabled(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the coverage worth a line; of those that keep the same images one."""
-    return list({row["images"]: row for row in summary["coverage"] if row["share"] in TABLED}.values())
+def coverage_table(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of coverage; shares that keep the same images share a row."""
+    return list({row["images"]: row for row in summary["coverage"] if row["share"] in TABLE_SHARES}.values())
 
 
 def promise(summary: Mapping[str, Any]) -> str:
     """What to expect of the most certain images, in one sentence."""
-    row = lead(summary)
+    row = headline_share(summary)
     if row is None:
-        return of_counted(summary, "")
+        return unless_all_given(summary, "")
     sure = "" if summary["confidence_is_estimate"] else "if confidences hold, "
     sentence = f"{sure}keep {most_certain(summary)} and expect {about(row['expected'])} right ({bounds(row)})"
     return sentence if row["accuracy"] is None else f"{sentence}; in truth {percent(row['accuracy'])} are"
 
 
-def lead(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row of the coverage that the report speaks of."""
-    return next((row for row in summary["coverage"] if row["share"] == LEAD), None)
+def headline_share(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The row of the coverage that the headline is about."""
+    return next((row for row in summary["coverage"] if row["share"] == HEADLINE_SHARE), None)
 
 
 def most_certain(summary: Mapping[str, Any]) -> str:
-    """Which images the lead keeps; of few images, or of equals, it may be all."""
-    row = lead(summary)
+    """Which images the headline is about. Where images are few, or equally sure, it may be all of them."""
+    row = headline_share(summary)
     share = row["images"] / summary["counted"] if row else 1
     return "all images" if share == 1 else f"the {whole_percent(share)} most certain"
 
 
 def about(share: float) -> str:
-    """A whole percentage that never promises everything."""
+    """A whole percentage; 99.6 % is "over 99 %", since 100 % would promise too much."""
     return "over 99 %" if 0.995 <= share < 1 else whole_percent(share)
 
 
 def bounds(row: Mapping[str, Any]) -> str:
     """The bounds of an expected accuracy, as whole percentages, outward."""
-    return f"{math.floor(100 * row['low'] + ROUNDING)} to {math.ceil(100 * row['high'] - ROUNDING)}"
+    return f"{math.floor(100 * row['low'] + NEARLY_WHOLE)} to {math.ceil(100 * row['high'] - NEARLY_WHOLE)}"
 
 
 def pairs_of_bins(histogram: Sequence[int]) -> list[int]:
     return [a + b for a, b in zip(histogram[::2], histogram[1::2], strict=True)]
 
 
-def convergence(summary: dict[str, Any]) -> list[str]:
+def convergence_section(summary: dict[str, Any]) -> list[str]:
     if len(summary["history"]) < 2:
         return []
     lines = [*section("Convergence"), *wrapped(CERTAINTY, indent=2), ""]
@@ -186,7 +207,7 @@ def convergence(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def skipped(summary: dict[str, Any]) -> list[str]:
+def skipped_section(summary: dict[str, Any]) -> list[str]:
     files = summary["skipped"]
     if not files:
         return []
@@ -196,7 +217,7 @@ def skipped(summary: dict[str, Any]) -> list[str]:
     return lines + more(len(files) - SKIPPED, "report.json lists them all")
 
 
-def truth(summary: dict[str, Any]) -> list[str]:
+def truth_section(summary: dict[str, Any]) -> list[str]:
     scores = summary["truth"]
     if not scores:
         return []
@@ -211,15 +232,15 @@ def truth(summary: dict[str, Any]) -> list[str]:
     ]
     lines += wrapped(f"truth from {scores['source']}", indent=4)
     lines += [line for sentence in left_out(scores) for line in wrapped(sentence, indent=2)]
-    lines += ["", f"  {'class':<{NAME}}    truth  labelled  precision   recall"]
+    lines += ["", f"  {'class':<{NAME_WIDTH}}    truth  labelled  precision   recall"]
     for name, row in scores["per_class"].items():
         rates = f"{percent(row['precision']):>9}  {percent(row['recall']):>7}"
-        lines.append(f"  {fit(name, NAME)} {row['images']:>8,}  {row['labelled']:>8,}  {rates}")
+        lines.append(f"  {fixed_width(name, NAME_WIDTH)} {row['images']:>8,}  {row['labelled']:>8,}  {rates}")
     if scores["most_confused"]:
         lines += ["", "  most often confused"]
         for pair in scores["most_confused"][:10]:
-            labelled = shortened(pair["label"], NAME)
-            lines.append(f"  {pair['images']:>6,}  {fit(pair['truth'], NAME)} labelled {labelled}")
+            labelled = shorten(pair["label"], NAME_WIDTH)
+            lines.append(f"  {pair['images']:>6,}  {fixed_width(pair['truth'], NAME_WIDTH)} labelled {labelled}")
     return lines
 
 
@@ -227,21 +248,21 @@ def left_out(scores: dict[str, Any]) -> list[str]:
     """Sentences on the images that accuracy does not count, and on what the truth says twice."""
     found, sentences = scores["left_out"], []
     if found["given"]:
-        sentences.append(f"class given to refine: {found['given']:,} images with a truth, not counted")
+        sentences.append(f"not counted: {found['given']:,} images whose class was given to refine")
     if found["outside_the_classes"]:
         names = [f"'{printable(name)}'" for name in found["outside_names"]]
-        outside = f"{found['outside_the_classes']:,} images, not counted ({first_few(names)})"
-        sentences.append(f"truth outside the classes: {outside}")
+        outside = f"{found['outside_the_classes']:,} images whose true class is none of the classes"
+        sentences.append(f"not counted: {outside} ({first_few(names)})")
     if found["unknown"]:
-        sentences.append(f"no truth known: {found['unknown']:,} images, not counted")
+        sentences.append(f"not counted: {found['unknown']:,} images whose true class is not known")
     if found["unused_entries"]:
-        sentences.append(f"entries that are none of the images: {found['unused_entries']:,}")
+        sentences.append(f"not used: {found['unused_entries']:,} entries of the truth that name none of the images")
     if found["disputed"]:
-        sentences.append(f"images whose copy has another truth, which is the later: {found['disputed']:,}")
+        sentences.append(f"two true classes, of which the later counts: {found['disputed']:,} images that have a copy")
     return sentences
 
 
-def given(summary: dict[str, Any]) -> list[str]:
+def given_section(summary: dict[str, Any]) -> list[str]:
     found = summary["given"]
     if not found:
         return []
@@ -255,19 +276,20 @@ def given(summary: dict[str, Any]) -> list[str]:
 
 
 def about_given(summary: Mapping[str, Any]) -> str:
-    """What given classes are to the figures of a report, and how many of them surprise."""
+    """That given classes count in no figure of a report, and how many of them annotate would not have guessed."""
     found = summary["given"]
-    counts = "no figure here counts them: nothing is measured on an image whose class was given"
+    counts = "these images count in no figure of this report, because their class was given"
     if not found["otherwise"]:
-        return f"{counts}. Without their own answers all would be called the same"
-    return f"{counts}. Without their own answers {found['otherwise']:,} would be called otherwise: look at these again"
+        return f"{counts}. Without these answers, annotate would give the same labels"
+    return (
+        f"{counts}. Without these answers, annotate would label {found['otherwise']:,} otherwise: look at these again"
+    )
 
 
 def given_as(row: Mapping[str, Any]) -> str:
     """The class that was given, and what the image would be called without that."""
     alone = f"{percent(row['confidence_without_answer'])} sure"
     if row["class"] == row["label_without_answer"]:
-        return f"{shortened(row['class'], NAME)}; the same without its answer, {alone}"
-    return (
-        f"{shortened(row['class'], NAME)}; {shortened(row['label_without_answer'], NAME)} without its answer, {alone}"
-    )
+        return f"{shorten(row['class'], NAME_WIDTH)}; annotate agrees, {alone}"
+    without = shorten(row["label_without_answer"], NAME_WIDTH)
+    return f"{shorten(row['class'], NAME_WIDTH)}; annotate would say {without}, {alone}"

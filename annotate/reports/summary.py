@@ -36,9 +36,9 @@ def summarize(
     least_certain: int = 0,
     estimated: bool = False,
 ) -> dict[str, Any]:
-    """Everything worth knowing of a labelled set of images.
+    """All numbers of a report on a labelled set of images.
 
-    Images whose class somebody gave are listed, and take no part in what is said of confidence, coverage and accuracy:
+    Images whose class somebody gave are listed, and count in neither confidence nor coverage nor accuracy:
     `counted` is how many others there are.
 
     least_certain  how many images to list, least certain first
@@ -55,7 +55,7 @@ def summarize(
         "classes": len(names),
         "class_distribution": dict(zip(names, counts.tolist(), strict=True)),
         "counted": len(confidences),
-        "given": given_classes(images, refinement, names),
+        "given": images_with_answers(images, refinement, names),
         "confidence": statistics(confidences),
         "confidence_per_class": ranges,
         "confidence_is_estimate": estimated,
@@ -68,7 +68,7 @@ def summarize(
         "history": refinement.history,
         "clusters": cluster_counts(clusters) if clusters else None,
         "skipped": images.skipped,
-        "warnings": warnings_of(refinement, counts, names),
+        "warnings": report_warnings(refinement, counts, names),
         "least_certain": doubts(images, texts, refinement, doubtful),
         "truth": truth_scores(refinement, truth, names) if truth else None,
     }
@@ -80,7 +80,7 @@ def by_class(confidences: Floats, labels: Ints, k: int) -> list[Floats]:
     return np.split(confidences[np.argsort(labels, kind="stable")], ends)
 
 
-def given_classes(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:
+def images_with_answers(images: Embeddings, refinement: Refinement, names: Sequence[str]) -> dict[str, Any] | None:
     """The images whose class somebody gave, with what they would be called without that; null where there are none."""
     answers, labels, confidences = (
         refinement.answers, refinement.labels_without_answer, refinement.confidences_without_answer,
@@ -124,10 +124,10 @@ def cluster_counts(clusters: Clusters) -> dict[str, int]:
     }
 
 
-def warnings_of(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
+def report_warnings(refinement: Refinement, counts: Ints, names: Sequence[str]) -> list[Note]:
     """What refinement noticed, and classes that no image got."""
     empty = [f"'{name}'" for name, count in zip(names, counts, strict=True) if not count]
-    if not empty or refinement.method == "transductive":  # which has told them
+    if not empty or refinement.method == "transductive":  # which has warned of them itself
         return refinement.notes
     return [
         *refinement.notes,

@@ -50,7 +50,7 @@ def csv_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     columns: tuple[int, int] | None = None
     try:
         lists.refuse_long_lines(str(file))
-        with open(file, encoding=lists.encoding_of(str(file)), newline="") as lines:
+        with open(file, encoding=lists.detect_encoding(str(file)), newline="") as lines:
             first = lines.readline()
             if not first.strip():
                 raise InputError(f"{shown}: empty", hint=hint)
@@ -94,7 +94,7 @@ def finder(image_paths: Sequence[str], *, folders: Sequence[str]) -> Callable[[s
     listed = {path: index for index, path in enumerate(image_paths)}
     if any("\\" in path for path in image_paths):
         listed = unambiguous(image_paths, lambda path: path.replace("\\", "/")) | listed
-    bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_of(path)))
+    bare = unambiguous(image_paths, lambda path: os.path.basename(sources.path_without_query(path)))
 
     def find(path: str) -> int | None:
         for way in lists.spellings(path):

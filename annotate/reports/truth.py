@@ -1,4 +1,4 @@
-"""What the images really show, where somebody knows: a CSV, folder names, or a folder-per-class tree."""
+"""Read the true classes of the images, where somebody knows them: a CSV, folder names, or a folder per class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from annotate.sources.own import made_by
 from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
-NONE = "none"  # the word for no truth at all, whatever the folders are called
+NO_TRUTH = "none"  # the word for no truth at all, whatever the folders are called
 UNKNOWN = -1
 
 
@@ -46,8 +46,8 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a source says, in its own words.
+class SourceNames:
+    """The class names that a source gives the images, in its own spelling.
 
     source    for the reader
     names     N, the class of each image, None where nothing is said
@@ -62,8 +62,8 @@ class Said:
 
 
 def check_truth(source: Path | None) -> None:
-    """Find before a long run that there is nothing to read, or only annotate's own labels; no source is fine."""
-    if source is None or str(source) in (FOLDERS, NONE):
+    """Refuse, before a long run, a source that is missing or holds only annotate's own labels; no source is fine."""
+    if source is None or str(source) in (FOLDERS, NO_TRUTH):
         return
     if not source.exists():
         raise no_truth(source)
@@ -92,25 +92,25 @@ def read_truth(
     images       N facts; their digests find the files of a tree that is laid out otherwise
     raises       InputError where it cannot be read, or says nothing about these images and classes
     """
-    said = read_said(source, image_paths, class_names, folder=folder, images=images)
-    return matched(said, class_names)
+    said = read_truth_names(source, image_paths, class_names, folder=folder, images=images)
+    return match_classes(said, class_names)
 
 
-def read_said(
+def read_truth_names(
     source: Path,
     image_paths: Sequence[str],
     class_names: Sequence[str],
     *,
     folder: str | None = None,
     images: Sequence[ImageFacts | None] = (),
-) -> Said:
-    """What the source says of the images; arguments and errors as those of `read_truth`."""
+) -> SourceNames:
+    """The class names that the source gives the images; arguments and errors as those of `read_truth`."""
     check_truth(source)
-    unused, folder = 0, folder and sources.base_of(folder)
+    unused, folder = 0, folder and sources.base_folder(folder)
     order: Sequence[int] = range(len(image_paths))
     if str(source) == FOLDERS:
         shown, names = "folder names", [parent_name(path) for path in image_paths]
-        refuse_own_labels(folders_of(image_paths), "these images")
+        refuse_own_labels(existing_folders(image_paths), "these images")
     elif source.is_dir():
         shown = f"{printable(source)}/"
         names, unused = names_from_tree(source, image_paths, folder, images)
@@ -127,14 +127,14 @@ def read_said(
             else "its paths must be absolute, or relative to the images or to the CSV itself",
         )
     disputed = share_with_copies(names, order, images, matcher(class_names))
-    return Said(shown, names, unused, [image_paths[i] for i in disputed])
+    return SourceNames(shown, names, unused, [image_paths[i] for i in disputed])
 
 
 def share_with_copies(
     names: list[str | None],
     order: Sequence[int],
     images: Sequence[ImageFacts | None],
-    class_of: Callable[[str], int | None],
+    class_meant: Callable[[str], int | None],
 ) -> list[int]:
     """Give byte-identical images one class, the one that was said last of any of them; which ones had another.
 
@@ -154,33 +154,33 @@ def share_with_copies(
         if counts is None or names[row] == counts:
             continue
         before, names[row] = names[row], counts
-        if before is not None and (class_of(before) is None or class_of(before) != class_of(counts)):
+        if before is not None and (class_meant(before) is None or class_meant(before) != class_meant(counts)):
             disputed.append(row)
     return disputed
 
 
 def implied_truth(image_paths: Sequence[str], class_names: Sequence[str]) -> Truth | None:
-    """The truth that the images' own folders tell: every one of them bears the name of a class, and they differ.
+    """The true classes by the images' own folders, if each folder has the name of a class, and there are several.
 
     None where any folder has another name: then folders mean something else. None for images of a dataset that annotate
     made: its folders are annotate's labels.
     """
-    class_of = matcher(class_names)
-    folders = {name: class_of(name) if name else None for name in map(parent_name, image_paths)}
+    class_meant = matcher(class_names)
+    folders = {name: class_meant(name) if name else None for name in map(parent_name, image_paths)}
     if None in folders.values() or len(set(folders.values())) < 2:
         return None
-    if own_dataset(folders_of(image_paths)):
+    if own_dataset(existing_folders(image_paths)):
         return None
-    return matched(Said("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
+    return match_classes(SourceNames("folder names", [parent_name(path) for path in image_paths], 0, []), class_names)
 
 
-def matched(said: Said, class_names: Sequence[str]) -> Truth:
-    """Names as classes; those that are none are counted, never dropped.
+def match_classes(said: SourceNames, class_names: Sequence[str]) -> Truth:
+    """Find the class that each name means; names that are no class are counted, never dropped.
 
     raises  InputError where none of them is a class
     """
-    class_of, names = matcher(class_names), said.names
-    found = {name: class_of(name) for name in set(names) if name is not None}
+    class_meant, names = matcher(class_names), said.names
+    found = {name: class_meant(name) for name in set(names) if name is not None}
     outside = Counter(name for name in names if name is not None and found[name] is None)
     if all(index is None for index in found.values()):
         examples = ", ".join(f"'{printable(name)}'" for name, _ in outside.most_common(3))
@@ -223,7 +223,7 @@ def own_dataset(places: Iterable[str]) -> Path | None:
     return None
 
 
-def folders_of(image_paths: Sequence[str]) -> list[str]:
+def existing_folders(image_paths: Sequence[str]) -> list[str]:
     """The folders of this machine that images lie in."""
     return sorted(place for place in {os.path.dirname(path) for path in image_paths} if os.path.isdir(place))
 
@@ -232,7 +232,7 @@ def folders_of(image_paths: Sequence[str]) -> list[str]:
 
 
 def parent_name(path: str) -> str | None:
-    return os.path.basename(os.path.dirname(sources.path_of(path))) or None
+    return os.path.basename(os.path.dirname(sources.path_without_query(path))) or None
 
 
 def names_from_tree(
@@ -241,7 +241,7 @@ def names_from_tree(
     """The folder name of each image's twin in the tree: of the same relative path, else of the same bytes."""
     searched = find_images(top)
     found, passed_over = searched.images, [row["path"] for row in searched.skipped]
-    refuse_own_labels([*folders_of(found), *passed_over], f"{printable(top)}/")
+    refuse_own_labels([*existing_folders(found), *passed_over], f"{printable(top)}/")
     root = os.path.abspath(top)
     by_path = {os.path.relpath(path, root): parent_name(path) for path in found if os.path.dirname(path) != root}
     names = [by_path.get(os.path.relpath(path, folder)) if folder else None for path in image_paths]

@@ -1,4 +1,4 @@
-"""Where images come from: folders, lists, archives and addresses, all as locations.
+"""Find and read images: in folders, lists, archives and at addresses. Each image has a location.
 
 A location is a string: an absolute path of this machine, an address such as https://host/1.jpg or s3://bucket/1.jpg,
 or a member of an archive, written as though the archive were a folder: /photos.zip/cats/1.jpg.
@@ -21,13 +21,13 @@ from annotate.records import SkippedFile
 from annotate.sources import archives, lists, patterns, remote
 from annotate.sources.folders import find_images
 from annotate.sources.remote import is_url as is_url
-from annotate.sources.sieve import Found
+from annotate.sources.sieve import FoundImages
 
-FORMATS = (
-    "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below; a file whose name "
-    "does not tell is known by its first bytes"
+FORMATS_HINT = (
+    "annotate looks for jpg, png, bmp, gif, webp, tif, avif, ppm, tga and ico, in all folders below. A file with "
+    "another ending, or none, is recognised by its first bytes"
 )
-TAKEN = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
+SOURCES_HINT = "give a folder, a .txt, .csv, .tsv or .parquet that lists images, a .zip, a .tar, or an address"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of an image without reading it. A member of an archive is as old as the archive."""
+    """Size and time of an image, known without reading it. A member of an archive is as old as the archive."""
 
     size: int
     modified_ns: int
@@ -63,47 +63,49 @@ def listing(images: str | Path, leave_out: Path | None = None) -> Listing:
     """
     asked = str(images)
     found = found_in(asked, leave_out)
-    if not isinstance(found, Found):
-        found = Found(found)  # type: ignore[arg-type]  # lines that stay on disk, perhaps
+    if not isinstance(found, FoundImages):
+        found = FoundImages(found)  # type: ignore[arg-type]  # lines that stay on disk, perhaps
     if not found.images:
         others = f" that can be read; {found.skipped[0]['reason']}" if found.skipped else ""
-        raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS)
+        raise InputError(f"no images in {printable(asked)}{others}", hint=FORMATS_HINT)
     top = asked if is_url(asked) else os.path.abspath(asked)
-    return Listing(top, found.images, found.skipped, notes_on(found.folders))
+    return Listing(top, found.images, found.skipped, notes_on_folders(found.folders))
 
 
-def found_in(asked: str, leave_out: Path | None) -> Found | Sequence[str]:
+def found_in(asked: str, leave_out: Path | None) -> FoundImages | Sequence[str]:
     if is_url(asked):
-        return remote.find(asked)
+        return remote.find_images_below(asked)
     if not os.path.isdir(asked):
         if os.path.exists(asked) and not os.path.isfile(asked):  # reading a pipe would wait for whoever writes it
-            raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=TAKEN)
+            raise InputError(f"{printable(asked)}: a pipe or a device, not a file", hint=SOURCES_HINT)
         if lists.is_list(asked):
-            return lists.read(asked)
+            return lists.read_list(asked)
         if patterns.are_meant(asked):
-            return archives.members_of(patterns.matching(asked))
+            return archives.find_members(patterns.matching(asked))
         if os.path.exists(asked):
             patterns.refuse_compressed(asked)
-            raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=TAKEN)
+            raise InputError(f"{printable(asked)}: a file, not a folder, list or archive of images", hint=SOURCES_HINT)
     return find_images(Path(asked), leave_out)
 
 
-def notes_on(folders: Collection[str]) -> list[str]:
-    """One line on the folders that were passed over."""
+def notes_on_folders(folders: Collection[str]) -> list[str]:
+    """One line on the folders that were left out because some system made them for itself."""
     if not folders:
         return []
     names = first_few(sorted({printable(folder.rpartition("/")[2]) for folder in folders}))
-    return [f"passed over {len(folders):,} folders that systems make for bins, previews and the like: {names}"]
+    return [
+        f"left out {len(folders):,} folders in which the system keeps deleted files, previews and the like: {names}"
+    ]
 
 
-def status(location: str) -> Status | None:
+def image_status(location: str) -> Status | None:
     """Size and time of change; None for an address, where only reading can tell.
 
     raises  OSError where it is gone, Unreadable where it is no file
     """
     if is_url(location):
         return None
-    inside = archives.split(location)
+    inside = archives.split_location(location)
     if inside:
         size, modified_ns = archives.size_and_time(*inside)
         return Status(size, modified_ns)
@@ -126,12 +128,12 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
     if is_url(location):
         return remote.fetch(location, tries)
     try:
-        inside = archives.split(location)
+        inside = archives.split_location(location)
         if inside:
-            return archives.read(*inside)
-        found = status(location)
-        if found and found.size > archives.MOST:
-            raise Unreadable(f"{found.size / archives.MOST:.1f} GiB: no image is that large")
+            return archives.read_member(*inside)
+        found = image_status(location)
+        if found and found.size > archives.LARGEST_IMAGE:
+            raise Unreadable(f"{found.size / archives.LARGEST_IMAGE:.1f} GiB: no image is that large")
         with open(location, "rb", opener=without_waiting) as file:
             size = os.fstat(file.fileno()).st_size
             content = file.read(size + 1)
@@ -139,7 +141,7 @@ def fetch(location: str, *, tries: int = remote.TRIES) -> bytes:
             raise Unavailable("it changed while it was read")
         return content
     except OSError as error:
-        raise Unavailable(reason_of(error)) from error
+        raise Unavailable(failure_reason(error)) from error
 
 
 def first_bytes(location: str) -> bytes:
@@ -147,44 +149,44 @@ def first_bytes(location: str) -> bytes:
 
     raises  OSError or Unreadable where they cannot be read
     """
-    inside = archives.split(location)
+    inside = archives.split_location(location)
     return archives.first_bytes(*inside) if inside else formats.first_bytes(location)
 
 
 def is_there(location: str) -> bool:
     """Whether an image still exists. What lies at an address is fetched to know."""
     try:
-        if status(location) is None:
+        if image_status(location) is None:
             fetch(location)
     except (OSError, Unreadable):
         return False
     return True
 
 
-def reason_of(error: OSError) -> str:
+def failure_reason(error: OSError) -> str:
     return error.strerror or "cannot be read"
 
 
 def is_local(location: str) -> bool:
     """Whether it names a file on this machine's disk, rather than an address or a member of an archive."""
-    return not is_url(location) and archives.split(location) is None
+    return not is_url(location) and archives.split_location(location) is None
 
 
-def path_of(location: str) -> str:
+def path_without_query(location: str) -> str:
     """The location as a path, whose last two parts are a folder and a file name: a web address without its query."""
     if not location.lower().startswith(("http://", "https://")):
         return location
     return unquote(urlsplit(location).path, errors="replace")
 
 
-def base_of(top: str) -> str:
-    """Where relative paths begin that somebody writes of a listing's images: at a list's own folder."""
+def base_folder(top: str) -> str:
+    """The folder that relative paths of a listing's images start from; for a list it is the folder of the list."""
     return os.path.dirname(top) if lists.is_list(top) and not os.path.isdir(top) else top
 
 
 def file_name(location: str) -> str:
     """A file name for a copy. What an address does not call by an image's extension becomes a .jpg."""
-    name = os.path.basename(path_of(location))
+    name = os.path.basename(path_without_query(location))
     if is_url(location) and not is_image(name):
         name = f"{name or 'image'}.jpg"
     return name

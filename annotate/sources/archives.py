@@ -1,4 +1,4 @@
-"""Archives as folders: members of a .zip or .tar, read where they lie. Nothing is unpacked to a disk."""
+"""Read images inside .zip and .tar archives as though they were folders. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import BinaryIO
 
 from annotate.errors import InputError, printable
 from annotate.images import Unreadable
-from annotate.images.formats import HEAD, byte_order, format_of, is_tga
+from annotate.images.formats import MAGIC_BYTES, byte_order, is_tga, picture_format
 from annotate.sources import own, tar, zips
-from annotate.sources.sieve import Found, Sieve
+from annotate.sources.sieve import FoundImages, Sieve
 
 MOST_IMAGES = 5_000_000  # of an archive: their names are held in memory
 LONGEST_NAME = 4096  # bytes of a member's: no file on a disk can have a longer path
 UNPACKED_UNSEEN = 1 << 26  # bytes; what unpacks to more has to begin as a picture does
-MOST = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
+LARGEST_IMAGE = 1 << 30  # bytes of a member: no image is larger, and a small archive can claim any size
 PIECE = 1 << 20  # bytes unpacked at once
 BORDER = re.compile(r"\.(?:zip|tar)/", re.IGNORECASE)  # between an archive and what it holds
 LEADING = re.compile(r"(?:\.?/)+")  # of a member's name: says nothing
@@ -47,7 +47,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Index:
+class ArchiveIndex:
     """The images of an archive by name, what else lies there, and when the archive changed.
 
     made  folders that annotate wrote, with a slash at the end, and the stage that did
@@ -63,10 +63,12 @@ class Index:
         """Take in a member where it is an image; `file` is the archive."""
         folder, _, last = name.rpartition("/")
         if last == own.MANIFEST:
-            self.made[f"{folder}/".removeprefix("/")] = own.stage_of(beginning(file, member, own.HEAD))
+            self.made[f"{folder}/".removeprefix("/")] = own.stage_in_manifest(
+                member_start(file, member, own.MANIFEST_START)
+            )
         elif len(name) > LONGEST_NAME or "\0" in name:
             self.sieve.passes_over(f"{self.archive}/{name[:99]}...", "no file can have such a name")
-        elif self.sieve.takes(name, f"{self.archive}/{name}", partial(beginning, file, member)):
+        elif self.sieve.takes(name, f"{self.archive}/{name}", partial(member_start, file, member)):
             self.members[name] = member
             if len(self.members) > MOST_IMAGES:
                 raise InputError(
@@ -75,7 +77,7 @@ class Index:
                 )
 
 
-def split(location: str) -> tuple[str, str] | None:
+def split_location(location: str) -> tuple[str, str] | None:
     """The archive and the name within it, or None where the location is in no archive."""
     for border in BORDER.finditer(location):
         archive = location[: border.end() - 1]
@@ -87,15 +89,15 @@ def split(location: str) -> tuple[str, str] | None:
 # -- what they hold ------------------------------------------------------------------------------------
 
 
-def members_of(files: Sequence[str]) -> Found:
+def find_members(files: Sequence[str]) -> FoundImages:
     """Locations of all images, by name in each archive.
 
     raises  InputError where an archive is broken
     """
-    found = Found()
+    found = FoundImages()
     for archive in files:
         try:
-            index = index_of(archive, os.stat(archive))
+            index = cached_index(archive, os.stat(archive))
         except OSError as error:
             raise InputError(f"{printable(archive)}: {error.strerror}", hint="check its permissions") from error
         over = own.in_archive(index.members, index.made)
@@ -108,7 +110,7 @@ def members_of(files: Sequence[str]) -> Found:
 
 
 def size_and_time(archive: str, name: str) -> tuple[int, int]:
-    """Of a member: its size, and when the archive changed.
+    """Size of a member, and when the archive changed.
 
     raises  OSError where it is gone
     """
@@ -118,7 +120,7 @@ def size_and_time(archive: str, name: str) -> tuple[int, int]:
     return index.members[name].size, index.modified_ns
 
 
-def read(archive: str, name: str) -> bytes:
+def read_member(archive: str, name: str) -> bytes:
     """The content of a member. Every call opens the archive for itself, so that threads do not meet.
 
     raises  Unreadable with the reason, OSError where the archive cannot be read
@@ -129,26 +131,26 @@ def read(archive: str, name: str) -> bytes:
             raise Unreadable(f"not in {printable(os.path.basename(archive))}")
         if member.refused:
             raise Unreadable(member.refused)
-        return content_of(file, member)
+        return unpack_member(file, member)
 
 
 def first_bytes(archive: str, name: str) -> bytes:
     """Of a member; none where they cannot be had.
 
-    raises  as `read`
+    raises  as `read_member`
     """
     with open(archive, "rb") as file:
         member = checked_index(archive, os.fstat(file.fileno())).members.get(name)
-        return beginning(file, member) if member else b""
+        return member_start(file, member) if member else b""
 
 
-def content_of(file: BinaryIO, member: Member) -> bytes:
+def unpack_member(file: BinaryIO, member: Member) -> bytes:
     broken = Unreadable("broken in the archive")
     if member.deflated and member.size > UNPACKED_UNSEEN:
-        start = beginning(file, member)
-        if not format_of(start) and not is_tga(start):
+        start = member_start(file, member)
+        if not picture_format(start) and not is_tga(start):
             raise Unreadable("not an image")
-    content = packed_of(file, member, member.packed)
+    content = read_packed(file, member, member.packed)
     if member.deflated:
         try:
             # A byte more than was declared tells a member that unpacks to more, without unpacking it all.
@@ -172,7 +174,7 @@ def inflated(packed: bytes, most: int) -> bytes:
     return unpacked.getvalue()
 
 
-def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
+def read_packed(file: BinaryIO, member: Member, most: int) -> bytes:
     """At most so many bytes of a member, as they lie in the archive."""
     file.seek(member.offset)
     if member.crc is not None:
@@ -184,22 +186,22 @@ def packed_of(file: BinaryIO, member: Member, most: int) -> bytes:
     return file.read(most)
 
 
-def beginning(file: BinaryIO, member: Member, most: int = HEAD) -> bytes:
+def member_start(file: BinaryIO, member: Member, most: int = MAGIC_BYTES) -> bytes:
     """The first bytes of a member; none where they cannot be had."""
     if member.refused:
         return b""
     try:
-        content = packed_of(file, member, min(member.packed, 4 * most if member.deflated else most))
+        content = read_packed(file, member, min(member.packed, 4 * most if member.deflated else most))
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, most) if member.deflated else content
     except (Unreadable, zlib.error):
         return b""
 
 
-_indices: dict[str, tuple[tuple[int, ...], Index]] = {}
+_indices: dict[str, tuple[tuple[int, ...], ArchiveIndex]] = {}
 _indexing = threading.Lock()
 
 
-def index_of(archive: str, status: os.stat_result) -> Index:
+def cached_index(archive: str, status: os.stat_result) -> ArchiveIndex:
     """The archive's index, read once per process and again where the file is another one.
 
     raises  InputError where the archive is broken
@@ -214,17 +216,17 @@ def index_of(archive: str, status: os.stat_result) -> Index:
     return known[1]
 
 
-def checked_index(archive: str, status: os.stat_result) -> Index:
+def checked_index(archive: str, status: os.stat_result) -> ArchiveIndex:
     """raises  Unreadable where the archive is broken by now"""
     try:
-        return index_of(archive, status)
+        return cached_index(archive, status)
     except InputError as error:
         raise Unreadable(str(error)) from error
 
 
-def read_index(archive: str, modified_ns: int) -> Index:
+def read_index(archive: str, modified_ns: int) -> ArchiveIndex:
     is_zip = archive.lower().endswith(".zip")
-    index = Index(archive, modified_ns)
+    index = ArchiveIndex(archive, modified_ns)
     try:
         with open(archive, "rb") as file, open(archive, "rb") as beside:
             (read_zip if is_zip else read_tar)(file, beside, index)
@@ -236,19 +238,19 @@ def read_index(archive: str, modified_ns: int) -> Index:
     return index
 
 
-def read_zip(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
-    for entry in zips.entries(file):
+def read_zip(file: BinaryIO, beside: BinaryIO, index: ArchiveIndex) -> None:
+    for entry in zips.zip_entries(file):
         if not entry.name.endswith("/"):
             member = Member(entry.offset, entry.packed, entry.size, entry.method == DEFLATED, entry.crc, refused(entry))
-            index.add(plain(entry.name), member, beside)
+            index.add(without_leading_slash(entry.name), member, beside)
     refuse_overlaps(index.members)
 
 
-def refused(entry: zips.Entry) -> str:
+def refused(entry: zips.ZipEntry) -> str:
     if entry.encrypted:
         return "encrypted: unpack the archive with its password"
     if entry.method not in (STORED, DEFLATED):
-        return "compressed in a rare way: repack the archive"
+        return "compressed in a way that is not read: repack the archive"
     return too_large(max(entry.size, entry.packed)) or ("" if entry.inside else "broken in the archive")
 
 
@@ -261,26 +263,30 @@ def refuse_overlaps(members: dict[str, Member]) -> None:
             continue
         if member.offset < end:
             for twin in (before, name):
-                members[twin] = replace(members[twin], refused="its bytes are also another's in the archive")
+                members[twin] = replace(members[twin], refused="its bytes overlap those of another file in the archive")
         if member.offset + LOCAL_HEADER.size + member.packed > end:
             end, before = member.offset + LOCAL_HEADER.size + member.packed, name
 
 
 def too_large(size: int) -> str:
-    return f"{size / MOST:.1f} GiB, at most {MOST >> 30} GiB of an archive is read at once" if size > MOST else ""
+    return (
+        f"{size / LARGEST_IMAGE:.1f} GiB: files of more than {LARGEST_IMAGE >> 30} GiB in an archive are not read"
+        if size > LARGEST_IMAGE
+        else ""
+    )
 
 
-def read_tar(file: BinaryIO, beside: BinaryIO, index: Index) -> None:
+def read_tar(file: BinaryIO, beside: BinaryIO, index: ArchiveIndex) -> None:
     """A hard link is another name of an earlier member."""
-    for entry in tar.entries(file):
-        name = plain(entry.name)
+    for entry in tar.tar_entries(file):
+        name = without_leading_slash(entry.name)
         if entry.is_file:
             why = "a sparse file: unpack the archive" if entry.sparse else too_large(entry.size)
             index.add(name, Member(entry.offset, entry.size, entry.size, refused=why), beside)
-        elif entry.is_hard_link and plain(entry.target) in index.members:
-            index.add(name, index.members[plain(entry.target)], beside)
+        elif entry.is_hard_link and without_leading_slash(entry.target) in index.members:
+            index.add(name, index.members[without_leading_slash(entry.target)], beside)
 
 
-def plain(name: str) -> str:
+def without_leading_slash(name: str) -> str:
     """A member's name without the `./` or `/` before it."""
     return LEADING.sub("", name, count=1) if name.startswith(("./", "/")) else name

@@ -12,7 +12,7 @@ from annotate.workspace.artifacts import write_bytes
 from annotate.workspace.opening import replacing_file
 
 ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
-OURS = r"digit-\d{4}\.png|\..*|Thumbs\.db|desktop\.ini"  # and what file managers and notebooks leave everywhere
+DEMO_FILES = r"digit-\d{4}\.png|\..*|Thumbs\.db|desktop\.ini"  # and what file managers and notebooks leave everywhere
 FULL = 16  # scikit-learn's digits count ink in 4x4 blocks of a bitmap: 0 to 16
 
 
@@ -31,7 +31,7 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
         if place.exists() and not place.is_dir():
             raise InputError(f"{printable(place)}: a file, not a folder", hint=ELSEWHERE)
     images.mkdir(parents=True, exist_ok=True)
-    strangers = sorted(path.name for path in images.iterdir() if not re.fullmatch(OURS, path.name))
+    strangers = sorted(path.name for path in images.iterdir() if not re.fullmatch(DEMO_FILES, path.name))
     if strangers:
         raise InputError(
             f"{printable(images)} holds other files, for example {printable(strangers[0])}", hint=ELSEWHERE

@@ -12,10 +12,10 @@ from annotate.errors import InputError, printable
 from annotate.images.formats import first_bytes
 from annotate.records import SkippedFile
 from annotate.sources import own
-from annotate.sources.sieve import Found, Sieve
+from annotate.sources.sieve import FoundImages, Sieve
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+def find_images(folder: Path, leave_out: Path | None = None) -> FoundImages:
     """The images below a folder, recursively, and what could not be read.
 
     A file whose name does not tell what it is counts as an image where its first bytes are those of one. Hidden files
@@ -62,7 +62,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
             elif sieve.takes(entry.name, entry.path, partial(first_bytes, entry.path)):
                 found.append(entry.path)
     found.sort(key=os.fsencode)
-    return Found(found, [*closed, *sieve.passed_over], sieve.folders)
+    return FoundImages(found, [*closed, *sieve.passed_over], sieve.folders)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

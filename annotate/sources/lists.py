@@ -42,7 +42,7 @@ def is_list(file: str) -> bool:
     return file.lower().endswith((*TEXTS, *TABLES, *PARQUET))
 
 
-def read(file: str) -> Sequence[str]:
+def read_list(file: str) -> Sequence[str]:
     """The locations that a list names, in its order. Relative paths belong to its folder.
 
     A large text file without comments and blank lines stays on disk.
@@ -55,10 +55,10 @@ def read(file: str) -> Sequence[str]:
     locations: Sequence[str] = []
     try:
         if is_large_text(file):
-            locations = Lines(Path(file), lambda line: located(text_of(line), folder))
+            locations = Lines(Path(file), lambda line: location_named(decode_line(line), folder))
         else:
-            locations = [located(entry, folder) for _, entry in entries(file)]
-        protocols = {remote.protocol_of(location) for location in locations if "://" in location and is_url(location)}
+            locations = [location_named(entry, folder) for _, entry in read_entries(file)]
+        protocols = {remote.url_protocol(location) for location in locations if "://" in location and is_url(location)}
     except FileNotFoundError:
         raise InputError(f"no file {printable(file)}", hint="check the path; quote it where it has spaces") from None
     except OSError as error:
@@ -95,7 +95,7 @@ def refuse_long_lines(file: str) -> None:
 
 def is_plain(file: str) -> bool:
     """Whether each line of a text is the path or address of an image as it stands, in UTF-8."""
-    if encoding_of(file) != "utf-8":
+    if detect_encoding(file) != "utf-8":
         return False
     with open(file, "rb") as text:
         line = b"\n"
@@ -106,23 +106,23 @@ def is_plain(file: str) -> bool:
         return line.endswith(b"\n")
 
 
-def text_of(line: bytes) -> str:
+def decode_line(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape").strip()
 
 
-def located(entry: str, folder: str) -> str:
+def location_named(entry: str, folder: str) -> str:
     """The location that an entry names. One with backslashes is meant as it is where such a file exists."""
     if "\\" in entry and not is_url(entry):
-        as_written, *others = (joined(spelling, folder) for spelling in spellings(entry))
+        as_written, *others = (absolute_path(spelling, folder) for spelling in spellings(entry))
         return as_written if not others or exists(as_written) else others[0]
     if entry.startswith("/") and "/." not in entry and "//" not in entry and not entry.endswith("/"):
         return entry  # as it stands on Linux and macOS, and by far the most
     if is_url(entry):
         return entry
-    return joined(entry, folder)
+    return absolute_path(entry, folder)
 
 
-def joined(entry: str, folder: str) -> str:
+def absolute_path(entry: str, folder: str) -> str:
     return os.path.normpath(entry if os.path.isabs(entry) else f"{folder}/{entry}")  # os.path.join takes a second more
 
 
@@ -133,7 +133,7 @@ def spellings(path: str) -> list[str]:
 
 def exists(location: str) -> bool:
     """Whether there is such a file here, or such a member of an archive."""
-    inside = archives.split(location)
+    inside = archives.split_location(location)
     if inside is None:
         return os.path.lexists(location)
     try:
@@ -156,8 +156,8 @@ def name_the_repeated(file: str, folder: str) -> None:
     raises  InputError
     """
     first: dict[str, int] = {}
-    for line, entry in entries(file):
-        before = first.setdefault(located(entry, folder), line)
+    for line, entry in read_entries(file):
+        before = first.setdefault(location_named(entry, folder), line)
         if before != line:
             what = "row" if file.lower().endswith(PARQUET) else "line"
             raise InputError(
@@ -169,7 +169,7 @@ def name_the_repeated(file: str, folder: str) -> None:
 # -- one file format each ------------------------------------------------------------------------------
 
 
-def entries(file: str) -> Iterator[tuple[int, str]]:
+def read_entries(file: str) -> Iterator[tuple[int, str]]:
     """Line or row number, from one, and what it names; nothing is held in memory.
 
     Tables and Parquet files are known by their names; everything else is text.
@@ -182,7 +182,7 @@ def entries(file: str) -> Iterator[tuple[int, str]]:
 def lines(file: str) -> Iterator[tuple[int, str]]:
     """The lines of a text but blank ones and those that begin with #."""
     try:
-        with open(file, encoding=encoding_of(file), errors="surrogateescape", newline="\n") as text:
+        with open(file, encoding=detect_encoding(file), errors="surrogateescape", newline="\n") as text:
             for number, line in enumerate(text, 1):
                 entry = line.strip()
                 if entry and not entry.startswith("#"):
@@ -191,7 +191,7 @@ def lines(file: str) -> Iterator[tuple[int, str]]:
         raise InputError(f"{printable(file)}: not readable as text", hint="save it as UTF-8") from error
 
 
-def encoding_of(file: str) -> str:
+def detect_encoding(file: str) -> str:
     """By the mark that a text begins with, or by the zeros that UTF-16 has beside every Latin letter; else UTF-8."""
     with open(file, "rb") as text:
         start = text.read(4)
@@ -204,7 +204,7 @@ def encoding_of(file: str) -> str:
 
 
 def unquoted(entry: str) -> str:
-    """What stands in quotes: a JSON text, as `image_paths.txt` has it, or a path as Windows copies it."""
+    """The entry without its quotes: a JSON text, as `image_paths.txt` has it, or a path as Windows copies it."""
     if len(entry) < 2 or not entry[0] == entry[-1] == '"':
         return entry
     inside = entry[1:-1]
@@ -220,7 +220,7 @@ def rows(file: str) -> Iterator[tuple[int, str]]:
     """One column of a table with a header."""
     shown = printable(file)
     try:
-        with open(file, encoding=encoding_of(file), newline="") as text:
+        with open(file, encoding=detect_encoding(file), newline="") as text:
             first = text.readline()
             text.seek(0)
             # Excel writes what the country uses.
@@ -232,7 +232,7 @@ def rows(file: str) -> Iterator[tuple[int, str]]:
                     f"{shown}: begins with an image, not with a header",
                     hint="write `path` above the images, or call the file .txt",
                 )
-            column = column_of(shown, header)
+            column = image_column(shown, header)
             for row in reader:
                 if len(row) > column and row[column].strip():
                     yield reader.line_num, row[column].strip()
@@ -253,7 +253,7 @@ def parquet_rows(file: str) -> Iterator[tuple[int, str]]:
         with parquet.ParquetFile(file) as table:
             schema = table.schema_arrow
             texts = [entry.name for entry in schema if is_text(entry.type)]
-            column = texts[column_of(printable(file), texts, among=len(schema))]
+            column = texts[image_column(printable(file), texts, among=len(schema))]
             number = 0
             for batch in table.iter_batches(columns=[column]):
                 for entry in batch.column(0).to_pylist():
@@ -273,7 +273,7 @@ def looks_like_an_image(cell: str) -> bool:
     return is_url(cell) or is_image(cell.strip())
 
 
-def column_of(shown: str, header: Sequence[str], among: int | None = None) -> int:
+def image_column(shown: str, header: Sequence[str], among: int | None = None) -> int:
     """Which column holds the images: by its title, or the only one.
 
     among   so many columns, where the header leaves some out

@@ -1,4 +1,4 @@
-"""What annotate itself has written below a folder of photos: datasets hold copies, reports hold figures.
+"""Recognise what annotate itself wrote below a folder of photos, so that copies and figures are not taken for photos.
 
 They are known by the first lines of their manifest, so that a manifest of a million images need not be read.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from annotate.records import SkippedFile
 
 MANIFEST = "manifest.json"
-HEAD = 256  # bytes, enough for what every manifest begins with
+MANIFEST_START = 256  # bytes of a manifest that are read: what every manifest begins with takes less than a hundred
 BEGINNING = re.compile(rb'\{\s*"stage":\s*"([a-z]+)",\s*"version":\s*\d+,\s*"config":\s*\{')
-SPLITS = "splits"
-DATASET = "a dataset that annotate made, its images are copies; to use them, give this folder itself"
-SECOND_NAMES = "the same images again"
-FIGURES = "a report that annotate made"
+SPLITS_FOLDER = "splits"
+DATASET = "a dataset that annotate made: its images are copies. To use them, give this folder itself"
+SECOND_NAMES = "the same images once more, sorted into splits"
+FIGURES = "a report that annotate made: its images are figures"
 REASONS = {"organize": DATASET, "report": FIGURES}
 
 
@@ -38,8 +38,8 @@ def to_search(
         return entries, None
     if not asked:
         return [], {"path": str(folder), "reason": DATASET}
-    rest = [entry for entry in entries if entry.name != SPLITS]
-    return rest, {"path": str(folder / SPLITS), "reason": SECOND_NAMES} if len(rest) < len(entries) else None
+    rest = [entry for entry in entries if entry.name != SPLITS_FOLDER]
+    return rest, {"path": str(folder / SPLITS_FOLDER), "reason": SECOND_NAMES} if len(rest) < len(entries) else None
 
 
 def in_archive(names: Collection[str], made: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +55,7 @@ def in_archive(names: Collection[str], made: Mapping[str, str]) -> dict[str, str
     over = {}
     for folder, stage in ours.items():
         if stage == "organize" and inside[folder] == len(names):
-            over[f"{folder}{SPLITS}/"] = SECOND_NAMES
+            over[f"{folder}{SPLITS_FOLDER}/"] = SECOND_NAMES
         elif 0 < inside[folder] < len(names):
             over[folder] = REASONS[stage]
     return over
@@ -77,12 +77,12 @@ def made_by(folder: Path) -> str:
         if not stat.S_ISREG(manifest.stat().st_mode):  # opening a pipe would wait for whoever writes it
             return ""
         with open(manifest, "rb") as file:
-            return stage_of(file.read(HEAD))
+            return stage_in_manifest(file.read(MANIFEST_START))
     except OSError:
         return ""
 
 
-def stage_of(beginning: bytes) -> str:
+def stage_in_manifest(beginning: bytes) -> str:
     """The stage whose manifest begins so; empty where it is none of annotate's."""
     found = BEGINNING.match(beginning)
     return found[1].decode() if found else ""

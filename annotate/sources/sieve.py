@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from annotate.images.formats import (
     FOREIGN,
-    format_of,
     is_image,
     is_other_file,
     is_other_image,
     not_read,
+    picture_format,
     reads_heic,
     suffix,
 )
@@ -27,12 +27,12 @@ SYSTEM_FOLDERS = re.compile(
     r"|\.TemporaryItems|\.Spotlight-V100|\.fseventsd|\.DocumentRevisions-V100)(?=/)",
     re.IGNORECASE,
 )
-LOOKS = 1000  # files of an extension that are opened before it counts as none of pictures
-NO_PICTURE = "not a picture, by its first bytes"
+MOST_OPENED = 1000  # files of an extension that are opened before it counts as none of pictures
+NO_PICTURE = "not a picture: its first bytes are of no image format"
 
 
 @dataclass
-class Found:
+class FoundImages:
     """What is found in a source that is searched.
 
     images   in their order
@@ -46,15 +46,15 @@ class Found:
 
 
 class Sieve:
-    """Tells the images of a source from all else that lies there.
+    """Picks the images of a source out of everything else that lies there.
 
-    folders  those that systems make, whose content is not looked at
-    looks    files of one extension that are opened before the others count as no pictures, too
+    folders      those that systems make, whose content is not looked at
+    most_opened  files of one extension that are opened before the others count as no pictures, too
     """
 
-    def __init__(self, looks: int = LOOKS) -> None:
+    def __init__(self, most_opened: int = MOST_OPENED) -> None:
         self.folders: set[str] = set()
-        self._looks = looks
+        self._most_opened = most_opened
         self._rows: list[SkippedFile] = []
         self._pictures: set[str] = set()  # extensions of which there was one
         self._vain: Counter[str] = Counter()  # by extension: looks that found no picture
@@ -63,13 +63,16 @@ class Sieve:
     @property
     def passed_over(self) -> list[SkippedFile]:
         """Images in formats that are not read, and files that are no pictures though their names do not tell."""
-        return [*self._rows, *(self._row_of(extension) for extension in self._unseen)]
+        return [*self._rows, *(self._unopened_row(extension) for extension in self._unseen)]
 
-    def _row_of(self, extension: str) -> SkippedFile:
+    def _unopened_row(self, extension: str) -> SkippedFile:
         """One for all files of an extension that were not looked at."""
         paths = self._unseen[extension]
         which = f"that end in {extension}" if extension else "without an extension"
-        reason = f"one of {len(paths):,} {which} and were not opened, since the first {self._looks:,} are no pictures"
+        reason = (
+            f"one of {len(paths):,} files {which} that were not opened, "
+            f"because the first {self._most_opened:,} of them are not pictures"
+        )
         return {"path": paths[0], "reason": reason}
 
     def enters(self, folder: str) -> bool:
@@ -98,7 +101,7 @@ class Sieve:
         self._rows.append({"path": location, "reason": reason})
 
     def _is_picture(self, extension: str, location: str, first_bytes: Callable[[], bytes]) -> bool:
-        if self._vain[extension] >= self._looks and extension not in self._pictures:
+        if self._vain[extension] >= self._most_opened and extension not in self._pictures:
             self._unseen.setdefault(extension, []).append(location)
             return False
         try:
@@ -106,7 +109,7 @@ class Sieve:
         except OSError as error:
             self.passes_over(location, error.strerror or "cannot be read")
             return False
-        kind = format_of(head)
+        kind = picture_format(head)
         if not kind:
             self._vain[extension] += 1
             if head:

@@ -1,4 +1,4 @@
-"""What lies where in a tar: its headers, read one after another, with no memory of those before.
+"""Find where each member of a tar lies. Its headers are read one after another, and none is kept in memory.
 
 The formats are those of POSIX (ustar, pax) and GNU. tarfile takes four times as long, keeps every header, and takes a
 broken one for the end.
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-BLOCK = 512  # bytes; headers begin at multiples of it
-LONGEST = 1 << 20  # bytes of the extensions of a header together
+TAR_BLOCK = 512  # bytes; headers begin at multiples of it
+LONGEST_EXTENSION = 1 << 20  # bytes of the extensions of a header together
 LONGEST_MAP = 1 << 24  # bytes of the map of a sparse file
 LONGEST_NUMBER = 20  # digits: no file has more bytes
 CHECKSUM = slice(148, 156)  # of the header's bytes, with eight spaces in its own place
@@ -22,7 +22,7 @@ PAX, GLOBAL, LONG_NAME, LONG_LINK = b"xX", b"g", b"L", b"K"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TarEntry:
     """A member: `size` bytes from `offset` on. `target` is what a link leads to; a sparse file lacks its holes."""
 
     name: str
@@ -41,7 +41,7 @@ class Entry:
         return self.kind == HARD_LINK
 
 
-def entries(file: BinaryIO) -> Iterator[Entry]:
+def tar_entries(file: BinaryIO) -> Iterator[TarEntry]:
     """Every member, in order.
 
     raises  ValueError where the file is no tar, or ends too soon
@@ -52,10 +52,10 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
     said: dict[str, str] = {}  # by extensions, of the member that follows
     member = 0  # where its extensions begin
     while header := read_header(file, place):
-        kind, size, place = header[156:157], number(header[124:136]), place + BLOCK
+        kind, size, place = header[156:157], octal_number(header[124:136]), place + TAR_BLOCK
         if kind in PAX + GLOBAL + LONG_NAME + LONG_LINK:
-            if place + size - member > LONGEST:
-                raise ValueError(f"more than {LONGEST:,} bytes of headers from {member:,} on")
+            if place + size - member > LONGEST_EXTENSION:
+                raise ValueError(f"more than {LONGEST_EXTENSION:,} bytes of headers from {member:,} on")
             content = file.read(size)
             if len(content) < size:
                 raise ValueError(f"ends at {end:,}, within a header")
@@ -66,14 +66,14 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
         while more:  # of the map of a sparse file
             if place > map_end:
                 raise ValueError(f"a sparse file whose map has no end before {place:,}")
-            block, place = file.read(BLOCK), place + BLOCK
-            more = len(block) == BLOCK and block[504]
-        name = said.get("GNU.sparse.name") or said.get("path") or name_of(header)
+            block, place = file.read(TAR_BLOCK), place + TAR_BLOCK
+            more = len(block) == TAR_BLOCK and block[504]
+        name = said.get("GNU.sparse.name") or said.get("path") or member_name(header)
         target = said.get("linkpath") or text(header[157:257])
         size = 0 if kind in EMPTY else decimal(said["size"].encode()) if "size" in said else size
         if place + padded(size) > end:
             raise ValueError(f"ends at {end:,}, within {name}")
-        yield Entry(
+        yield TarEntry(
             name, kind, place, size, target, kind == SPARSE or any(key.startswith("GNU.sparse.") for key in said)
         )
         member = place = place + padded(size)
@@ -83,10 +83,10 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
 def read_header(file: BinaryIO, place: int) -> bytes:
     """The header there; nothing at the end."""
     file.seek(place)
-    header = file.read(BLOCK)
+    header = file.read(TAR_BLOCK)
     if not header.strip(b"\0"):
         return b""
-    if len(header) < BLOCK or sum(header) - sum(header[CHECKSUM]) + 8 * ord(" ") != number(header[CHECKSUM]):
+    if len(header) < TAR_BLOCK or sum(header) - sum(header[CHECKSUM]) + 8 * ord(" ") != octal_number(header[CHECKSUM]):
         raise ValueError(f"no header at {place:,}")
     return header
 
@@ -113,7 +113,7 @@ def records(content: bytes) -> Iterator[tuple[str, str]]:
         place = end
 
 
-def name_of(header: bytes) -> str:
+def member_name(header: bytes) -> str:
     name, prefix = text(header[:100]), text(header[345:500])
     return f"{prefix}/{name}" if prefix and header[257:263] == b"ustar\0" else name
 
@@ -122,7 +122,7 @@ def text(field: bytes) -> str:
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def number(field: bytes) -> int:
+def octal_number(field: bytes) -> int:
     """Octal digits; or, beyond what they can say, bytes.
 
     raises  ValueError where it is none, or below zero
@@ -143,4 +143,4 @@ def decimal(digits: bytes) -> int:
 
 
 def padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
+    return -(-size // TAR_BLOCK) * TAR_BLOCK

@@ -1,4 +1,4 @@
-"""What lies where in a zip: its directory, read entry by entry, with no memory of those before.
+"""Find where each member of a zip lies. Its directory is read entry by entry, and none is kept in memory.
 
 zipfile keeps an object for every entry, and believes some of what a directory says of itself.
 """
@@ -22,7 +22,7 @@ LARGE_NUMBERS = 1  # a kind of extra field
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ZipEntry:
     """A member: `packed` bytes, behind the header at `offset`, that make `size`; `inside` where they can be there."""
 
     name: str
@@ -35,7 +35,7 @@ class Entry:
     inside: bool
 
 
-def entries(file: BinaryIO) -> Iterator[Entry]:
+def zip_entries(file: BinaryIO) -> Iterator[ZipEntry]:
     """Every member, in the order of the directory.
 
     raises  ValueError where the file is no zip, or its directory is broken
@@ -55,7 +55,7 @@ def entries(file: BinaryIO) -> Iterator[Entry]:
             size, packed, offset = large_numbers(extra, size, packed, offset)
         offset += shift
         encrypted, inside = bool(flags & ENCRYPTED), offset + packed <= start
-        yield Entry(name_of(name, flags), method, encrypted, offset, packed, size, crc, inside)
+        yield ZipEntry(decode_name(name, flags), method, encrypted, offset, packed, size, crc, inside)
 
 
 def directory(file: BinaryIO) -> tuple[int, int, int]:
@@ -98,5 +98,5 @@ def large_numbers(extra: bytes, *numbers: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def name_of(name: bytes, flags: int) -> str:
+def decode_name(name: bytes, flags: int) -> str:
     return (name.decode("utf-8", "surrogateescape") if flags & UTF8 else name.decode("cp437")).partition("\0")[0]

@@ -26,7 +26,7 @@ from annotate.workspace.opening import not_ours, replacing_file, sync, sync_hand
 from annotate.workspace.plan import json_text
 
 if TYPE_CHECKING:
-    from annotate.reports.truth import Said
+    from annotate.reports.truth import SourceNames
 
 NONE = "none"  # the word that forgets all answers
 FILE = "answers.json"
@@ -60,15 +60,15 @@ def keep(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -
     source  as `report` takes the truth
     raises  InputError where the source cannot be read, or says nothing of these images and classes
     """
-    from annotate.reports.truth import matched, read_said
+    from annotate.reports.truth import match_classes, read_truth_names
 
     if str(source) == NONE:
         forget(workspace, progress)
         return
     before = read(workspace)
     images = workspace.read(Embeddings)
-    said = read_said(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
-    matched(said, texts.class_names)
+    said = read_truth_names(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
+    match_classes(said, texts.class_names)
     tell_unused(said, texts, progress)
     new = {key_of(answer): answer for answer in answers_of(said, images)}
     answers = {key: answer for key, answer in before.items() if key not in new} | new
@@ -93,7 +93,7 @@ def given_classes(workspace: Workspace, texts: Texts, progress: Progress, *, tol
     return given
 
 
-def answers_of(said: Said, images: Embeddings) -> list[Answer]:
+def answers_of(said: SourceNames, images: Embeddings) -> list[Answer]:
     facts, paths = images.images, images.image_paths
     return [
         {"digest": digest_of(facts[row]), "path": json_text(paths[row]), "name": name}
@@ -205,7 +205,7 @@ def answer_inputs(workspace: Workspace) -> dict[str, str]:
 # -- what is told --------------------------------------------------------------------------------------
 
 
-def tell_unused(said: Said, texts: Texts, progress: Progress) -> None:
+def tell_unused(said: SourceNames, texts: Texts, progress: Progress) -> None:
     """What of a new source is not used, or is contradicted."""
     from annotate.classes.spelling import matcher
 

@@ -12,7 +12,7 @@ from annotate import sources
 from annotate.classes.names import clean_class_names
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
 from annotate.exports.dataset import GONE
-from annotate.exports.dataset import damage as damage_of_dataset
+from annotate.exports.dataset import find_damage as damage_of_dataset
 from annotate.exports.replacing import check_replaceable
 from annotate.records import IMPORTED, Texts
 from annotate.records.declared import repair

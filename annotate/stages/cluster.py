@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annotate.kernels.density import PASSES, centroids_of, cluster_sizes, meta_clusters, micro_clusters
+from annotate.kernels.density import PASSES, cluster_centroids, cluster_sizes, meta_clusters, micro_clusters
 from annotate.records import Clusters, EmbeddingRows, Texts
 from annotate.stages import Context, Stage
 from annotate.workspace.plan import Plan
@@ -59,11 +59,11 @@ class Cluster(Stage[Clusters]):
         rows = material.images.embeddings
         with context.progress.steps("finding clusters", PASSES * len(rows), "rows") as advance:
             micro, strengths = micro_clusters(rows, **material.chosen, advance=advance)
-        micro_centroids = centroids_of(rows, micro)
+        micro_centroids = cluster_centroids(rows, micro)
         groups = meta_clusters(micro_centroids, material.meta_clusters or about_half(len(micro_centroids)))
         meta = groups[micro] if len(groups) else micro.copy()
         meta[micro < 0] = -1
-        return Clusters(micro, meta, micro_centroids, centroids_of(rows, meta), strengths, material.asked)
+        return Clusters(micro, meta, micro_centroids, cluster_centroids(rows, meta), strengths, material.asked)
 
 
 def about_half(c: int) -> int:

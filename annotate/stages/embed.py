@@ -13,11 +13,11 @@ import numpy as np
 
 from annotate import encoders
 from annotate.embedding.assembly import Assembly
-from annotate.embedding.known import Known
-from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
-from annotate.embedding.survey import Survey, stands, survey
+from annotate.embedding.known import KnownImages
+from annotate.embedding.ledger import Ledger, Shard, ShardOutcome, Shards
+from annotate.embedding.survey import Survey, still_holds, survey
 from annotate.encoders import Source
-from annotate.engines.embedding import Job, compute_here, key_of, last_run
+from annotate.engines.embedding import Job, compute_here, last_run, settings_key
 from annotate.errors import InputError, MissingArtifact, printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Model, SkippedFile
@@ -51,7 +51,7 @@ class Work:
     images: Listing
     settings: Settings
     source: Source
-    known: Known
+    known: KnownImages
     seen: Survey
     shards: Shards
     job: Job
@@ -193,11 +193,11 @@ def prepare(
     workspace, config = context.workspace, context.config
     found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
-    source = encoders.find(settings.embed.model)
+    source = encoders.find_weights(settings.embed.model)
     configured = config_of(settings.embed, source)
-    key = key_of(STAGE.version, configured)
+    key = settings_key(STAGE.version, configured)
     last = None if anew else last_run(workspace, key)
-    known = Known([last] if last else [])
+    known = KnownImages([last] if last else [])
     seen = survey(found, known, retry_skipped=retry_skipped, sliced=sliced)
     root = Path(os.path.abspath(workspace.root))
     job = Job(
@@ -252,7 +252,7 @@ def compute(work: Work, shards: Shards, progress: Progress) -> None:
     with progress.bytes(f"weights of {work.source.name}") as report:
         sessions = job.load(report)
     note_total(work)  # not before: a model that cannot be loaded leaves nothing behind
-    known = Known([*work.known.parts, *job.filed()]) if others else work.known
+    known = KnownImages([*work.known.parts, *job.filed()]) if others else work.known
     with progress.steps("embedding", total, "images") as advance:
         advance(total - todo.images)
         compute_here(job, todo, known, sessions, advance)
@@ -301,10 +301,10 @@ def forget(work: Work) -> None:
 def finished(ledger: Ledger, shard: Shard, done: set[str], retry_skipped: bool, merging: bool) -> bool:
     """Whether a shard is in the ledger, and its images are still those."""
     seen = ledger.read(shard.name) if shard.name in done else None
-    return seen is not None and stands(seen, merging=merging) and not (retry_skipped and seen.skipped)
+    return seen is not None and still_holds(seen, merging=merging) and not (retry_skipped and seen.skipped)
 
 
-def computed(work: Work) -> Iterator[tuple[Shard, Seen]]:
+def computed(work: Work) -> Iterator[tuple[Shard, ShardOutcome]]:
     """The shards of the work, each with what became of its images."""
     ledger = work.job.ledger
     for shard in work.shards:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from annotate.classes.names import clean_class_names
 from annotate.errors import InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
-from annotate.kernels.density import centroids_of
+from annotate.kernels.density import cluster_centroids
 from annotate.kernels.vectors import Floats, Rows, unit
 from annotate.progress import Progress, Silent
 from annotate.records import IMPORTED, Clusters, Embeddings, ImageFacts, Model, Texts
@@ -195,7 +195,7 @@ def read_paths(path: Path) -> list[str]:
     if path.suffix.lower() == ".json":
         paths = json_paths(path, hint)
     else:
-        paths = [entry for _, entry in lists.entries(str(path))]
+        paths = [entry for _, entry in lists.read_entries(str(path))]
     impossible = [entry for entry in paths if "\0" in entry or not can_be_a_path(entry)]
     if impossible:
         raise InputError(f"{shown}: {impossible[0]!a} cannot be a path", hint=hint)
@@ -276,7 +276,7 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
     meta = read_assignments(files["meta_assignments"], len(rows)) if "meta_assignments" in files else micro
     centroids = []
     for name, assignments in (("micro_centroids", micro), ("meta_centroids", meta)):
-        computed = centroids_of(rows, assignments)
+        computed = cluster_centroids(rows, assignments)
         nowhere = np.flatnonzero(~computed.any(axis=1))
         if len(nowhere):
             raise InputError(

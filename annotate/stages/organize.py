@@ -25,13 +25,13 @@ from msgspec.structs import asdict
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import InputError, StaleArtifact, StorageError, first_few, printable
-from annotate.exports.dataset import Copy, Digests, is_the_original, seal, stale
-from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, describe, in_words
+from annotate.exports.dataset import Copy, Digests, is_the_original, seal, why_stale
+from annotate.exports.metadata import NO_SPLIT, UNKNOWN_FOLDER, Layout, dataset_report, describe
 from annotate.exports.replacing import check_replaceable, claimed, replacing
 from annotate.images import Unreadable
-from annotate.images.allowance import FILES, UNKNOWN_FILE
-from annotate.images.formats import format_of, is_image, suffix
-from annotate.kernels.splits import SPLITS, split
+from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
+from annotate.images.formats import is_image, picture_format, suffix
+from annotate.kernels.splits import SPLITS, choose_splits
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Note, Organized, Refinement, Texts
 from annotate.settings.declared import OrganizeSettings
@@ -49,7 +49,7 @@ GONE = "put it back, or run `annotate embed` again without it"
 EDITED = "run `annotate embed` and `annotate refine` again"
 BLOCK = 4096  # bytes; what a small file takes on most disks
 FETCHERS = 8  # threads; one waits for a server while another writes
-FETCHED = FILES.total  # bytes fetched ahead of what is written
+FETCHED = FILE_MEMORY.total  # bytes fetched ahead of what is written
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
     "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
@@ -120,7 +120,7 @@ class Organize(Stage[Organized]):
     def state(self, context: Context, plan: Plan) -> State:
         """That of the folder, where it is not what the plan would make; else that of the workspace."""
         output = plan.found.output
-        name, _, why = stale(plan, output).partition(": ")
+        name, _, why = why_stale(plan, output).partition(": ")
         if not name:
             return context.workspace.state(plan)
         recorded = context.workspace.state(plan)
@@ -132,7 +132,7 @@ class Organize(Stage[Organized]):
         """raises  InputError where the folder holds what annotate cannot answer for, StorageError without room"""
         found: Material = plan.found
         images, output, progress = found.images, found.output, context.progress
-        if not stale(plan, output) and not found.force:
+        if not why_stale(plan, output) and not found.force:
             return found.outcome
         digests = Digests()
         check_replaceable(output, images, digests, progress)
@@ -226,7 +226,7 @@ def check_unchanged(images: Embeddings) -> None:
     """
     for path, fact in zip(images.image_paths, images.images, strict=True):
         try:
-            status = sources.status(path)
+            status = sources.image_status(path)
         except FileNotFoundError:
             raise InputError(f"{printable(path)} is gone", hint=GONE) from None
         except Unreadable as reason:
@@ -292,7 +292,7 @@ def lay_out(images: Embeddings, texts: Texts, labels: Refinement, settings: Orga
     for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
         places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
     keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
-    splits = split(keys, chosen, settings.splits, settings.seed)
+    splits = choose_splits(keys, chosen, settings.splits, settings.seed)
     if strange is not None:
         splits[strange] = NO_SPLIT
     return Layout(folders, chosen, places, splits, settings.splits)
@@ -302,7 +302,7 @@ def name_of_copy(path: str) -> str:
     """The image's own file name, made safe where no disk here has taken it yet, with an ending that loaders know."""
     name = sources.file_name(path)
     name = (name or "image") if sources.is_local(path) else safe_file_name(name)
-    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(format_of(head_of(path)), ""))
+    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(picture_format(head_of(path)), ""))
 
 
 def head_of(path: str) -> bytes:
@@ -417,7 +417,7 @@ def contents(paths: Sequence[str], facts: Sequence[ImageFacts | None]) -> Iterat
 def write_copy(original: str, content: bytes, target: Path) -> None:
     """A copy of what is no file here; as old as its archive, where it comes from one."""
     target.write_bytes(content)
-    status = sources.status(original)
+    status = sources.image_status(original)
     if status:
         set_time(target, status.modified_ns)
 
@@ -479,7 +479,7 @@ def write_papers(
     """metadata.json, report.txt, and the arrays that made the labels."""
     metadata = describe(images, texts, labels, layout, provenance)
     write_bytes(new / "metadata.json", as_json(metadata))
-    write_bytes(new / "report.txt", in_words(metadata).encode("utf-8", "backslashreplace"))
+    write_bytes(new / "report.txt", dataset_report(metadata).encode("utf-8", "backslashreplace"))
     store(new / "class_prototypes.npy", labels.class_prototypes)
     for name in ALIGNMENTS:
         array = getattr(labels, name)

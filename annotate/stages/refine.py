@@ -14,7 +14,7 @@ import numpy as np
 from annotate.engines import open_workers
 from annotate.errors import ConfigError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
-from annotate.kernels.neighbours import EXACT_UP_TO, nearest_neighbours, neighbour_graph, recall
+from annotate.kernels.neighbours import COMPARE_ALL_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
 from annotate.methods import METHODS
 from annotate.methods.material import Course, Material, Method
@@ -228,7 +228,7 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
     if {name: rows.shape for name, rows in stored.items()} != shapes:
         with progress.steps("finding neighbours", n, "images") as advance:
             nearest, cosines = nearest_neighbours(images.embeddings, NEIGHBOURS, advance)
-        found = recall(images.embeddings, nearest) if n > EXACT_UP_TO else 1.0
+        found = recall(images.embeddings, nearest) if n > COMPARE_ALL_UP_TO else 1.0
         stored = {"nearest": nearest, "cosines": cosines, "recall": np.array(found)}
         cache.write(kept, stored)
         cache.keep_only(kept, "neighbours-*")

@@ -18,7 +18,7 @@ from annotate.reports.galleries import make_galleries
 from annotate.reports.page import page
 from annotate.reports.plaintext import text_report
 from annotate.reports.summary import judged_by, summarize
-from annotate.reports.truth import NONE, Truth, implied_truth, read_truth
+from annotate.reports.truth import NO_TRUTH, Truth, implied_truth, read_truth
 from annotate.settings.declared import Settings
 from annotate.stages import Context, Stage, as_asked
 from annotate.stages.refine import read_labelled
@@ -62,7 +62,7 @@ class Report(Stage[Reported]):
         truth = Path(truth) if truth else None
         if truth is None:
             known = implied_truth(images.image_paths, texts.class_names)
-        elif str(truth) == NONE:
+        elif str(truth) == NO_TRUTH:
             known = None
         else:
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)

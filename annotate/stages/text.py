@@ -176,12 +176,12 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.So
     """
     named = config.values.get("embed.model")
     if named:
-        source = encoders.find(str(named))
+        source = encoders.find_weights(str(named))
         if source.digest == model["digest"]:
             return source
     if model["path"] is None:
         if model["name"] in encoders.PUBLISHED:
-            source = encoders.find(model["name"])
+            source = encoders.find_weights(model["name"])
             if source.digest == model["digest"]:
                 return source
         shown, reason = printable(model["name"]), "is not the model that embedded the images any more"
@@ -193,7 +193,7 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.So
         elif not path.is_file():
             reason = "is the model that embedded the images, and it is not there any more"
         else:
-            source = encoders.find(str(path))
+            source = encoders.find_weights(str(path))
             if source.digest == model["digest"]:
                 return source
             reason = "is not the model that embedded the images any more"

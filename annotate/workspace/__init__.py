@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records.declared import Record, artifacts_of, making, repair, stage_names
+from annotate.records.declared import Record, artifact_fields, making, repair, stage_names
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
 from annotate.workspace.litter import is_litter
@@ -90,7 +90,7 @@ class Workspace:
             raise DamagedArtifact(f"{printable(folder)}/{problem}", hint=hint)
         try:
             values = {}
-            for name, declared in artifacts_of(record).items():
+            for name, declared in artifact_fields(record).items():
                 if declared.file is None:
                     if name not in manifest["facts"] and not declared.optional:
                         raise ValueError(f"{MANIFEST}: '{name}' is missing")

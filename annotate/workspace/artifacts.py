@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import DamagedArtifact, printable
-from annotate.records.declared import Artifact, Record, artifacts_of, fits, kinds_of, repair
+from annotate.records.declared import Artifact, Record, artifact_fields, field_types, fits, repair
 from annotate.workspace import jsonfile
 from annotate.workspace.arrays import RowsFile, load_array
 from annotate.workspace.lines import Lines
@@ -27,7 +27,7 @@ LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on d
 def write_record(folder: Path, record: Record) -> dict[str, Any]:
     """Write the record's files; returns its facts, which go into the manifest."""
     facts = {}
-    for name, declared in artifacts_of(type(record)).items():
+    for name, declared in artifact_fields(type(record)).items():
         value = getattr(record, name)
         if declared.file is None:
             facts[name] = value
@@ -54,9 +54,9 @@ def load_field(folder: Path, record: type[Record], field: str) -> Any:
 
     raises  ValueError where the file does not hold what the record declares
     """
-    declared = artifacts_of(record)[field]
+    declared = artifact_fields(record)[field]
     try:
-        return load(folder / str(declared.file), declared, kinds_of(record)[field], repair(record.stage))
+        return load(folder / str(declared.file), declared, field_types(record)[field], repair(record.stage))
     except RecursionError:
         raise ValueError(f"{declared.file}: nested too deeply") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from annotate.records.declared import Record, artifacts_of, fits, kinds_of, records_of
+from annotate.records.declared import Record, artifact_fields, field_types, fits, record_classes
 from annotate.workspace import jsonfile
 from annotate.workspace.digests import content_digest, file_digest
 
@@ -49,7 +49,7 @@ def parse_manifest(content: bytes, stage: str) -> Manifest:
         raise ValueError("it lacks keys, or their values are of other types")
     if not all(lies_within(name) for name in manifest["files"]):
         raise ValueError("it names files that lie elsewhere")
-    for record in records_of(stage):
+    for record in record_classes(stage):
         if not all(is_fact(record, name, fact) for name, fact in manifest["facts"].items()):
             raise ValueError("its facts are of other types")
     return typing.cast(Manifest, manifest)
@@ -63,16 +63,16 @@ def lies_within(name: str) -> bool:
 
 def is_fact(record: type[Record], name: str, value: Any) -> bool:
     """Whether a value can be this fact of a record; a name that the record does not declare can be anything."""
-    declared = artifacts_of(record).get(name)
+    declared = artifact_fields(record).get(name)
     if declared is None or declared.file:
         return True
-    return fits(kinds_of(record)[name])(value) or (value is None and declared.optional)
+    return fits(field_types(record)[name])(value) or (value is None and declared.optional)
 
 
 def names_of_files(stage: str) -> set[str]:
     """Names of all files, or of folders of them, that a stage may write."""
-    records = records_of(stage)
-    declared = {artifact.file for record in records for artifact in artifacts_of(record).values() if artifact.file}
+    records = record_classes(stage)
+    declared = {artifact.file for record in records for artifact in artifact_fields(record).values() if artifact.file}
     return declared | {MANIFEST} | ({"report.txt", "report.html", "figures"} if stage == "report" else set())
 
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from annotate.embedding import ledger
-from annotate.embedding.known import Filed, Known
-from annotate.embedding.ledger import Ledger, Seen, Shard, Shards
+from annotate.embedding.known import KnownImages, ShardOnDisk
+from annotate.embedding.ledger import Ledger, Shard, ShardOutcome, Shards
 from annotate.records import ImageFacts
 
 KEY = "a" * 64
 
 
-def seen_of(shard: Shard) -> Seen:
+def seen_of(shard: Shard) -> ShardOutcome:
     facts: list[ImageFacts] = [{"size": 1, "modified_ns": i, "digest": "b" * 64} for i, _ in enumerate(shard.paths)]
     rows = np.eye(4, dtype=np.float32)[: len(shard.paths)]
-    return Seen(rows, shard.paths, facts, [{"path": "x", "reason": "y"}], "cpu float32", 100.0)
+    return ShardOutcome(rows, shard.paths, facts, [{"path": "x", "reason": "y"}], "cpu float32", 100.0)
 
 
 def test_what_is_committed_is_read(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_few_shards_are_remembered_and_no_file_stays_open(tmp_path: Path, monk
     for shard in shards:
         book.commit(shard, seen_of(shard))
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    known = Known([Filed(book, shard.name) for shard in shards])
+    known = KnownImages([ShardOnDisk(book, shard.name) for shard in shards])
     for i in range(20):
         found = known.found_at(str(i), 1, 0)
         assert found is not None
@@ -89,7 +89,7 @@ def test_a_few_shards_are_remembered_and_no_file_stays_open(tmp_path: Path, monk
 def test_what_was_written_over_since_is_not_taken_for_another(tmp_path: Path) -> None:
     book, shard = Ledger(str(tmp_path), KEY), Shard(0, ["a", "b"])
     book.commit(shard, seen_of(shard))
-    known = Known([Filed(book, shard.name)])
+    known = KnownImages([ShardOnDisk(book, shard.name)])
     assert known.found_at("b", 1, 1) is not None
     only = seen_of(Shard(0, ["b"]))
     book.commit(shard, only)

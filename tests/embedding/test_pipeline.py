@@ -13,8 +13,8 @@ from PIL import Image
 from annotate import images
 from annotate.embedding import decoding, ledger
 from annotate.embedding.decoding import Decoding, Outcome
-from annotate.embedding.known import Known
-from annotate.embedding.ledger import Seen, Shard, Shards
+from annotate.embedding.known import KnownImages
+from annotate.embedding.ledger import Shard, ShardOutcome, Shards
 from annotate.embedding.pipeline import Pipeline
 from annotate.encoders import Encoder
 from annotate.errors import InputError
@@ -27,15 +27,15 @@ def run(
     *,
     batch_size: int = 8,
     workers: int | None = None,
-    known: Known | None = None,
+    known: KnownImages | None = None,
     dtype: str = "float32",
-) -> list[Seen]:
-    decoded = Decoding(sessions[0].resolution, 10, known or Known(), workers).ahead(Shards(paths))
+) -> list[ShardOutcome]:
+    decoded = Decoding(sessions[0].resolution, 10, known or KnownImages(), workers).ahead(Shards(paths))
     steps = Pipeline(sessions, batch_size=batch_size, dtype=dtype)
     return [seen for _, seen in steps.run(decoded, lambda count: None)]
 
 
-def rows_of(parts: Sequence[Seen]) -> npt.NDArray[np.floating]:
+def rows_of(parts: Sequence[ShardOutcome]) -> npt.NDArray[np.floating]:
     return np.concatenate([seen.rows for seen in parts])
 
 
@@ -58,9 +58,9 @@ def test_every_batch_has_the_same_shape(many: list[str], means: Means, monkeypat
 
 
 def test_a_row_depends_on_its_image_alone(many: list[str], checkpoint: Path) -> None:
-    from annotate.encoders import find, load_sessions
+    from annotate.encoders import find_weights, load_sessions
 
-    sessions = load_sessions(find(str(checkpoint)), device="cpu", count=2)
+    sessions = load_sessions(find_weights(str(checkpoint)), device="cpu", count=2)
     whole = rows_of(run(many, sessions, batch_size=8))
     np.testing.assert_array_equal(rows_of(run(many[::-1], sessions, batch_size=8))[::-1], whole)
     np.testing.assert_array_equal(rows_of(run(many[3:14], sessions[:1], batch_size=8)), whole[3:14])
@@ -86,7 +86,7 @@ def test_what_is_known_is_not_decoded_again(many: list[str], means: Means, monke
     os.rename(many[3], many[3].replace("03.png", "moved.png"))
     Image.new("RGB", (12, 10), "white").save(many[5])
     paths = sorted(str(path) for path in Path(many[0]).parent.iterdir())
-    [after] = run(paths, [means], known=Known([before]))
+    [after] = run(paths, [means], known=KnownImages([before]))
     assert len(calls) == 1
     np.testing.assert_array_equal(after.rows[-1], before.rows[3])
     assert after.images[-1] == before.images[3]
@@ -107,7 +107,7 @@ def test_a_shard_lands_before_the_next_is_decoded(
             time.sleep(0.01)
             yield outcome
 
-    decoded = Decoding(means.resolution, 10, Known(), 1).ahead(Shards(many))
+    decoded = Decoding(means.resolution, 10, KnownImages(), 1).ahead(Shards(many))
     steps = Pipeline([means], batch_size=4, dtype="float32")
     for _ in steps.run(((shard, watched(outcomes, shard)) for shard, outcomes in decoded), lambda count: None):
         landed.append(len(taken))

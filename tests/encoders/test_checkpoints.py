@@ -70,14 +70,14 @@ def archive(content: Any, method: int = zipfile.ZIP_STORED, **members: bytes) ->
 
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
-        checkpoints.read(path)
+        checkpoints.read_tensors(path)
     assert caught.value.hint
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_view_of_a_storage_is_read() -> None:
-    read = checkpoints.read(archive({"a": view(), "b": view(1, (2,), (2,))}))
+    read = checkpoints.read_tensors(archive({"a": view(), "b": view(1, (2,), (2,))}))
     assert read["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert read["b"].tolist() == [1, 3]
 
@@ -246,14 +246,14 @@ def test_a_training_checkpoint_with_an_optimizer_is_read() -> None:
         "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "foreach": None, "params": [0, 1]}],
     }
     torch.save({"state_dict": model.state_dict(), "optimizer": optimizer, "loss": 0.5, "epoch": 3}, "x.pt")
-    read = checkpoints.read(Path("x.pt"))
+    read = checkpoints.read_tensors(Path("x.pt"))
     assert read.keys() == {"weight", "bias"}
     assert torch.equal(read["weight"], model.weight)
     torch.save(dict(model.named_parameters()), "x.pt")
-    assert torch.equal(checkpoints.read(Path("x.pt"))["weight"], model.weight)
+    assert torch.equal(checkpoints.read_tensors(Path("x.pt"))["weight"], model.weight)
     half = {"a": torch.arange(6, dtype=torch.bfloat16).view(2, 3).T, "b": torch.tensor(3)}
     torch.save(half, "x.pt")
-    read = checkpoints.read(Path("x.pt"))
+    read = checkpoints.read_tensors(Path("x.pt"))
     assert torch.equal(read["a"], half["a"])
     assert read["b"].item() == 3
 
@@ -320,7 +320,7 @@ def test_a_model_that_is_no_model_ends_in_two_lines(
 
 
 def test_a_hostile_model_of_a_manifest_is_not_run(photos: Path) -> None:
-    source = encoders.find(str(archive({"text_projection": Call(os.system, "touch ran")})))
+    source = encoders.find_weights(str(archive({"text_projection": Call(os.system, "touch ran")})))
     with pytest.raises(InputError, match="more than weights"):
         encoders.load(source, device="cpu")
     with pytest.raises(InputError, match="not a CLIP model"):

@@ -119,7 +119,7 @@ def test_a_checkpoint_of_any_form_gives_the_same_embeddings(tmp_path: Path, arch
     model = small_clip(ARCHITECTURES[architecture])  # type: ignore[arg-type]
     expected = clip_file("model").build_model(model.state_dict()).float()
     path = saved(model, tmp_path / "c.pt", form)
-    encoder = encoders.load(encoders.find(str(path)), device="cpu", precision="float32")
+    encoder = encoders.load(encoders.find_weights(str(path)), device="cpu", precision="float32")
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
     with torch.no_grad():
@@ -173,7 +173,7 @@ def test_images_and_texts_come_out_as_from_openai_clip(
 ) -> None:
     path = saved(small_clip(ARCHITECTURES[architecture]), tmp_path / "c.pt", form)  # type: ignore[arg-type]
     model, preprocess = openai_clip.load(str(path), device="cpu")
-    encoder = encoders.load(encoders.find(str(path)), device="cpu", precision="float32")
+    encoder = encoders.load(encoders.find_weights(str(path)), device="cpu", precision="float32")
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)) for size in
                 [(50, 70, 3), (71, 33, 3), (32, 32, 3), (33, 200, 3), (8, 8, 3), (301, 200, 3)]]  # fmt: skip
@@ -244,13 +244,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_model_suggests_the_nearest() -> None:
     with pytest.raises(InputError) as caught:
-        encoders.find("ViT-B32")
+        encoders.find_weights("ViT-B32")
     assert caught.value.hint == "did you mean 'ViT-B/32'?"
 
 
 def test_a_missing_checkpoint_is_named() -> None:
     with pytest.raises(InputError, match=r"no checkpoint nowhere\.pt"):
-        encoders.find("nowhere.pt")
+        encoders.find_weights("nowhere.pt")
 
 
 def test_an_absent_device_is_refused() -> None:
@@ -270,7 +270,7 @@ def test_without_openai_clip_the_install_line_is_told(monkeypatch: pytest.Monkey
 
 
 def test_half_precision_stays_near_float32(checkpoint: Path) -> None:
-    source = encoders.find(str(checkpoint))
+    source = encoders.find_weights(str(checkpoint))
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     exact = encoders.load(source, device="cpu", precision="float32").encode_images(pixels)
     model = build(read_checkpoint(checkpoint))

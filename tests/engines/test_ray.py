@@ -48,14 +48,14 @@ def test_three_nodes_give_the_bytes_of_one_process(
 def test_shards_lie_on_all_workers(tmp_path: Path, address: str) -> None:
     rows = np.eye(8, dtype=np.float32)[np.arange(3 * blocks.BLOCK) % 8]
     np.save(tmp_path / "rows.npy", rows)
-    with engine.cluster(tmp_path / "rows.npy", len(rows), address) as workers:
+    with engine.open_cluster(tmp_path / "rows.npy", len(rows), address) as workers:
         assert len(workers.actors) == workers.shards == 3
         counts = [counts.sum() for counts, _ in workers.ask("place", np.eye(8, dtype=np.float32))]
     assert counts == [blocks.BLOCK] * 3
 
 
 def test_no_cluster_at_an_address_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no Ray cluster"), engine.cluster(tmp_path, 1, "127.0.0.1:1"):
+    with pytest.raises(InputError, match="no Ray cluster"), engine.open_cluster(tmp_path, 1, "127.0.0.1:1"):
         pass
 
 

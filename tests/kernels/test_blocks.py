@@ -17,7 +17,9 @@ from annotate.kernels import blocks, joint_images, labelled_rows, prototypes, tr
 from annotate.kernels.blocks import (
     across,
     cached,
-    even,
+    column_major,
+    even_parts,
+    evenly_spaced,
     one_thread_per_product,
     products,
     quickest_height,
@@ -25,8 +27,6 @@ from annotate.kernels.blocks import (
     similarities,
     single,
     slices,
-    spread,
-    standing,
 )
 from annotate.kernels.chances import Chances
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
@@ -44,7 +44,7 @@ def _one_thread_products() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 7, 30, 100, 300])
-@pytest.mark.parametrize(("lie", "quick"), [(np.ascontiguousarray, False), (standing, False), (standing, True)])
+@pytest.mark.parametrize(("lie", "quick"), [(np.ascontiguousarray, False), (column_major, False), (column_major, True)])
 def test_a_row_has_the_same_products_whoever_stands_beside_it(
     k: int, lie: Callable[[Floats], Floats], quick: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,11 +97,11 @@ def test_products_are_as_high_as_is_quickest(monkeypatch: pytest.MonkeyPatch) ->
     products(rows, columns)
     assert not asked
     with pytest.raises(ValueError, match="reshape"):
-        products(rows, standing(columns))
+        products(rows, column_major(columns))
     assert asked == [(30, 48)]
 
 
-@pytest.mark.parametrize("lie", [np.ascontiguousarray, standing])
+@pytest.mark.parametrize("lie", [np.ascontiguousarray, column_major])
 def test_products_may_share_one_room(lie: Callable[[Floats], Floats], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "small_are_quick", lambda: True)
     rng = np.random.default_rng(0)
@@ -203,7 +203,7 @@ def test_parts_cover_a_block_once() -> None:
 def test_even_parts_keep_every_core_busy(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr(blocks, "cores", lambda: threads)
     for n in (0, 1, 255, 256, 3000, 200_000):
-        parts = even(n, 32_768)
+        parts = even_parts(n, 32_768)
         assert [row for part in parts for row in (part.start, part.stop)][1:-1:2] == [part.start for part in parts][1:]
         assert sum(part.stop - part.start for part in parts) == n
         assert all(part.stop - part.start <= 32_768 + blocks.TILE for part in parts)
@@ -213,8 +213,8 @@ def test_even_parts_keep_every_core_busy(monkeypatch: pytest.MonkeyPatch, thread
 
 
 def test_a_sample_is_spread_over_all_images() -> None:
-    np.testing.assert_array_equal(spread(3, 10), [0, 1, 2])
-    rows = spread(1000, 10)
+    np.testing.assert_array_equal(evenly_spaced(3, 10), [0, 1, 2])
+    rows = evenly_spaced(1000, 10)
     assert len(np.unique(rows)) == 10 and np.ptp(np.diff(rows)) == 0 and rows[-1] >= 900
 
 
@@ -259,7 +259,7 @@ def test_block_size_and_threads_change_no_bit(blobs: Blobs, monkeypatch: pytest.
         for name, value in (("BLOCK", block), ("LARGEST", 2 * block)):
             monkeypatch.setattr(f"annotate.engines.local.{name}", value)
         monkeypatch.setattr(blocks, "cores", lambda: threads)
-        some = spread(len(x), 500)
+        some = evenly_spaced(len(x), 500)
         if method == "dynamic":
             workers = Local(halves)
             *_, nearest = refine_dynamic(workers, t, single(halves[some]), iterations=6, start=0.95, end=0.6)
@@ -305,7 +305,7 @@ def test_images_at_rest_would_have_kept_their_labels(
 
     def passes() -> list[prototypes.Pass]:
         looked.clear()
-        return [*refine_dynamic(Local(x), t, x[spread(4000, 400)], iterations=10, start=0.95, end=0.6)]
+        return [*refine_dynamic(Local(x), t, x[evenly_spaced(4000, 400)], iterations=10, start=0.95, end=0.6)]
 
     short = passes()
     assert sum(looked) < 7 * len(x)

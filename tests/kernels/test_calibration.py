@@ -5,9 +5,9 @@ import pytest
 
 from annotate.kernels import calibration
 from annotate.kernels.calibration import (
-    PARTS,
-    accuracy_of,
+    PARTS_LEFT_OUT,
     coverage,
+    expected_accuracy,
     likeliest_temperature,
     likeliest_temperatures_without,
     matching_temperature,
@@ -33,7 +33,7 @@ def test_the_temperature_meets_the_mean_confidence_asked_for(target: float, monk
     assert len(passes) <= 25
 
 
-@pytest.mark.parametrize("given", [1, 7, PARTS, 3 * PARTS + 1])
+@pytest.mark.parametrize("given", [1, 7, PARTS_LEFT_OUT, 3 * PARTS_LEFT_OUT + 1])
 def test_each_given_image_has_the_temperature_that_the_other_parts_make_likeliest(given: int) -> None:
     rng = np.random.default_rng(given)
     similarity, said = rng.uniform(0, 1, (given, 4)).astype(np.float32), rng.integers(0, 4, given)
@@ -71,23 +71,23 @@ SHARES = (1.0, 0.9, 0.8, 0.5, 0.1)
 
 def test_expected_accuracy_is_the_mean_confidence_within_its_bounds() -> None:
     """n = 2000 at 0.97: log-odds 3.476 - 1.010 and + 2.149 are 0.9217 and 0.99641, outward to whole images."""
-    expected, low, high = accuracy_of(np.full(2000, 0.97))
+    expected, low, high = expected_accuracy(np.full(2000, 0.97))
     assert np.isclose(expected, 0.97)
     assert (low, high) == (1843 / 2000, 1993 / 2000)
 
 
 def test_one_image_is_right_or_wrong() -> None:
-    assert accuracy_of(np.array([0.9])) == (0.9, 0.0, 1.0)
+    assert expected_accuracy(np.array([0.9])) == (0.9, 0.0, 1.0)
 
 
 def test_few_images_promise_less_than_many() -> None:
-    widths = [high - low for _, low, high in (accuracy_of(np.full(n, 0.8)) for n in (5, 50, 5000))]
+    widths = [high - low for _, low, high in (expected_accuracy(np.full(n, 0.8)) for n in (5, 50, 5000))]
     assert widths == sorted(widths, reverse=True)
 
 
 @pytest.mark.parametrize("certainty", [0.0, 1.0])
 def test_total_certainty_gives_numbers_and_promises_a_little_less(certainty: float) -> None:
-    expected, low, high = accuracy_of(np.full(100_000, certainty, np.float32))
+    expected, low, high = expected_accuracy(np.full(100_000, certainty, np.float32))
     assert abs(expected - certainty) <= 1e-4
     assert 0 <= low <= expected <= high <= 1
     assert low < high

@@ -13,7 +13,7 @@ from annotate.kernels import blocks
 from annotate.kernels.density import (
     PASSES,
     by_content,
-    centroids_of,
+    cluster_centroids,
     cluster_sizes,
     meta_clusters,
     micro_clusters,
@@ -159,7 +159,7 @@ def test_meta_clusters_join_the_nearest() -> None:
 def test_centroids_are_unit_means_in_the_full_space(blobs: Blobs) -> None:
     x, _, truth = blobs()
     expected = unit(np.array([x[truth == k].mean(axis=0) for k in range(5)]))
-    np.testing.assert_allclose(centroids_of(x, truth), expected, atol=1e-6)
+    np.testing.assert_allclose(cluster_centroids(x, truth), expected, atol=1e-6)
 
 
 def test_principal_components_keep_distances_when_nothing_is_dropped() -> None:

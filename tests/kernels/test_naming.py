@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from annotate.kernels.naming import HALF, MORE, names_by_given, renamed
+from annotate.kernels.naming import HALF, MORE, names_by_answers, renamed
 from annotate.kernels.transduction import JointPass
 from annotate.kernels.vectors import unit
 
@@ -25,7 +25,7 @@ def test_names_are_those_of_the_formula_with_and_without_each_image(seed: int) -
     rng = np.random.default_rng(seed)
     labels, said = rng.integers(0, 4, 60), rng.integers(0, 6, 60)
     said[:30] = (labels[:30] + seed) % 4
-    names, without = names_by_given(labels, said, 0.0, 6)
+    names, without = names_by_answers(labels, said, 0.0, 6)
     assert names.tolist() == [plain_name(k, said[labels == k], 6) for k in range(6)]
     for i in range(60):
         others = (labels == labels[i]) & (np.arange(60) != i)
@@ -33,24 +33,24 @@ def test_names_are_those_of_the_formula_with_and_without_each_image(seed: int) -
 
 
 def test_a_single_image_renames_nothing() -> None:
-    names, without = names_by_given(np.array([0, 1, 1]), np.array([3, 1, 1]), 0.9, 4)
+    names, without = names_by_answers(np.array([0, 1, 1]), np.array([3, 1, 1]), 0.9, 4)
     assert names.tolist() == [0, 1, 2, 3] and without.tolist() == [0, 1, 1]
 
 
 def test_two_other_names_of_equal_right_rename_nothing() -> None:
     labels, said = np.zeros(7, np.int64), np.array([0, 3, 3, 3, 4, 4, 4])
-    assert names_by_given(labels, said, 0.1, 5)[0][0] == 0
-    assert names_by_given(labels[:6], said[:6], 0.1, 5)[0][0] == 3
+    assert names_by_answers(labels, said, 0.1, 5)[0][0] == 0
+    assert names_by_answers(labels[:6], said[:6], 0.1, 5)[0][0] == 3
 
 
 def test_corrections_alone_rename_nothing() -> None:
     """Whoever gives only what was wrong says nothing of the images that are right."""
     labels, said = np.repeat([0, 1, 2], 5), np.repeat([3, 4, 5], 5)
-    names, without = names_by_given(labels, said, 0.9, 6)
+    names, without = names_by_answers(labels, said, 0.9, 6)
     assert names.tolist() == [*range(6)] and without.tolist() == labels.tolist()
     many = np.r_[labels, np.full(15, 5)], np.r_[said, np.full(15, 5)]
     agree = (many[0] == many[1]).mean()
-    assert names_by_given(*many, agree / HALF, 6)[0].tolist() == [3, 4, 5, 3, 4, 5]
+    assert names_by_answers(*many, agree / HALF, 6)[0].tolist() == [3, 4, 5, 3, 4, 5]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -63,7 +63,7 @@ def test_what_an_image_would_be_called_does_not_hear_its_own_answer(seed: int) -
         heard = set()
         for answer in range(5):
             said[i], before = answer, said[i]
-            heard.add(int(names_by_given(labels, said, expected, 5)[1][i]))
+            heard.add(int(names_by_answers(labels, said, expected, 5)[1][i]))
             said[i] = before
         assert len(heard) == 1
 

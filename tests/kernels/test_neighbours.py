@@ -17,7 +17,7 @@ def rows() -> Floats:
 
 @pytest.mark.parametrize("held", [1, 7 * 60, 1 << 26])
 def test_neighbours_are_those_of_a_full_sort(rows: Floats, held: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "HELD", held)
+    monkeypatch.setattr(neighbours, "HELD_AT_ONCE", held)
     nearest, cosines = nearest_neighbours(rows, 4)
     similarity = rows @ rows.T
     np.fill_diagonal(similarity, -2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from annotate.kernels.projection import FEWEST, principal_plane, project, sample
+from annotate.kernels.projection import FEWEST_FOR_TSNE, principal_plane, project, sample
 from annotate.kernels.vectors import Floats, Ints, unit
 
 
@@ -27,7 +27,7 @@ def test_the_map_is_the_same_every_time() -> None:
     assert project(embeddings).tobytes() == project(embeddings.copy()).tobytes()
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, FEWEST - 1, FEWEST])
+@pytest.mark.parametrize("n", [1, 2, 3, FEWEST_FOR_TSNE - 1, FEWEST_FOR_TSNE])
 @pytest.mark.parametrize("d", [1, 2, 60])
 def test_few_images_and_few_dimensions_have_a_map_too(n: int, d: int) -> None:
     embeddings, _ = groups(n, d=d)

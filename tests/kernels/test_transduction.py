@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from annotate.kernels import joint_images, transduction
 from annotate.kernels.chances import Chances
-from annotate.kernels.joint_images import Images, image_metric
+from annotate.kernels.joint_images import JointImages, image_metric
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.transduction import (
     ANCHOR,
@@ -67,7 +67,7 @@ def test_class_fit_leaves_each_image_out() -> None:
     straight = turn + turn.T
     x = (e - centre) @ straight
     lengths = (x**2).sum(axis=1, keepdims=True)
-    fit = ClassFit.of(z.T @ x + ANCHOR * a, z.sum(axis=0), straight, centre @ straight)
+    fit = ClassFit.from_sums(z.T @ x + ANCHOR * a, z.sum(axis=0), straight, centre @ straight)
     fast = fit(e.astype(np.float32), z.astype(np.float32), lengths.astype(np.float32))
     np.testing.assert_allclose(fast, plain_fit(x, z, a), rtol=1e-4, atol=1e-3)
 
@@ -110,7 +110,7 @@ def test_the_weight_of_the_words_is_the_likeliest() -> None:
 def test_shares_of_next_to_nothing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts, _ = planted([40, 40, 40], wrong=0.4, spread=0.4)
     flushed = outcome(images, texts)[-1]
-    monkeypatch.setattr(joint_images, "NOTHING", 0)
+    monkeypatch.setattr(joint_images, "NO_SHARE", 0)
     whole = outcome(images, texts)[-1]
     np.testing.assert_array_equal(flushed.labels, whole.labels)
     np.testing.assert_allclose(flushed.sample, whole.sample, atol=1e-5)
@@ -126,7 +126,7 @@ def test_neighbours_of_other_classes_are_not_pure() -> None:
     shares = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
 
     def pure(graph: Wide) -> float:
-        images = Images(np.eye(4, dtype=np.float32), csr_array(graph), np.arange(4))
+        images = JointImages(np.eye(4, dtype=np.float32), csr_array(graph), np.arange(4))
         return images.purity(Chances(shares.argmax(axis=1), shares.max(axis=1), shares, None), shares, 2)
 
     same, other = np.eye(4)[[1, 0, 3, 2]], np.eye(4)[[2, 3, 0, 1]]

@@ -256,6 +256,6 @@ def test_each_folder_above_the_images_is_looked_at_once(
 def test_a_table_that_embed_takes_as_a_list_can_be_the_truth(images: list[str], tmp_path: Path, column: str) -> None:
     table = tmp_path / "known.csv"
     table.write_text(f"class,{column}\n" + "".join(f"cat,{path}\n" for path in images))
-    assert list(lists.read(str(table))) == images
+    assert list(lists.read_list(str(table))) == images
     known = read_truth(table, images, CLASSES)
     assert (known.labels.tolist(), known.unused) == ([0, 0], 0)

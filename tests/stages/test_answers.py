@@ -18,7 +18,7 @@ from annotate.errors import DamagedArtifact, InputError
 from annotate.exports.dataset import seal
 from annotate.progress import Silent
 from annotate.records import IMPORTED, Embeddings, ImageFacts, Note, Refinement
-from annotate.reports.truth import Said
+from annotate.reports.truth import SourceNames
 from annotate.stages import answers
 from annotate.workspace import Workspace
 from annotate.workspace.digests import content_digest
@@ -100,7 +100,7 @@ def test_a_truth_that_was_given_leaves_nothing_to_measure(scene: tuple[Workspace
     assert (summary["counted"], summary["confidence"]["mean"], summary["coverage"]) == (0, None, [])
     for name in ("report.txt", "report.html"):
         shown = " ".join((place.root / "report" / name).read_text("utf-8").split())
-        assert "othing to measure: the class of every image with a truth was given" in shown
+        assert "ot measured: the class of every image whose true class is known was given" in shown
         assert "100.0 %" not in shown.split("Classes")[0]
 
 
@@ -130,7 +130,7 @@ def test_report_and_dataset_say_which_images_were_given(scene: tuple[Workspace, 
     for path in files[:3]:
         assert path in text
         assert path in page
-    assert "without its answer" in text and "without its answer" in page.replace("\u00a0", " ")
+    assert "annotate would say" in text and "annotate would say" in page.replace("\u00a0", " ")
 
 
 @pytest.mark.parametrize("temperature", [None, 0.05])
@@ -338,7 +338,7 @@ def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, n
     (place.root / answers.FILE).unlink()
     assert "given labels" in annotate.status()["refine"].why
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
-    given = answers.answers_of(Said("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
+    given = answers.answers_of(SourceNames("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
     answers.write(place, {answers.key_of(answer): answer for answer in given})
     assert not annotate.status()["refine"].fresh
 

@@ -196,21 +196,21 @@ def test_so_it_is_in_lists_and_archives(
         with zipfile.ZipFile("source.zip", "w") as archive:
             for path in paths:
                 archive.write(path, path.relative_to(photos))
-        read = archives.read
+        read = archives.read_member
 
         def refuse(archive: str, name: str) -> bytes:
             if name.endswith("x.png"):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return read(archive, name)
 
-        monkeypatch.setattr(archives, "read", refuse)
+        monkeypatch.setattr(archives, "read_member", refuse)
     source = "source.txt" if kind == "list" else "source.zip"
     annotate.embed(source, model=str(checkpoint))
     assert rows() == [("x.png", "Input/output error")]
     if kind == "list":
         failing()
     else:
-        monkeypatch.setattr(archives, "read", read)
+        monkeypatch.setattr(archives, "read_member", read)
     assert annotate.status()["embed"].name == "stale"
     made = annotate.embed(source, model=str(checkpoint))
     assert (len(made.image_paths), made.skipped) == (12, [])
@@ -299,7 +299,7 @@ def test_a_forged_count_of_images_beside_the_ledger_is_no_bug(photos: Path, chec
 def test_the_count_of_images_is_written_through_no_link(
     photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.ShardOutcome) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ledger.Ledger, "commit", interrupt)

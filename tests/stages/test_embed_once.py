@@ -117,7 +117,7 @@ def test_interrupted_by_the_user_it_keeps_what_is_done(
 ) -> None:
     commit = ledger.Ledger.commit
 
-    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.Seen) -> None:
+    def interrupt(self: ledger.Ledger, shard: ledger.Shard, seen: ledger.ShardOutcome) -> None:
         if shard.number == 2:
             raise KeyboardInterrupt
         commit(self, shard, seen)

@@ -87,7 +87,7 @@ def archive(file: str, pictures: dict[str, bytes]) -> str:
 
 
 def fact_of(location: str) -> ImageFacts:
-    content, status = sources.fetch(location), sources.status(location)
+    content, status = sources.fetch(location), sources.image_status(location)
     return {
         "size": len(content),
         "modified_ns": status.modified_ns if status else 0,
@@ -98,7 +98,7 @@ def fact_of(location: str) -> ImageFacts:
 def labelled(plant: Plant, asked: str) -> list[str]:
     """A workspace that has embedded the source, each image nearest to the class of its folder; returns locations."""
     found = sources.listing(asked)
-    kinds = [NAMES.index(sources.path_of(location).split("/")[-2]) for location in found.locations]
+    kinds = [NAMES.index(sources.path_without_query(location).split("/")[-2]) for location in found.locations]
     workspace = plant(np.eye(2)[kinds] + 0.1, np.eye(2), NAMES)
     images = replace(
         workspace.read(Embeddings),
@@ -240,7 +240,7 @@ def test_a_truth_finds_images_wherever_they_are(plant: Plant, asked: str, kind: 
     if kind == "csv":
         named = sources.listing(asked).locations if asked == "list.txt" else PICTURES
         Path("truth.csv").write_text(
-            "path,class\n" + "".join(f"{name},{sources.path_of(name).split('/')[-2]}\n" for name in named)
+            "path,class\n" + "".join(f"{name},{sources.path_without_query(name).split('/')[-2]}\n" for name in named)
         )
         truth = "truth.csv"
     else:

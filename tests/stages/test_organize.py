@@ -338,7 +338,7 @@ def test_images_that_fit_no_name_go_apart_where_that_is_asked(plant: Plant, tmp_
     kinds = strangers(plant, tmp_path, [*"abcdefghi", last])
     made = Workspace().read(Refinement)
     assert made.unfit is not None
-    assert "look alike and fit none of the names" in made.notes[-1]["message"]
+    assert "look alike and fit none of the class names" in made.notes[-1]["message"]
     apart = np.flatnonzero(made.unfit >= 0)
     assert (kinds[apart] == 10).all() and len(apart) > 30
 

@@ -10,13 +10,13 @@ import pytest
 import annotate
 from annotate.errors import ConfigError
 from annotate.kernels.calibration import reliability
-from annotate.kernels.chances import Chances, chances_of
+from annotate.kernels.chances import Chances, softmax_chances
 from annotate.kernels.vectors import unit
 from annotate.methods.material import with_answers
 from annotate.methods.signs import signs_of_collapse
 from annotate.progress import Silent
 from annotate.records import Embeddings, Note, Refinement
-from annotate.reports.summary import warnings_of
+from annotate.reports.summary import report_warnings
 from annotate.settings.config import Config
 from annotate.stages import refine as stage
 from annotate.workspace import Workspace
@@ -120,7 +120,7 @@ def test_a_collapse_is_reported_with_a_remedy(plant: Plant) -> None:
     plant(x, unit(cone[1] + 0.2 * (centres - cone[0]) + 0.06 * rng.normal(size=(7, 64))))
     made = annotate.refine(method="soft")
     assert made.history[-1]["active_classes"] < made.history[0]["active_classes"]
-    told = [note for note in made.notes if note["message"].startswith("collapse: ")]
+    told = [note for note in made.notes if note["message"].startswith("classes lost all")]
     assert len(told) == 1
     assert "annotate refine --method dynamic" in told[0]["hint"]
 
@@ -137,8 +137,11 @@ def test_cluster_settings_that_were_asked_for_count_until_others_are(plant: Plan
 def test_a_blurred_alignment_is_reported(plant: Plant, blobs: Blobs) -> None:
     plant(*blobs(spread=0.05)[:2])
     made = annotate.refine(method="soft", temperature=1.0)
-    assert any("is blurred" in note["message"] and "--temperature 0.01" in note["hint"] for note in made.notes)
-    assert not any("is blurred" in note["message"] for note in annotate.refine(method="soft").notes)
+    assert any(
+        "hardly tell the classes apart" in note["message"] and "--temperature 0.01" in note["hint"]
+        for note in made.notes
+    )
+    assert not any("hardly tell the classes apart" in note["message"] for note in annotate.refine(method="soft").notes)
 
 
 def row(active: int, share: float) -> dict[str, object]:
@@ -149,9 +152,12 @@ def row(active: int, share: float) -> dict[str, object]:
     ("rows", "said"),
     [
         ([row(3, 0.4), row(3, 0.5)], []),
-        ([row(3, 0.4), row(2, 0.5), row(3, 0.5)], ["collapse: 3 classes had images at the start, 2 during refinement"]),
-        ([row(3, 0.4), row(3, 0.93)], ["collapse: 'a' holds 93 % of the images, 40 % before"]),
-        ([row(3, 0.92), row(3, 0.93)], ["'a' holds 93 % of the images, and did so before"]),
+        (
+            [row(3, 0.4), row(2, 0.5), row(3, 0.5)],
+            ["classes lost all their images: 3 had some at the start, 2 during refinement"],
+        ),
+        ([row(3, 0.4), row(3, 0.93)], ["nearly all images went to one class: 'a' has 93 % of the images, 40 % before"]),
+        ([row(3, 0.92), row(3, 0.93)], ["'a' has 93 % of the images, and had about as many before"]),
     ],
 )
 def test_the_signs_of_collapse(rows: list[dict[str, object]], said: list[str]) -> None:
@@ -181,7 +187,7 @@ def test_names_without_images_are_told_not_called_a_collapse(plant: Plant, blobs
     made = annotate.refine(method="transductive")
     assert any(note["message"] == "no image looks like 'giraffe'" for note in made.notes)
     assert not any("collapse" in note["message"] for note in made.notes)
-    told = warnings_of(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
+    told = report_warnings(made, np.bincount(made.labels, minlength=6), ["a", "b", "c", "d", "e", "giraffe"])
     assert sum("giraffe" in note["message"] for note in told) == 1
 
 
@@ -211,7 +217,7 @@ def test_words_of_another_world_are_told(plant: Plant, blobs: Blobs, method: str
 @pytest.mark.parametrize("method", ["dynamic", "transductive"])
 def test_too_few_images_to_learn_from_are_told(plant: Plant, blobs: Blobs, method: str) -> None:
     plant(*blobs(n=30, k=10, d=64)[:2])
-    assert "3.0 images a class are too few to learn from" in messages(annotate.refine(method=method))
+    assert "about 3.0 images for each class, too few to learn from" in messages(annotate.refine(method=method))
     plant(*blobs(n=300, k=10, d=64)[:2])
     assert "too few" not in messages(annotate.refine(method=method, force=True))
 
@@ -219,8 +225,8 @@ def test_too_few_images_to_learn_from_are_told(plant: Plant, blobs: Blobs, metho
 def test_neighbours_beyond_what_can_be_compared_say_their_recall(
     plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotate.kernels.neighbours.EXACT_UP_TO", 1000)
-    monkeypatch.setattr(stage, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr("annotate.kernels.neighbours.COMPARE_ALL_UP_TO", 1000)
+    monkeypatch.setattr(stage, "COMPARE_ALL_UP_TO", 1000)
     monkeypatch.setattr(stage, "WORTH_KEEPING", 1000)
     x, t, truth = blobs(n=3000, k=8, spread=0.2)
     plant(x, t)
@@ -261,7 +267,7 @@ def write_known(rows: np.ndarray, truth: np.ndarray) -> None:
 def test_given_labels_name_what_the_words_call_otherwise(
     plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    monkeypatch.setattr("annotate.kernels.chances.WHOLE", whole)  # below N K: only the largest are kept
+    monkeypatch.setattr("annotate.kernels.chances.MOST_WHOLE", whole)  # below N K: only the largest are kept
     x, t, truth = blobs(n=900, k=20, d=48, spread=0.1)
     plant(x, t[[1, 0, *range(2, 20)]])  # the words of two classes are each other's
     assert (annotate.refine().labels == truth).mean() < 0.95
@@ -319,7 +325,7 @@ def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> 
     given[[0, 9, 10, 29]] = [3, 4, 5, 6]
 
     def blocks(*ends: int) -> Chances:
-        parts = [chances_of(part.copy(), 0.1, kept) for part in np.split(similarity, ends)]
+        parts = [softmax_chances(part.copy(), 0.1, kept) for part in np.split(similarity, ends)]
         for part in parts:  # as those of another process are
             for rows in vars(part).values():
                 if rows is not None:
@@ -335,7 +341,7 @@ def test_given_labels_are_borne_whatever_block_they_are_in(kept: int | None) -> 
 def test_given_labels_stand_first_where_sixteen_are_kept(
     plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotate.kernels.chances.WHOLE", 100)
+    monkeypatch.setattr("annotate.kernels.chances.MOST_WHOLE", 100)
     x, t, truth = blobs(n=300, k=30, d=48)
     plant(x, t)
     paths = Workspace().read(Embeddings).image_paths
@@ -386,7 +392,7 @@ def test_confidence_is_the_same_bytes_for_any_block_and_threads(
     plant: Plant, blobs: Blobs, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
     plant(*blobs(n=1500, k=20, spread=0.3, blur=0.3)[:2])
-    monkeypatch.setattr("annotate.kernels.chances.WHOLE", whole)  # below N K: only the largest are kept
+    monkeypatch.setattr("annotate.kernels.chances.MOST_WHOLE", whole)  # below N K: only the largest are kept
 
     def outcome(block: int, threads: int) -> list[bytes]:
         kernels = ("kernels.blocks", "kernels.transduction", "kernels.joint_images", "kernels.neighbours")

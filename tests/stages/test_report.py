@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotate.errors import InputError, StaleArtifact, columns_of
+from annotate.errors import InputError, StaleArtifact, terminal_columns
 from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
@@ -218,7 +218,7 @@ def test_lines_of_the_text_fit_a_terminal(tmp_path: Path) -> None:
     images, texts, refinement = workspace.read(Embeddings), workspace.read(Texts), workspace.read(Refinement)
     truth = Truth("folder names", np.roll(refinement.labels, 1), {"elsewhere": 7}, 3)
     text = text_report(summarize(images, texts, refinement, truth=truth))
-    wide = [line for line in text.splitlines() if columns_of(line) > 80]
+    wide = [line for line in text.splitlines() if terminal_columns(line) > 80]
     assert [line for line in wide if not line.startswith("  folder")] == []
 
 

@@ -34,7 +34,7 @@ def embedded(photos: Path, checkpoint: Path) -> Path:
 
 def test_prompts_are_normalised_averaged_and_normalised_again(embedded: Path) -> None:
     made = annotate.embed_text(["2", "3"])
-    encoder = encoders.load(encoders.find(str(embedded)), device="cpu", precision="float32")
+    encoder = encoders.load(encoders.find_weights(str(embedded)), device="cpu", precision="float32")
     rows = [encoder.encode_text(prompts).astype(np.float64).mean(axis=0) for prompts in made.prompts.values()]
     np.testing.assert_allclose(made.text_embeddings, unit(np.array(rows)), atol=1e-6)
     assert made.prompt_set == "digits"
