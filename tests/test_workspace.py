@@ -16,7 +16,7 @@ import pytest
 
 import annotate
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy
-from annotate.records import Clusters, Embeddings, Texts
+from annotate.records import Clusters, EmbeddingRows, Embeddings, Texts
 from annotate.workspace import Workspace, artifacts, publishing
 from annotate.workspace.artifacts import path_line, read_path_lines
 from annotate.workspace.digests import content_digest
@@ -454,3 +454,12 @@ def test_a_sweep_leaves_parts_of_other_programs_alone(tmp_path: Path) -> None:
     with Workspace(tmp_path).lock():
         assert not ours.exists()
         assert all(part.exists() for part in theirs)
+
+
+def test_a_manifest_without_a_file_that_its_record_needs_names_the_file(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    model: Any = {"name": "imported", "path": None, "digest": "", "dimensions": 4, "logit_scale": 100.0}
+    rows = EmbeddingRows(np.eye(2, 4, dtype=np.float32), model)
+    workspace.publish(PLAN, rows, ran_on={})
+    with pytest.raises(DamagedArtifact, match=r"manifest\.json: 'image_paths\.txt' is missing"):
+        workspace.read(Embeddings)

@@ -22,7 +22,7 @@ from annotate.classes.prompts import SETS, automatic, prompts_for
 from annotate.errors import InputError, MissingArtifact, StaleArtifact, first_few, printable
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress
-from annotate.records import IMPORTED, Embeddings, Model, Note, Texts
+from annotate.records import IMPORTED, EmbeddingRows, Model, Note, Texts
 from annotate.settings.config import Config
 from annotate.stages import Context, Stage, cache
 from annotate.workspace import Workspace
@@ -53,7 +53,7 @@ class Text(Stage[Texts]):
     ) -> Plan:
         """raises  InputError for names that do not make sense"""
         workspace, config = context.workspace, context.config
-        model = workspace.read(Embeddings).model
+        model = workspace.read(EmbeddingRows).model
         request = config.request("text", classes=list(classes)) if prompts is None else {}
         if prompts is None:
             prompts, prompt_set = wording(workspace, classes or config.classes, config)
@@ -86,7 +86,7 @@ def texts_for(context: Context, classes: Sequence[str] = (), *, force: bool = Fa
     raises  InputError where imported embeddings cannot take new names
     """
     asked = classes or context.config.classes
-    if context.workspace.read(Embeddings).model["name"] == IMPORTED:
+    if context.workspace.read(EmbeddingRows).model["name"] == IMPORTED:
         return as_imported(context.workspace, clean_class_names(asked) if asked else [])
     return context.make(STAGE, classes=classes, force=force)
 

@@ -97,6 +97,8 @@ class Workspace:
                     values[name] = manifest["facts"].get(name)
                 elif declared.file in manifest["files"]:
                     values[name] = load_field(folder, record, name)
+                elif not declared.optional:
+                    raise ValueError(f"{MANIFEST}: '{declared.file}' is missing")
             return record(**values)
         except (ValueError, TypeError) as error:
             raise DamagedArtifact(f"{printable(folder)}/{error}", hint=hint) from error
