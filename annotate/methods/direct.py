@@ -7,10 +7,8 @@ from annotate.methods.material import (
     Course,
     Material,
     Method,
-    nearest_prototypes,
-    refinement,
+    refined_by,
     run_passes,
-    temperature_for,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_mismatch
 from annotate.records import Refinement
@@ -24,11 +22,7 @@ def label(material: Material, course: Course) -> Refinement:
     passes = refine_dynamic(material.workers, texts, material.sample, iterations=0, start=1, end=1)
     only, _, history = run_passes(passes, material, course)
     before = course.settings.temperature or material.temperature
-    temperature, judged = temperature_for(material, course, texts, before)
-    blocks = nearest_prototypes(material, only.prototypes, temperature)
-    made = refinement(
-        material, course, blocks, judged, prototypes=only.prototypes, temperature=temperature, history=history
-    )
+    made = refined_by(material, course, only.prototypes, before, history)
     made.notes.extend(
         [
             *signs_of_mismatch(material.images, material.texts),

@@ -14,10 +14,8 @@ from annotate.methods.material import (
     Material,
     Method,
     as_sure_as_zero_shot,
-    nearest_prototypes,
-    refinement,
+    refined_by,
     run_passes,
-    temperature_for,
 )
 from annotate.methods.signs import signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Refinement
@@ -42,11 +40,7 @@ def label(material: Material, course: Course) -> Refinement:
     )
     first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
-    temperature, judged = temperature_for(material, course, last.prototypes, before)
-    blocks = nearest_prototypes(material, last.prototypes, temperature)
-    made = refinement(
-        material, course, blocks, judged, prototypes=last.prototypes, temperature=temperature, history=history
-    )
+    made = refined_by(material, course, last.prototypes, before, history)
     made.notes.extend(
         [
             *signs_of_mismatch(material.images, material.texts),

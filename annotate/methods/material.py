@@ -195,6 +195,21 @@ def nearest_prototypes(material: Material, prototypes: Floats, temperature: floa
     return material.workers.chances(prototypes, temperature, material.kept)
 
 
+def refined_by(
+    material: Material, course: Course, prototypes: Floats, before: float, history: list[Iteration], **further: Any
+) -> Refinement:
+    """The record of labels by the nearest of these prototypes, (K, D).
+
+    before   the temperature, unless answers tell a better one
+    further  fields that one method alone fills
+    """
+    temperature, judged = temperature_for(material, course, prototypes, before)
+    blocks = nearest_prototypes(material, prototypes, temperature)
+    return refinement(
+        material, course, blocks, judged, prototypes=prototypes, temperature=temperature, history=history, **further
+    )
+
+
 def refinement(
     material: Material,
     course: Course,

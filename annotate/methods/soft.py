@@ -15,10 +15,8 @@ from annotate.methods.material import (
     Material,
     Method,
     as_sure_as_zero_shot,
-    nearest_prototypes,
-    refinement,
+    refined_by,
     run_passes,
-    temperature_for,
 )
 from annotate.methods.signs import signs_of_blur, signs_of_collapse, signs_of_few_images, signs_of_mismatch
 from annotate.records import Clusters, Refinement
@@ -40,16 +38,12 @@ def label(material: Material, course: Course, *, clusters: Clusters) -> Refineme
     )
     first, last, history = run_passes(passes, material, course)
     before = asked.temperature or as_sure_as_zero_shot(material, first.sample, last.sample)
-    temperature, judged = temperature_for(material, course, last.prototypes, before)
-    blocks = nearest_prototypes(material, last.prototypes, temperature)
-    made = refinement(
+    made = refined_by(
         material,
         course,
-        blocks,
-        judged,
-        prototypes=last.prototypes,
-        temperature=temperature,
-        history=history,
+        last.prototypes,
+        before,
+        history,
         micro_cluster_alignment=alignment(last.prototypes, clusters.micro_centroids, temperature=scale),
         meta_cluster_alignment=alignment(last.prototypes, clusters.meta_centroids, temperature=scale),
     )
