@@ -151,10 +151,9 @@ class Project:
         from annotate.classes.names import as_class_names
         from annotate.stages.import_ import CLUSTER_FILES, import_embeddings
 
-        by_section(
-            "import_embeddings", {name: path for name, path in cluster_files.items() if name not in CLUSTER_FILES}, (),
-            [*inspect.signature(Project.import_embeddings).parameters, *CLUSTER_FILES],
-        )  # fmt: skip
+        unknown = {name: path for name, path in cluster_files.items() if name not in CLUSTER_FILES}
+        taken = [*inspect.signature(Project.import_embeddings).parameters, *CLUSTER_FILES]
+        refuse("import_embeddings", unknown, taken)
         return import_embeddings(
             self.context,
             embeddings=Path(embeddings),

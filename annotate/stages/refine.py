@@ -36,7 +36,7 @@ from annotate.stages.ensemble import (
     texts_first,
 )
 from annotate.stages.text import STAGE as TEXT
-from annotate.stages.text import texts_for
+from annotate.stages.text import imported, texts_for
 from annotate.workspace import Workspace
 from annotate.workspace.plan import CACHE, Plan
 
@@ -211,10 +211,6 @@ def clusters_first(context: Context) -> Iterator[tuple[Context, AnyStage, dict[s
             "the imported clusters are of other embeddings",
             hint="run `annotate cluster --force` to find clusters, or import them again",
         )
-
-
-def imported(workspace: Workspace) -> bool:
-    return workspace.read(EmbeddingRows).model["name"] == IMPORTED
 
 
 def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: Progress) -> Neighbours:

@@ -86,7 +86,7 @@ def texts_for(context: Context, classes: Sequence[str] = (), *, force: bool = Fa
     raises  InputError where imported embeddings cannot take new names
     """
     asked = classes or context.config.classes
-    if context.workspace.read(EmbeddingRows).model["name"] == IMPORTED:
+    if imported(context.workspace):
         return as_imported(context.workspace, clean_class_names(asked) if asked else [])
     return context.make(STAGE, classes=classes, force=force)
 
@@ -110,6 +110,11 @@ def wording(workspace: Workspace, asked: Sequence[str], config: Config) -> tuple
     choice = config.resolve().text.prompts
     chosen = automatic(names) if choice == "auto" else choice
     return prompts_for(names, choice), chosen if chosen in SETS else "file"
+
+
+def imported(workspace: Workspace) -> bool:
+    """Whether the embeddings were made elsewhere, so that no model here can read class names for them."""
+    return workspace.read(EmbeddingRows).model["name"] == IMPORTED
 
 
 def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
