@@ -35,9 +35,6 @@ $(TOOLS): $(READY)
 
 demo: setup
 	$(ANNOTATE) demo
-	@echo
-	@echo "look at  demo/artifacts/report/report.html   the report"
-	@echo "         demo/dataset/                       the dataset: classes, splits, metadata.json"
 
 test: $(TOOLS)
 	$(BIN)/python -m pytest
