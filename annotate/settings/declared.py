@@ -177,7 +177,7 @@ class ReportSettings(Struct, frozen=True):
 class EngineSettings(Struct, frozen=True):
     name: Annotated[
         Literal["local", "ray"],
-        about("Where the work on images and embeddings runs; the bytes are the same", flag="--engine"),
+        about("Where images are embedded and labelled; the files come out the same", flag="--engine"),
     ] = "local"
     address: (
         Annotated[
