@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotate import sources
-from annotate.images import Unreadable, own_pixel_budget, thumbnail
+from annotate.images import Unavailable, Unreadable, own_pixel_budget, thumbnail
 from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
@@ -61,7 +61,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Galleries:
-    """All galleries of a page. `pictures` is false where no image file could be read at all."""
+    """All galleries of a page.
+
+    pictures     false where no image file could be read at all
+    unavailable  images that are there, and could not be read just now
+    """
 
     least_certain: Gallery
     mistakes: Gallery | None
@@ -69,6 +73,20 @@ class Galleries:
     empty: list[str] = field(default_factory=list)
     left_out: int = 0
     pictures: bool = True
+    unavailable: int = 0
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """The small picture of an image as a data: address; without one the image could not be read.
+
+    tiny         enlarged by the browser as squares
+    unavailable  it is there, and this machine or the network failed to read it just now: another try may do
+    """
+
+    source: str | None = None
+    tiny: bool = False
+    unavailable: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +127,8 @@ def make_galleries(
         classes=others,
         empty=[name for name, count in zip(texts.class_names, counts, strict=True) if not count],
         left_out=int((counts > 0).sum()) - len(of_class) if per_class else 0,
-        pictures=not pictures or any(source for source, _ in pictures.values()),
+        pictures=not pictures or any(picture.source for picture in pictures.values()),
+        unavailable=sum(picture.unavailable for picture in pictures.values()),
     )
 
 
@@ -151,18 +170,17 @@ def make_tiles(
     texts: Texts,
     refinement: Refinement,
     truth: Truth | None,
-    pictures: Mapping[int, tuple[str | None, bool]],
+    pictures: Mapping[int, Thumbnail],
 ) -> Iterator[Tile]:
     names = texts.class_names
     seconds, probabilities = runners_up(refinement, rows)
     for i, second, p in zip(rows.tolist(), seconds.tolist(), probabilities.tolist(), strict=True):
         label = int(refinement.labels[i])
         true, given = int(truth.labels[i]) if truth else UNKNOWN, bool(refinement.answered[i])
-        source, tiny = pictures[i]
         yield Tile(
             path=images.image_paths[i],
-            source=source,
-            tiny=tiny,
+            source=pictures[i].source,
+            tiny=pictures[i].tiny,
             label=names[label],
             confidence=None if given else float(refinement.confidences[i]),
             runner_up=None if given else names[second],
@@ -173,26 +191,27 @@ def make_tiles(
         )
 
 
-def read_thumbnails(
-    images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress
-) -> dict[int, tuple[str | None, bool]]:
-    """Row to the thumbnail's data: address, None where it cannot be read, and whether it is tiny."""
+def read_thumbnails(images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress) -> dict[int, Thumbnail]:
+    """The thumbnails of these rows; an image that cannot be read has an empty one."""
 
-    def read(row: int) -> tuple[str | None, bool]:
+    def read(row: int) -> Thumbnail:
         fact = images.images[row]
         try:
             with FILE_MEMORY.taken(fact["size"] if fact else UNKNOWN_FILE):
                 content = sources.fetch(images.image_paths[row], tries=1)
                 picture = thumbnail(content, side=SIDE, max_megapixels=max_megapixels)
+        except Unavailable as error:
+            gone = isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
+            return Thumbnail(unavailable=not gone)
         except Unreadable:
-            return None, False
+            return Thumbnail()
         tiny = max(picture.size) <= ENLARGED_UP_TO
         small = io.BytesIO()
         if tiny:
             picture.save(small, "PNG", optimize=True)
         else:
             picture.save(small, "JPEG", quality=QUALITY)
-        return data_address(small.getvalue(), "png" if tiny else "jpeg"), tiny
+        return Thumbnail(data_address(small.getvalue(), "png" if tiny else "jpeg"), tiny)
 
     with (
         progress.steps("thumbnails", len(rows), "images") as advance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,16 @@ from annotate.workspace.plan import Plan
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNAVAILABLE = "images_unavailable"  # in the manifest, beside what the report was made on
+
 
 @dataclass(frozen=True)
 class Material:
-    """What a report tells of; `estimated` is whether confidences are estimates of accuracy."""
+    """What a report tells of.
+
+    estimated  whether confidences are estimates of accuracy
+    ran_on     how many images could not be read just now, known when the report is made
+    """
 
     images: Embeddings
     texts: Texts
@@ -42,6 +48,7 @@ class Material:
     truth: Truth | None
     settings: Settings
     estimated: bool
+    ran_on: dict[str, Any] = field(default_factory=dict)
 
 
 class Report(Stage[Reported]):
@@ -70,7 +77,7 @@ class Report(Stage[Reported]):
         estimated = confidence_is_estimate(workspace, refinement)
         material = Material(images, texts, refinement, clusters_of(workspace), known, settings, estimated)
         request = context.config.request("report", n=len(images.embeddings), truth=as_asked(truth))
-        return replace(plan_for(self, workspace, material), request=request, found=material)
+        return replace(plan_for(self, workspace, material), request=request, found=material, why=lacks(workspace))
 
     def make(self, context: Context, plan: Plan, folder: Path) -> Reported:
         material: Material = plan.found
@@ -96,9 +103,28 @@ class Report(Stage[Reported]):
             max_megapixels=settings.embed.max_megapixels,
             progress=progress,
         )
+        if galleries.unavailable:
+            material.ran_on[UNAVAILABLE] = galleries.unavailable
+            progress.note(
+                {
+                    "message": f"images that could not be read just now have no picture in the report: "
+                    f"{galleries.unavailable:,}",
+                    "hint": "the next `annotate report` tries them again",
+                }
+            )
         write_text(folder / "report.txt", text_report(summary))
         write_text(folder / "report.html", page(summary, galleries, folder / "figures", drawn))
         return Reported(summary, drawn)
+
+    def ran_on(self, plan: Plan) -> dict[str, Any]:
+        ran_on: dict[str, Any] = plan.found.ran_on
+        return ran_on
+
+
+def lacks(workspace: Workspace) -> str:
+    """Why a report that is as it should be is made again: the machine could not read some of its images."""
+    unavailable = (workspace.manifest("report") or {}).get("ran_on", {}).get(UNAVAILABLE, 0)
+    return f"images that could not be read are tried again ({unavailable:,})" if unavailable else ""
 
 
 def plan_for(stage: Report, workspace: Workspace, material: Material) -> Plan:

@@ -1,5 +1,6 @@
 """report: from records to pages."""
 
+import errno
 import json
 import re
 from collections.abc import Iterable
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotate import sources
 from annotate.errors import InputError, StaleArtifact, terminal_columns
+from annotate.images import Unavailable
 from annotate.kernels.blocks import products
 from annotate.kernels.vectors import unit
 from annotate.kernels.zeroshot import assign, probabilities
@@ -412,6 +415,31 @@ def test_a_fresh_report_is_left_alone(workspace: Workspace) -> None:
     assert made_at(workspace) == before
     report(workspace, Config(), truth=Path("none"))
     assert made_at(workspace) != before
+
+
+def test_a_report_with_a_hole_that_the_machine_made_is_made_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = sources.fetch
+
+    def broken(location: str, **options: int) -> bytes:
+        if location.endswith("3.png"):
+            raise Unavailable("Input/output error") from OSError(errno.EIO, "Input/output error")
+        return fetch(location, **options)
+
+    report(workspace, Config())
+    whole = written(workspace, "report.html")
+    with monkeypatch.context() as disk:
+        disk.setattr(sources, "fetch", broken)
+        report(workspace, Config(), force=True)
+    assert written(workspace, "report.html") != whole
+    state = Project(workspace.root).status()["report"]
+    assert (state.name, state.why) == ("stale", "images that could not be read are tried again (1)")
+    report(workspace, Config())
+    assert written(workspace, "report.html") == whole
+    before = made_at(workspace)
+    report(workspace, Config())
+    assert made_at(workspace) == before
 
 
 def test_the_truth_is_an_input(workspace: Workspace, tmp_path: Path) -> None:
