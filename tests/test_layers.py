@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "settings": {"errors", "settings"},
     "classes": {"classes", "errors", "settings"},
     "workspace": {"errors", "records", "settings", "workspace"},
+    "store": {"errors", "records", "store", "workspace"},
     "encoders": {"encoders", "errors", "workspace"},
     "images": {"images"},
     "sources": {"errors", "images", "records", "sources", "workspace"},
@@ -89,7 +90,7 @@ def test_no_stage_prints() -> None:
 
 def test_starting_the_command_line_loads_nothing_heavy() -> None:
     heavy = ["torch", "clip", "scipy", "sklearn", "hdbscan", "faiss", "ray", "matplotlib", "PIL", "jinja2", "pandas"]
-    heavy += ["pydantic", "http.client", "urllib.request", "numpy", "msgspec", "rich", "yaml"]
+    heavy += ["sqlalchemy", "alembic", "pydantic", "http.client", "urllib.request", "numpy", "msgspec", "rich", "yaml"]
     code = f"""if True:
         import sys
         from annotate.cli import app
