@@ -14,11 +14,11 @@ from PIL import Image
 from annotate import images, sources
 from annotate.embedding import decoding
 from annotate.embedding.known import KnownImages
+from annotate.exports import copying
 from annotate.images import Unreadable, colours, costs, own_pixel_budget, read_image
 from annotate.images.allowance import MIB, PIXEL_MEMORY, UNKNOWN_FILE, Allowance, TimedReader, TooSlow
 from annotate.images.costs import memory_for
 from annotate.images.mending import count_scans, mended
-from annotate.stages import organize
 
 
 class Recorded(Allowance):
@@ -170,9 +170,9 @@ def test_organize_fetches_no_more_ahead_than_the_allowance(monkeypatch: pytest.M
         return b"image"
 
     monkeypatch.setattr(sources, "fetch", fetch)
-    monkeypatch.setattr(organize, "FETCHED", 2 * UNKNOWN_FILE)
+    monkeypatch.setattr(copying, "FETCHED", 2 * UNKNOWN_FILE)
     paths = [f"https://host/{i}.jpg" for i in range(20)]
-    for taken, (path, content) in enumerate(organize.contents(paths, [None] * 20)):
+    for taken, (path, content) in enumerate(copying.contents(paths, [None] * 20)):
         assert (path, content) == (paths[taken], b"image")
         assert len(fetched) <= taken + 2
     assert len(fetched) == 20

@@ -3,67 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from annotate.errors import first_few, printable
+from annotate.exports.layout import NO_SPLIT, UNKNOWN_FOLDER, Layout
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
 from annotate.kernels.statistics import statistics
-from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Refinement, Texts
 
 TOP_SIMILARITIES = 20  # classes listed with an image; all of a thousand would take some 30 KB an image
-UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
-NO_SPLIT = -1
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where every image goes, relative to the output folder.
-
-    folders      K, one per class; one more where images that fit none of the names go apart
-    chosen       (N,) folder of each image
-    places       N, folder and file name
-    splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
-    percentages  of each class in train, val and test
-    """
-
-    folders: list[str]
-    chosen: Ints
-    places: list[str]
-    splits: Ints
-    percentages: Sequence[int]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Images in each folder."""
-        counts = np.bincount(self.chosen, minlength=len(self.folders)).tolist()
-        return dict(zip(self.folders, counts, strict=True))
-
-    @property
-    def in_loaders(self) -> dict[str, int]:
-        """The class folders with images, by the numbers that loaders give them: in the order of their names."""
-        split = np.unique(self.chosen[self.splits != NO_SPLIT]).tolist()
-        return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
-
-    def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
-        """For each split in use, the classes that have images but none of them there."""
-        rows = self.splits != NO_SPLIT
-        table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
-        np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)
-        lacking = (table == 0) & table.any(axis=0)
-        return {
-            name: [class_names[k] for k in np.flatnonzero(lacking[s]).tolist()]
-            for s, name in enumerate(SPLITS)
-            if self.percentages[s] and lacking[s].any()
-        }
-
-    @property
-    def split_counts(self) -> dict[str, int]:
-        return {name: int((self.splits == s).sum()) for s, name in enumerate(SPLITS)}
 
 
 def describe(

@@ -13,6 +13,7 @@ from annotate.classes.names import clean_class_names
 from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
 from annotate.exports.dataset import GONE
 from annotate.exports.dataset import find_damage as damage_of_dataset
+from annotate.exports.place import check_place
 from annotate.exports.replacing import check_replaceable
 from annotate.records import IMPORTED, Texts
 from annotate.records.declared import repair
@@ -22,7 +23,6 @@ from annotate.stages import AnyStage, Context, answers, cache, stages
 from annotate.stages.embed import interrupted
 from annotate.stages.ensemble import inputs_now
 from annotate.stages.import_ import VERSION as IMPORT_VERSION
-from annotate.stages.organize import check_place
 from annotate.stages.refine import check_settings
 from annotate.workspace import Workspace
 from annotate.workspace.manifest import MANIFEST
@@ -46,7 +46,7 @@ def check_before_running(
     else:
         names = ", ".join(printable(name) for name in workspace.read(Texts).class_names)
         context.progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
-    check_place(output, str(images), workspace)
+    check_place(output, str(images), workspace.root)
     check_replaceable(output)
     for source in (truth, given):
         check_truth(Path(source) if source else None)

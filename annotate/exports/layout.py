@@ -1,0 +1,129 @@
+"""Which folder, file name and split of a dataset each image gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotate import sources
+from annotate.classes.folders import distinct, folder_names, safe_file_name
+from annotate.errors import first_few, printable
+from annotate.images import Unreadable
+from annotate.images.formats import is_image, picture_format, suffix
+from annotate.kernels.splits import SPLITS, choose_splits
+from annotate.kernels.vectors import Ints
+from annotate.records import Embeddings, Note, Refinement, Texts
+from annotate.workspace.manifest import MANIFEST
+
+UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
+NO_SPLIT = -1
+OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
+ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
+# Loaders take files by their endings: torchvision, `datasets` and Keras know no others for these formats.
+USUAL = dict.fromkeys((".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo"), ".jpg") | {".apng": ".png", ".dib": ".bmp"}
+ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "TIFF": ".tif", "WebP": ".webp", "BMP": ".bmp", "PNM": ".ppm"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every image goes, relative to the output folder.
+
+    folders      K, one per class; one more where images that fit none of the names go apart
+    chosen       (N,) folder of each image
+    places       N, folder and file name
+    splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
+    percentages  of each class in train, val and test
+    """
+
+    folders: list[str]
+    chosen: Ints
+    places: list[str]
+    splits: Ints
+    percentages: Sequence[int]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images in each folder."""
+        counts = np.bincount(self.chosen, minlength=len(self.folders)).tolist()
+        return dict(zip(self.folders, counts, strict=True))
+
+    @property
+    def in_loaders(self) -> dict[str, int]:
+        """The class folders with images, by the numbers that loaders give them: in the order of their names."""
+        split = np.unique(self.chosen[self.splits != NO_SPLIT]).tolist()
+        return {folder: number for number, folder in enumerate(sorted(self.folders[k] for k in split))}
+
+    def missing_in_splits(self, class_names: Sequence[str]) -> dict[str, list[str]]:
+        """For each split in use, the classes that have images but none of them there."""
+        rows = self.splits != NO_SPLIT
+        table = np.zeros((len(SPLITS), len(self.folders)), np.int64)
+        np.add.at(table, (self.splits[rows], self.chosen[rows]), 1)
+        lacking = (table == 0) & table.any(axis=0)
+        return {
+            name: [class_names[k] for k in np.flatnonzero(lacking[s]).tolist()]
+            for s, name in enumerate(SPLITS)
+            if self.percentages[s] and lacking[s].any()
+        }
+
+    @property
+    def split_counts(self) -> dict[str, int]:
+        return {name: int((self.splits == s).sum()) for s, name in enumerate(SPLITS)}
+
+
+def lay_out(
+    images: Embeddings, texts: Texts, labels: Refinement, *, apart: bool, percentages: Sequence[int], seed: int
+) -> Layout:
+    """The same for the same images and labels, wherever and in whatever order they lie.
+
+    apart        whether images that fit none of the names go to a folder of their own, in no split
+    percentages  of each class in train, val and test
+    """
+    strange = labels.unfit >= 0 if apart and labels.unfit is not None else None
+    if strange is not None and not strange.any():
+        strange = None
+    further = [] if strange is None else [UNKNOWN_FOLDER]
+    own = (*OWN_NAMES, *(f"{name}.npy" for name in ALIGNMENTS), *further)
+    folders = [*folder_names(texts.class_names, own), *further]
+    chosen = labels.labels if strange is None else np.where(strange, len(folders) - 1, labels.labels)
+    used: list[dict[str, int]] = [{} for _ in folders]
+    places = []
+    for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
+        places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
+    keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
+    splits = choose_splits(keys, chosen, percentages, seed)
+    if strange is not None:
+        splits[strange] = NO_SPLIT
+    return Layout(folders, chosen, places, splits, percentages)
+
+
+def name_of_copy(path: str) -> str:
+    """The image's own file name, made safe where no disk here has taken it yet, with an ending that loaders know."""
+    name = sources.file_name(path)
+    name = (name or "image") if sources.is_local(path) else safe_file_name(name)
+    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(picture_format(head_of(path)), ""))
+
+
+def head_of(path: str) -> bytes:
+    """The first bytes of an image; none where they cannot be had, or an address has them."""
+    try:
+        return b"" if sources.is_url(path) else sources.first_bytes(path)
+    except (OSError, Unreadable):
+        return b""
+
+
+def missing_note(texts: Texts, layout: Layout) -> Note | None:
+    """What to know where a class has images, but none in some split."""
+    missing = layout.missing_in_splits(texts.class_names)
+    if not missing:
+        return None
+    lacks = "; ".join(
+        f"{name} has none of {first_few([printable(class_name) for class_name in names])}"
+        for name, names in missing.items()
+    )
+    return {
+        "message": f"some classes have too few different images to be in every split: {lacks}",
+        "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
+        "take those of class_to_idx in metadata.json, or find more images of these classes",
+    }
