@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -82,7 +83,8 @@ def test_the_stages_work_one_by_one_each_as_its_own_process(photos: Path) -> Non
 def test_run_does_it_all_and_the_second_time_nothing(annotate: Command, photos: Path, checkpoint: Path) -> None:
     first = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "folders")
     assert first.code == 0
-    assert "accuracy" in first.out
+    right = json.loads(Path("artifacts/report/report.json").read_text())["truth"]["accuracy"]
+    assert f"{100 * right:.1f} % of the 8 checked labels are right; mean confidence is " in first.out
     before = files(Path("artifacts")) | files(Path("out"))
     second = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "folders")
     assert second.out == first.out
@@ -122,6 +124,44 @@ def test_results_go_to_stdout_and_everything_about_them_to_stderr(
     assert ended.out == "12 images, 32 dimensions, model small.pt\n"
     assert "embed" in ended.err
     assert "\x1b" not in ended.out + ended.err  # no colours where there is no terminal
+
+
+def test_a_command_ends_with_what_is_done_how_sure_it_is_and_what_is_next(
+    annotate: Command, photos: Path, checkpoint: Path
+) -> None:
+    run = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "none", "-w", "a b")
+    where, sure, then = run.out.splitlines()[-3:]
+    assert where == "12 images are sorted into 2 folders of out/"
+    assert re.fullmatch(r"mean confidence is \d+\.\d %; (no label is|1 label is|\d+ labels are) below 50 %", sure)
+    assert then == "next: open a b/report/report.html in a browser to see what to check"
+    labelled, again, then = annotate("refine", "-w", "a b").out.splitlines()
+    assert labelled == "12 images are labelled with 2 classes by the method 'transductive'"
+    assert again == sure
+    assert then == "next: `annotate report -w 'a b'` to check them, `annotate organize OUTPUT -w 'a b'` to sort them"
+    where, splits, then = annotate("organize", "out", "-w", "a b").out.splitlines()[-3:]
+    assert where == "12 images are sorted into 2 folders of out/ (copy)"
+    assert re.fullmatch(r"train \d+, val \d+, test \d+ in out/splits/", splits)
+    assert then == "next: `annotate report -w 'a b'` shows what to check; then train with out/splits/"
+
+
+def test_where_every_class_was_given_there_is_nothing_to_be_sure_of(
+    annotate: Command, photos: Path, checkpoint: Path
+) -> None:
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in sorted(photos.glob("*/*.png"))]
+    Path("known.csv").write_text("\n".join(["path,class", *rows]) + "\n")
+    asked = ("run", photos, "out", "red", "green", "blue", "--model", checkpoint)
+    ended = annotate(*asked, "--given", "known.csv", "--truth", "known.csv")
+    assert "no label could be checked, since you gave those classes; every label is the class" in ended.out
+    assert "12 images are labelled with 3 classes" in (shown := annotate("refine").out)
+    assert "; 12 as you gave them\nevery label is the class that you gave\n" in shown
+
+
+def test_the_passes_are_shown_where_somebody_asks_for_them(annotate: Command, photos: Path, checkpoint: Path) -> None:
+    annotate("embed", photos, "--model", checkpoint, "-c", "red,green")
+    assert "text weight" not in annotate("refine").err
+    assert "text weight" in annotate("refine", "--force", "--verbose").err
+    rows = json.loads(Path("artifacts/refine/history.json").read_text())
+    assert {"moved", "text_weight"} <= rows[0].keys()
 
 
 def test_json_is_json(annotate: Command, photos: Path, checkpoint: Path) -> None:
@@ -175,7 +215,8 @@ def test_a_dry_run_prints_the_plan(annotate: Command, photos: Path, checkpoint: 
     annotate("embed", photos, "--model", checkpoint, "-c", "red,green")
     annotate("refine")
     ended = annotate("organize", "out", "--dry-run", "--splits", "50,25,25")
-    assert "12 images would be written in out/ (copy); train 6, val 3, test 3" in ended.out
+    assert "12 images would be sorted into 2 folders of out/ (copy)\n" in ended.out
+    assert "train 6, val 3, test 3 in out/splits/\nnext: the same command without --dry-run" in ended.out
     assert not Path("out").exists()
 
 

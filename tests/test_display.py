@@ -8,6 +8,7 @@ import pytest
 
 from annotate.cli import bars, display
 from annotate.errors import terminal_columns
+from annotate.records import Iteration
 
 ROWS = [("tabby cat", "7", "70.0 %"), ("dog", "3", "30.0 %")]
 
@@ -95,3 +96,32 @@ def test_a_state_is_said_in_words_where_a_stage_starts(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == (
         "report (out of date: annotate.yaml says thumbnails 3, was 24)\norganize (not there yet)\n"
     )
+
+
+PASS: Iteration = {
+    "iteration": 1, "mean_confidence": 0.9, "active_classes": 2, "largest_share": 0.5, "text_weight": None,
+    "moved": 3, "moved_percent": 1.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("terminal", "verbose", "shown", "hidden"),
+    [
+        ("1", False, "pass 1: 1.5 % of the images changed class", "mean certainty"),
+        ("1", True, "3 (1.5 %)", "pass 1"),
+        ("", True, "3 (1.5 %)", "\x1b"),
+        ("", False, "", "1.5 %"),
+    ],
+)
+def test_passes_are_a_moving_line_or_a_table(
+    monkeypatch: pytest.MonkeyPatch, terminal: str, verbose: bool, shown: str, hidden: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", terminal)
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    display.console.cache_clear()
+    with bars.Terminal(verbose=verbose).iterations() as show:
+        show(PASS)
+        time.sleep(0.3)  # a moving line is drawn some times a second
+    display.console.cache_clear()
+    assert shown in stream.getvalue()
+    assert hidden not in stream.getvalue()

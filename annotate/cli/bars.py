@@ -1,4 +1,4 @@
-"""Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
+"""Progress for a person: bars on a terminal, a line per stage elsewhere; on request, a table of the passes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ class Speed:
 
 
 class Terminal:
-    """Progress for a person: bars and a live table on a terminal, a line per stage elsewhere."""
+    """Progress for a person: bars on a terminal, a line per stage elsewhere.
+
+    verbose  also show a table of the passes of a refinement; history.json has it in any case
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
 
     def started(self, stage: str, why: str) -> None:
         state, colon, reason = why.partition(": ")
@@ -84,22 +90,10 @@ class Terminal:
     def bytes(self, what: str) -> contextlib.AbstractContextManager[Callable[[int, int | None], None]]:
         return bar_of_bytes(what) if on_terminal(stderr=True) else unseen()
 
-    @contextlib.contextmanager
-    def iterations(self) -> Iterator[Callable[[Iteration], None]]:
-        rows: list[Cells] = []
-        if not on_terminal(stderr=True):
-            yield lambda row: rows.append(iteration_cells(row))
-            show_table(ITERATIONS, rows, stderr=True)
-            return
-        from rich.live import Live
-
-        with Live(rich_table(ITERATIONS, rows), console=console(stderr=True), refresh_per_second=8) as live:
-
-            def show(row: Iteration) -> None:
-                rows.append(iteration_cells(row))
-                live.update(rich_table(ITERATIONS, rows))
-
-            yield show
+    def iterations(self) -> contextlib.AbstractContextManager[Callable[[Iteration], None]]:
+        if self.verbose:
+            return table_of_passes()
+        return spinner_of_passes() if on_terminal(stderr=True) else unseen()
 
     def note(self, note: Note) -> None:
         mark = ("warning:", "yellow") if note["hint"] else ("note:", "dim")
@@ -121,6 +115,40 @@ def spinner(what: str) -> Iterator[None]:
 
     with console(stderr=True).status(Text(f"{what} …"), spinner="line"):
         yield
+
+
+@contextlib.contextmanager
+def spinner_of_passes() -> Iterator[Callable[[Iteration], None]]:
+    """How many passes are done, and how many images still change their class: it ends when hardly any does."""
+    from rich.text import Text
+
+    with console(stderr=True).status(Text("labelling …"), spinner="line") as shown:
+
+        def show(row: Iteration) -> None:
+            if row["iteration"]:
+                changed = f"{row['moved_percent']:.1f} % of the images changed class"
+                shown.update(Text(f"labelling, pass {row['iteration']}: {changed} …"))
+
+        yield show
+
+
+@contextlib.contextmanager
+def table_of_passes() -> Iterator[Callable[[Iteration], None]]:
+    """A row for each pass; on a terminal as it ends."""
+    rows: list[Cells] = []
+    if not on_terminal(stderr=True):
+        yield lambda row: rows.append(iteration_cells(row))
+        show_table(ITERATIONS, rows, stderr=True)
+        return
+    from rich.live import Live
+
+    with Live(rich_table(ITERATIONS, rows), console=console(stderr=True), refresh_per_second=8) as live:
+
+        def show(row: Iteration) -> None:
+            rows.append(iteration_cells(row))
+            live.update(rich_table(ITERATIONS, rows))
+
+        yield show
 
 
 @contextlib.contextmanager

@@ -24,11 +24,19 @@ from annotate.cli.options import (
     Place,
     Several,
     Truth,
+    Verbose,
     config_file,
     option,
 )
 from annotate.cli.parsing import app, command
-from annotate.cli.show import print_json, show_dataset, show_skipped, workspace_folder
+from annotate.cli.show import (
+    print_json,
+    show_dataset,
+    show_labels,
+    show_organized,
+    show_skipped,
+    workspace_folder,
+)
 from annotate.errors import InputError, printable
 
 
@@ -182,12 +190,7 @@ def refine(
     Example: annotate refine --classes cat,dog --method dynamic
     """
     made = annotate.refine(classes, also=also or [], given=given, **asked)
-    answered, mean = int(made.answered.sum()), made.mean_confidence
-    display.show(
-        f"{len(made.labels):,} images labelled by '{made.method}'"
-        + (f", {answered:,} of them as given" if answered else "")
-        + ("" if mean is None else f", mean confidence {100 * mean:.1f} %" + " of the others" * bool(answered))
-    )
+    show_labels(made, asked["workspace"])
 
 
 @command("organize")
@@ -202,10 +205,7 @@ def organize(
     Example: annotate organize dataset --link hardlink --splits 80,10,10
     """
     made = annotate.organize(output, dry_run=dry_run, **asked)
-    display.show_counts("folder", made.folders)
-    splits_made = ", ".join(f"{name} {count:,}" for name, count in made.splits.items())
-    verb = "would be written" if dry_run else "are"
-    display.show(f"{made.images:,} images {verb} in {printable(output)}/ ({made.link}); {splits_made}")
+    show_organized(made, output, asked["workspace"], dry_run=dry_run)
 
 
 @command("report")
@@ -264,12 +264,13 @@ def demo(
         Path, typer.Argument(metavar="FOLDER", help="Where the demo's images, artifacts and dataset go.")
     ] = Path("demo"),
     force: Force = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run everything on 1,797 handwritten digits, offline.
 
     Example: annotate demo
     """
-    made = annotate.demo(folder, force=force, progress=bars.Terminal())
+    made = annotate.demo(folder, force=force, progress=bars.Terminal(verbose=verbose))
     show_dataset(made, folder / "dataset", folder / "artifacts")
 
 

@@ -62,6 +62,7 @@ Place = Annotated[
 ]
 ConfigFile = Annotated[Path | None, option(f"Settings in YAML (default: {CONFIG_FILE} where it exists).")]
 Force = Annotated[bool, option("Run again even where nothing changed.", "--force")]
+Verbose = Annotated[bool, option("Show a table of the passes of refinement.", "--verbose", "-v")]
 AsJson = Annotated[bool, option("Print JSON.", "--json")]
 Given = Annotated[
     Path | None,
@@ -110,6 +111,7 @@ def asked_options(sections: Sequence[str]) -> dict[str, Any]:
             option("Any setting, as SECTION.KEY=VALUE; can be repeated.", "--set", metavar="SECTION.KEY=VALUE"),
         ],
         "force": Force,
+        **({"verbose": Verbose} if "refine" in sections else {}),
     }
 
 
@@ -120,6 +122,7 @@ def asked_from(
     preset: str | None,
     assign: Sequence[str] | None,
     force: bool | None,
+    verbose: bool | None = None,
     **flags: Any,
 ) -> dict[str, Any]:
     """The keyword arguments that every stage's function in `annotate` takes; flags beat --set."""
@@ -136,7 +139,7 @@ def asked_from(
         "preset": preset,
         "force": bool(force),
         "settings": said,
-        "progress": bars.Terminal(),
+        "progress": bars.Terminal(verbose=bool(verbose)),
     }
 
 

@@ -179,7 +179,7 @@ def test_mean_confidence_is_one_figure_wherever_it_is_said(
     shown = capsys.readouterr()
     text, page = (Path("artifacts/report", name).read_text("utf-8") for name in ("report.txt", "report.html"))
     figure = f"{100 * mean:.1f} %"
-    assert f"mean confidence {figure}" in shown.out
+    assert f"mean confidence is {figure}" in shown.out
     assert "mean confidence" not in shown.err  # the passes tell the model's certainty
     assert f"confidence  {figure} on average" in text
     assert f"{figure}</b><span>mean confidence</span>".replace(" %", "\u00a0%") in page
