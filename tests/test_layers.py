@@ -19,7 +19,6 @@ MAY_IMPORT = {
     "settings": {"errors", "settings"},
     "classes": {"classes", "errors", "settings"},
     "workspace": {"errors", "records", "settings", "workspace"},
-    "store": {"errors", "records", "store", "workspace"},
     "encoders": {"encoders", "errors", "workspace"},
     "images": {"images"},
     "sources": {"errors", "images", "records", "sources", "workspace"},
@@ -37,6 +36,7 @@ MAY_IMPORT = {
     "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},
     "cli": {"annotate", "cli", "errors", "records", "settings", "workspace"},
     "__main__": {"cli"},
+    "store": {"errors", "records", "store", "workspace"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}
 

@@ -12,13 +12,17 @@ from annotate.classes.folders import distinct, folder_names, safe_file_name
 from annotate.errors import first_few, printable
 from annotate.images import Unreadable
 from annotate.images.formats import is_image, picture_format, suffix
-from annotate.kernels.splits import SPLITS, choose_splits
+from annotate.kernels.groups import numbers_of
+from annotate.kernels.splits import SPLITS, TOO_FEW, choose_splits, shares
 from annotate.kernels.vectors import Ints
 from annotate.records import Embeddings, Note, Refinement, Texts
 from annotate.workspace.manifest import MANIFEST
 
 UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
 NO_SPLIT = -1
+COUNTED = 20  # images of a class, for its shares to be worth a word
+UNEVEN = 0.1  # between the share of a class and what was asked for
+UNEVEN_HINT = "another --seed draws other splits; an image keeps its own whatever is added"
 OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 # Loaders take files by their endings: torchvision, `datasets` and Keras know no others for these formats.
@@ -34,7 +38,7 @@ class Layout:
     chosen       (N,) folder of each image
     places       N, folder and file name
     splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
-    percentages  of each class in train, val and test
+    percentages  of train, val and test, as they were asked for
     """
 
     folders: list[str]
@@ -67,18 +71,57 @@ class Layout:
             if self.percentages[s] and lacking[s].any()
         }
 
+    def too_few(self, class_names: Sequence[str]) -> list[str]:
+        """Classes with one or two images, which are all in train."""
+        counts = np.bincount(self.chosen, minlength=len(self.folders))[: len(class_names)]
+        few = (counts > 0) & (counts <= TOO_FEW) if self.percentages[0] < 100 else np.zeros(len(counts), np.bool_)
+        return [class_names[k] for k in np.flatnonzero(few).tolist()]
+
+    def uneven(self) -> str:
+        """In a line, how far the shares of classes are from those that were asked for; nothing where they are near."""
+        rows = self.splits != NO_SPLIT
+        found = shares(self.splits[rows], self.chosen[rows], COUNTED)
+        if all(max(abs(part - self.percentages[s] / 100) for part in found[s]) <= UNEVEN for s in found):
+            return ""
+        said = ", ".join(
+            f"{SPLITS[s]} has {100 * low:.0f} to {100 * high:.0f} % of a class (asked for: {self.percentages[s]} %)"
+            for s, (low, high) in found.items()
+            if self.percentages[s]
+        )
+        return f"the splits follow images and groups, not classes: {said}"
+
     @property
     def split_counts(self) -> dict[str, int]:
         return {name: int((self.splits == s).sum()) for s, name in enumerate(SPLITS)}
 
 
-def lay_out(
-    images: Embeddings, texts: Texts, labels: Refinement, *, apart: bool, percentages: Sequence[int], seed: int
-) -> Layout:
+@dataclass(frozen=True)
+class Splitting:
+    """How images are shared among train, val and test.
+
+    percentages  of train, val and test
+    names        N, of what an image is kept together with, None for images by themselves; none where there are no such
+    together     further groupings, (N,) each, -1 for images of which one says nothing
+    """
+
+    percentages: Sequence[int]
+    seed: int
+    names: Sequence[str | None] = ()
+    together: Sequence[Ints] = ()
+
+    def splits(self, images: Embeddings, classes: Ints) -> Ints:
+        """The split of each image, (N,); images of the same bytes are always in one."""
+        own = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
+        keys = [
+            f"group {name}" if name else key for name, key in zip(self.names or [None] * len(own), own, strict=True)
+        ]
+        return choose_splits(keys, classes, self.percentages, self.seed, [numbers_of(own), *self.together])
+
+
+def lay_out(images: Embeddings, texts: Texts, labels: Refinement, splitting: Splitting, *, apart: bool) -> Layout:
     """The same for the same images and labels, wherever and in whatever order they lie.
 
-    apart        whether images that fit none of the names go to a folder of their own, in no split
-    percentages  of each class in train, val and test
+    apart  whether images that fit none of the names go to a folder of their own, in no split
     """
     strange = labels.unfit >= 0 if apart and labels.unfit is not None else None
     if strange is not None and not strange.any():
@@ -91,11 +134,10 @@ def lay_out(
     places = []
     for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
         places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
-    keys = [fact["digest"] if fact else path for fact, path in zip(images.images, images.image_paths, strict=True)]
-    splits = choose_splits(keys, chosen, percentages, seed)
+    splits = splitting.splits(images, chosen)
     if strange is not None:
         splits[strange] = NO_SPLIT
-    return Layout(folders, chosen, places, splits, percentages)
+    return Layout(folders, chosen, places, splits, splitting.percentages)
 
 
 def name_of_copy(path: str) -> str:
@@ -113,17 +155,31 @@ def head_of(path: str) -> bytes:
         return b""
 
 
-def missing_note(texts: Texts, layout: Layout) -> Note | None:
-    """What to know where a class has images, but none in some split."""
-    missing = layout.missing_in_splits(texts.class_names)
-    if not missing:
-        return None
+def notes_on_splits(texts: Texts, layout: Layout) -> list[Note]:
+    """What to know of the splits: classes that are missing in one, classes that are in one alone, uneven shares."""
+    missing, few = layout.missing_in_splits(texts.class_names), layout.too_few(texts.class_names)
+    notes: list[Note] = []
+    if few:
+        listed = first_few([printable(name) for name in few])
+        notes.append(
+            {
+                "message": f"in train alone: {listed}; a class of one or two images has none to spare",
+                "hint": "find more images of it, or leave the class out",
+            }
+        )
     lacks = "; ".join(
         f"{name} has none of {first_few([printable(class_name) for class_name in names])}"
         for name, names in missing.items()
     )
-    return {
-        "message": f"some classes have too few different images to be in every split: {lacks}",
-        "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
-        "take those of class_to_idx in metadata.json, or find more images of these classes",
-    }
+    if missing:
+        notes.append(
+            {
+                "message": f"some classes are not in every split: {lacks}",
+                "hint": "loaders number the folders that they find, so that their numbers differ from split to split: "
+                "take those of class_to_idx in metadata.json, or find more images of these classes",
+            }
+        )
+    uneven = layout.uneven()
+    if uneven:
+        notes.append({"message": uneven, "hint": UNEVEN_HINT})
+    return notes

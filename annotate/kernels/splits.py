@@ -1,8 +1,9 @@
-"""Share images among train, val and test: every class in the same proportions, and an image always alike.
+"""Share images among train, val and test so that no image ever moves, and what belongs together lies together.
 
-Within a class, images are ranked by a hash of the seed and of what they are (the digest of their bytes),
-and the ranks are cut at the percentages. So the split of an image is the same on every machine and in
-every order of listing, and identical files always lie in the same split, whatever their labels.
+The split of a group of images is drawn by a hash of the seed and of what the group is: the digest of an image, the name
+of a folder. Nothing else is looked at, neither other images nor labels. So it is the same on every machine and in every
+order, and further images move none. The price is that the shares of a class come out as by drawing lots: near the
+percentages for many images, further off for few.
 """
 
 from __future__ import annotations
@@ -12,63 +13,59 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from annotate.kernels.groups import joined, numbers_of
 from annotate.kernels.vectors import Ints
 
 SPLITS = ("train", "val", "test")
+TOO_FEW = 2  # images of a class that has none to spare: a model must see them
 
 
-def choose_splits(keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int) -> Ints:
+def choose_splits(
+    keys: Sequence[str], labels: Ints, percentages: Sequence[int], seed: int, together: Sequence[Ints] = ()
+) -> Ints:
     """The split of each image, (N,): 0 train, 1 val, 2 test.
 
-    A class with enough different images has some in every split whose percentage is not zero.
+    A class of one or two images is in train, with all that belongs to them, where train is used at all.
 
-    keys         N strings, equal for identical images
-    labels       (N,) the class to stratify by; of copies with several labels the one that most have counts
+    keys         N strings, what an image is; images with equal ones lie together
+    labels       (N,) their classes
     percentages  of train, val and test; they sum to 100
+    together     groupings, (N,) each: images with one number lie together, -1 for those of which it says nothing
     """
-    chosen = np.empty(len(keys), np.int64)
-    ranks = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest() for key in keys]
-    stratum = labels_of_copies(ranks, labels)
-    by_label = np.argsort(stratum, kind="stable")
-    for group in np.split(by_label, np.flatnonzero(np.diff(stratum[by_label])) + 1):
-        members = sorted(group.tolist(), key=lambda i: ranks[i])
-        starts = [at for at, i in enumerate(members) if not at or ranks[i] != ranks[members[at - 1]]]
-        ends = np.cumsum(quotas(len(members), percentages))
-        of_copies = nowhere_empty(np.searchsorted(ends, starts, side="right"), percentages)
-        chosen[members] = np.repeat(of_copies, np.diff([*starts, len(members)]))
+    groups = joined([numbers_of(keys), *together])
+    chosen = drawn(keys, groups, percentages, seed)
+    if percentages[0]:
+        few = np.isin(labels, np.flatnonzero(np.bincount(labels) <= TOO_FEW))
+        chosen[np.isin(groups, groups[few])] = 0
     return chosen
 
 
-def labels_of_copies(keys: Sequence[bytes], labels: Ints) -> Ints:
-    """Each image's label, (N,); copies whose labels differ get the one that most of them have, of equals the first."""
-    _, image = np.unique(np.array(keys), return_inverse=True)
-    pairs, counts = np.unique(np.stack([image, labels], axis=1), axis=0, return_counts=True)  # (P, 2) image and label
-    order = np.lexsort((pairs[:, 1], -counts, pairs[:, 0]))
-    _, first = np.unique(pairs[order, 0], return_index=True)
-    most: Ints = pairs[order][first, 1]
-    return most[image]
+def drawn(keys: Sequence[str], groups: Ints, percentages: Sequence[int], seed: int) -> Ints:
+    """The split of each image by the lot of its group: that of the key whose hash is the smallest.
 
-
-def nowhere_empty(chosen: Ints, percentages: Sequence[int]) -> Ints:
-    """Give every split in use an image of the class, if there are enough: from the split that has most.
-
-    chosen  (J,) the split of each different image of a class, in the order of their ranks
+    The first half of the hash decides which key that is, the second which split: else large groups would go to train.
     """
-    used = [s for s, percentage in enumerate(percentages) if percentage]
-    chosen = chosen.copy()
-    if len(chosen) < len(used):
-        return chosen
-    for empty in [s for s in used if not (chosen == s).any()]:
-        richest = np.bincount(chosen).argmax()
-        chosen[np.flatnonzero(chosen == richest)[-1]] = empty
-    return chosen
+    hashes = [hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).digest() for key in keys]
+    first: dict[int, bytes] = {}
+    for group, found in zip(groups.tolist(), hashes, strict=True):
+        first[group] = min(found, first.get(group, found))
+    lots = np.array([int.from_bytes(first[group][16:24]) / 2**64 for group in range(len(first))])
+    ends = np.cumsum(percentages) / 100
+    split: Ints = np.minimum(np.searchsorted(ends, lots, side="right"), np.flatnonzero(percentages)[-1])
+    return split[groups]
 
 
-def quotas(n: int, percentages: Sequence[int]) -> list[int]:
-    """n in whole parts by percentages, largest remainders first; of equal remainders the earlier split gains."""
-    exact = [n * percentage / 100 for percentage in percentages]
-    parts = [int(part) for part in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: (parts[i] - exact[i], i))
-    for i in by_remainder[: n - sum(parts)]:
-        parts[i] += 1
-    return parts
+def shares(splits: Ints, labels: Ints, at_least: int) -> dict[int, tuple[float, float]]:
+    """The smallest and the largest part of a class that lies in each split, among classes with enough images.
+
+    splits    (N,) of those in a split
+    at_least  images, for a class to count
+    returns   by split; nothing where no class has enough
+    """
+    table = np.zeros((len(SPLITS), int(labels.max(initial=-1)) + 1), np.int64)
+    np.add.at(table, (splits, labels), 1)
+    enough = table[:, table.sum(axis=0) >= at_least]
+    if not enough.size:
+        return {}
+    parts = enough / enough.sum(axis=0)
+    return {s: (float(parts[s].min()), float(parts[s].max())) for s in range(len(SPLITS))}

@@ -158,12 +158,23 @@ class OrganizeSettings(Struct, frozen=True):
         Literal["keep", "apart"],
         about("Whether images that fit none of the names go to a folder `unknown`", flag="--unknown", means="apart"),
     ] = "keep"
-    splits: Annotated[tuple[int, int, int], about("Percent of each class in train, val and test", flag="--splits")] = (
+    splits: Annotated[tuple[int, int, int], about("Percent of the images in train, val and test", flag="--splits")] = (
         70,
         15,
         15,
     )
     seed: Annotated[int, about("Decides which image goes to which split", flag="--seed", ge=0)] = 42
+    group_by: (
+        Annotated[
+            str,
+            about(
+                "Images that share this are in one split: folder, or a column of the list of images",
+                flag="--group-by",
+                chosen="nothing",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ReportSettings(Struct, frozen=True):

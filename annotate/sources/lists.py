@@ -218,6 +218,18 @@ def unquoted(entry: str) -> str:
 
 def rows(file: str) -> Iterator[tuple[int, str]]:
     """One column of a table with a header."""
+    column = -1
+    for line, row in table_rows(file):
+        if column < 0:
+            column = image_column(printable(file), row)
+        elif len(row) > column and row[column].strip():
+            yield line, row[column].strip()
+    if column < 0:
+        image_column(printable(file), [])
+
+
+def table_rows(file: str) -> Iterator[tuple[int, list[str]]]:
+    """All rows of a table with their line numbers, its header first."""
     shown = printable(file)
     try:
         with open(file, encoding=detect_encoding(file), newline="") as text:
@@ -226,16 +238,13 @@ def rows(file: str) -> Iterator[tuple[int, str]]:
             # Excel writes what the country uses.
             delimiter = "\t" if file.lower().endswith(".tsv") else max(",;\t", key=first.count)
             reader = csv.reader(text, delimiter=delimiter)
-            header = next(reader, [])
-            if len(header) == 1 and looks_like_an_image(header[0]):
-                raise InputError(
-                    f"{shown}: begins with an image, not with a header",
-                    hint="write `path` above the images, or call the file .txt",
-                )
-            column = image_column(shown, header)
             for row in reader:
-                if len(row) > column and row[column].strip():
-                    yield reader.line_num, row[column].strip()
+                if len(row) == 1 and reader.line_num == 1 and looks_like_an_image(row[0]):
+                    raise InputError(
+                        f"{shown}: begins with an image, not with a header",
+                        hint="write `path` above the images, or call the file .txt",
+                    )
+                yield reader.line_num, row
     except (UnicodeError, csv.Error) as error:
         raise InputError(f"{shown}: not readable as a table in UTF-8", hint=SAVE_AS) from error
 

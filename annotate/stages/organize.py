@@ -19,16 +19,18 @@ from msgspec.structs import asdict
 from annotate.errors import printable
 from annotate.exports.copying import check_unchanged, write_images
 from annotate.exports.dataset import Digests, seal, why_stale
-from annotate.exports.layout import ALIGNMENTS, Layout, lay_out, missing_note
+from annotate.exports.layout import ALIGNMENTS, Layout, Splitting, lay_out, notes_on_splits
 from annotate.exports.metadata import dataset_report, describe
 from annotate.exports.place import check_holds_no_image, check_linkable, check_place, check_room
 from annotate.exports.replacing import check_replaceable, claimed, replacing
 from annotate.records import Embeddings, Note, Organized, Refinement, Texts
 from annotate.settings.declared import OrganizeSettings
 from annotate.stages import Context, Stage, versions
+from annotate.stages.grouping import group_names
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
 from annotate.workspace.artifacts import as_json, store, write_bytes
+from annotate.workspace.digests import content_digest
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.opening import set_time
 from annotate.workspace.plan import Plan, State, json_text
@@ -47,21 +49,14 @@ class Material:
     texts: Texts
     labels: Refinement
     settings: OrganizeSettings
+    splitting: Splitting
     output: Path
     force: bool
 
     @cached_property
     def layout(self) -> Layout:
         """Where each image goes."""
-        wanted = self.settings
-        return lay_out(
-            self.images,
-            self.texts,
-            self.labels,
-            apart=wanted.unknown == "apart",
-            percentages=wanted.splits,
-            seed=wanted.seed,
-        )
+        return lay_out(self.images, self.texts, self.labels, self.splitting, apart=self.settings.unknown == "apart")
 
     @property
     def outcome(self) -> Organized:
@@ -72,7 +67,7 @@ class Material:
 class Organize(Stage[Organized]):
     """The dataset, in a folder of its own, `output`."""
 
-    name, record, version, after = "organize", Organized, 3, ("embed", "text", "refine")
+    name, record, version, after = "organize", Organized, 4, ("embed", "text", "refine")
     asks, sections, packages = ("output",), ("organize",), ("pillow",)
 
     @contextmanager
@@ -90,6 +85,8 @@ class Organize(Stage[Organized]):
         check_place(output, images.folder, workspace.root)
         check_holds_no_image(output, images)
         check_linkable(images, settings.link)
+        names = group_names(settings.group_by, images)
+        splitting = Splitting(settings.splits, settings.seed, names)
         return Plan(
             self.name,
             self.version,
@@ -98,9 +95,10 @@ class Organize(Stage[Organized]):
                 **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
+                **({"groups": content_digest(names)} if settings.group_by else {}),
             },
             context.config.request("organize", n=len(images.embeddings)),
-            found=Material(images, texts, labels, settings, output, force),
+            found=Material(images, texts, labels, settings, splitting, output, force),
         )
 
     def state(self, context: Context, plan: Plan) -> State:
@@ -157,9 +155,8 @@ STAGE = Organize()
 
 def notes_on(found: Material) -> list[Note]:
     """What a user should know of a dataset."""
-    missing = missing_note(found.texts, found.layout)
     unsearched = found.settings.unknown == "apart" and found.labels.unfit is None
-    return [NOT_SEARCHED] * unsearched + ([missing] if missing else [])
+    return [NOT_SEARCHED] * unsearched + notes_on_splits(found.texts, found.layout)
 
 
 def settings_as_dict(settings: OrganizeSettings) -> dict[str, Any]:

@@ -125,8 +125,9 @@ def test_a_second_run_does_nothing_and_a_changed_one_replaces(labelled: Path) ->
     before = Path("out/manifest.json").stat().st_ino
     annotate.organize("out")
     assert Path("out/manifest.json").stat().st_ino == before
-    annotate.organize("out", splits=(50, 25, 25))
-    assert metadata()["splits"] != {"train": 9, "val": 2, "test": 1}
+    before = metadata()["splits"]
+    annotate.organize("out", splits=(10, 45, 45))
+    assert metadata()["splits"] != before
     assert not [path for path in Path().iterdir() if path.name.startswith(".out")]
 
 
@@ -559,7 +560,7 @@ def as_keras(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
 def test_loaders_number_classes_alike_in_every_split_and_as_metadata_says(
     plant: Plant, blobs: Blobs, tmp_path: Path, walk: Callable[[Path], tuple[list[str], list[tuple[str, int]]]]
 ) -> None:
-    planted(plant, blobs, tmp_path, n=60, names=["zebra", "Ant", "ape", "éland", "🐶"])
+    planted(plant, blobs, tmp_path, n=400, names=["zebra", "Ant", "ape", "éland", "🐶"])
     annotate.organize("out")
     content = metadata()
     numbers, images = content["class_to_idx"], content["images"]
@@ -646,3 +647,50 @@ def test_a_pipe_called_like_a_manifest_is_not_waited_for(labelled: Path) -> None
     os.mkfifo("pipes/manifest.json")
     with pytest.raises(InputError, match="was not made by annotate"):
         annotate.organize("pipes")
+
+
+def split_of_each() -> dict[str, str]:
+    """Split of each image, by its original path relative to where it is run."""
+    told = metadata()["images"]
+    assert isinstance(told, list)
+    return {os.path.relpath(image["original_path"]): image["split"] for image in told}
+
+
+def test_images_of_a_folder_lie_in_one_split_where_somebody_asks(labelled: Path) -> None:
+    annotate.organize("out", group_by="folder", splits=(40, 30, 30))
+    folders: dict[str, set[str]] = {}
+    for path, split in split_of_each().items():
+        folders.setdefault(os.path.dirname(path), set()).add(split)
+    assert len(folders) == 3
+    assert all(len(splits) == 1 for splits in folders.values())
+    annotate.organize("out", splits=(40, 30, 30))
+    assert len({split for path, split in split_of_each().items() if "red" in path}) > 1
+
+
+def test_images_with_one_value_in_a_column_lie_in_one_split(photos: Path, checkpoint: Path) -> None:
+    rows = [f"{path.relative_to(photos.parent)},{path.stem}" for path in sorted(photos.rglob("*.png"))]
+    Path("list.csv").write_text("\n".join(["path,Patient", *rows]))
+    annotate.embed("list.csv", model=str(checkpoint), classes=NAMES)
+    annotate.refine()
+    annotate.organize("out", group_by="patient", splits=(40, 30, 30))
+    patients: dict[str, set[str]] = {}
+    for path, split in split_of_each().items():
+        patients.setdefault(Path(path).stem, set()).add(split)
+    assert len(patients) == 4
+    assert all(len(splits) == 1 for splits in patients.values())
+    with pytest.raises(InputError, match="no column 'doctor' among 'path', 'Patient'"):
+        annotate.organize("out", group_by="doctor")
+
+
+def test_further_images_move_none(labelled: Path, checkpoint: Path) -> None:
+    annotate.organize("out", splits=(40, 30, 30))
+    before = split_of_each()
+    rng = np.random.default_rng(1)
+    for i in range(10, 30):
+        Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(labelled / "red" / f"{i}.png")
+    annotate.embed(labelled, model=str(checkpoint), classes=NAMES)
+    annotate.refine()
+    annotate.organize("out", splits=(40, 30, 30))
+    after = split_of_each()
+    assert len(after) == 32
+    assert {path: after[path] for path in before} == before
