@@ -125,9 +125,9 @@ def test_a_second_run_does_nothing_and_a_changed_one_replaces(labelled: Path) ->
     before = Path("out/manifest.json").stat().st_ino
     annotate.organize("out")
     assert Path("out/manifest.json").stat().st_ino == before
-    before = metadata()["splits"]
+    earlier = metadata()["splits"]
     annotate.organize("out", splits=(10, 45, 45))
-    assert metadata()["splits"] != before
+    assert metadata()["splits"] != earlier
     assert not [path for path in Path().iterdir() if path.name.startswith(".out")]
 
 
