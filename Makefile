@@ -36,8 +36,10 @@ $(TOOLS): $(READY)
 demo: setup
 	$(ANNOTATE) demo
 
+# Two tests at a time; those that start a cluster of their own come after, by themselves.
 test: $(TOOLS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/engines
+	$(BIN)/python -m pytest tests/engines
 
 check: lint types licences test
 
