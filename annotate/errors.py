@@ -11,15 +11,37 @@
     │   └── DamagedArtifact   3   bytes differ from what the manifest recorded
     └── ComponentMissing      4   weights or an extra that is not installed
 
-Every error says what is wrong (`str(error)`) and the command that helps (`error.hint`). Anything
-else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits with 130.
+Every error says what is wrong (`str(error)`) and what to do about it (`error.hint`), for a terminal and for whoever has
+none. Anything else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits with 130.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
+
+
+class Hint(str):
+    """What to do about an error. The text itself is the terminal's sentence, with commands and options in it.
+
+    do  the same in words alone, for a page that has buttons instead of commands
+    """
+
+    do: str
+
+    def __new__(cls, do: str, shell: str = "") -> Hint:
+        """shell  the terminal's sentence; the words alone where they name no command and no option"""
+        hint = super().__new__(cls, shell or do)
+        hint.do = do
+        return hint
+
+    @property
+    def command(self) -> str:
+        """The line for a shell that the terminal's sentence names; empty where it names none."""
+        found = re.search(r"`((?:annotate|pip|ray|ulimit) [^`]+)`", self)
+        return found[1] if found else ""
 
 
 class AnnotateError(Exception):
@@ -27,7 +49,7 @@ class AnnotateError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint if isinstance(hint, Hint) else Hint(hint)
 
 
 class InputError(AnnotateError):
@@ -66,6 +88,10 @@ class ComponentMissing(AnnotateError):
     exit_code = 4
 
 
+MORE_FILES = Hint(
+    "allow it more open files, then run it again", "allow it more with `ulimit -n 4096`, then run it again"
+)
+COPIES = Hint("copy the images instead of linking them", "use --link copy")
 MEMORY = ("memory ran out", "end other programs, or use a machine with more memory; finished stages are kept")
 STORAGE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space and run the same command again; finished stages are kept"),
@@ -78,7 +104,7 @@ STORAGE_REASONS = {
     errno.EEXIST: ("something else is in the way", "choose another folder"),
     errno.EISDIR: ("a folder is in the way of a file", "move it away, or choose another folder"),
     errno.ELOOP: ("the link leads in a circle", "choose another folder"),
-    errno.EMFILE: ("this program has too many files open", "allow it more with `ulimit -n 4096`, then run it again"),
+    errno.EMFILE: ("this program has too many files open", MORE_FILES),
     errno.ENFILE: ("this machine has too many files open", "end other programs, then run the same command again"),
     errno.ENOMEM: MEMORY,
     errno.EIO: ("the disk reports an error", "check the disk, then run the same command again"),
@@ -86,7 +112,7 @@ STORAGE_REASONS = {
     errno.ENODEV: ("the disk cannot do that", "choose a folder on another disk"),
     errno.EBUSY: ("another program has it in use", "close that program, then run the same command again"),
     errno.ETXTBSY: ("another program has it in use", "close that program, then run the same command again"),
-    errno.EMLINK: ("the disk takes no more names of this file", "use --link copy"),
+    errno.EMLINK: ("the disk takes no more names of this file", COPIES),
     errno.ENOTSUP: ("the disk cannot do that", "choose a folder on another disk"),
     errno.ENOTEMPTY: ("somebody put files there meanwhile", "run the same command again"),
     errno.ENXIO: ("the disk reports an error", "check the disk, then run the same command again"),

@@ -21,6 +21,7 @@ from annotate.progress import Progress, Silent
 from annotate.settings.config import Config, by_section
 
 if TYPE_CHECKING:
+    from annotate.errors import Hint
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.stages import AnyStage, Context
     from annotate.workspace.plan import State
@@ -248,7 +249,7 @@ class Project:
 
         return check(self.context.workspace)
 
-    def remedy(self, row: str) -> str:
+    def remedy(self, row: str) -> Hint:
         """What to do about a row of `check` that is not whole."""
         from annotate.stages.checks import remedy
 

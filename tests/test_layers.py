@@ -32,7 +32,7 @@ MAY_IMPORT = {
         "classes", "embedding", "encoders", "engines", "errors", "exports", "kernels", "methods", "progress",
         "records", "reports", "settings", "sources", "stages", "workspace",
     },
-    "project": {"classes", "progress", "records", "settings", "stages", "workspace"},
+    "project": {"classes", "errors", "progress", "records", "settings", "stages", "workspace"},
     "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},
     "cli": {"annotate", "cli", "errors", "records", "settings", "workspace"},
     "__main__": {"cli"},

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 
 
 def as_class_names(classes: Any) -> list[str]:
@@ -38,7 +38,10 @@ def clean_class_names(names: Iterable[str]) -> list[str]:
         raise InputError(f"class names are a list of texts, not {printable(names)}", hint='for example ["dog", "cat"]')
     cleaned = [unicodedata.normalize("NFC", name).strip() for name in names]
     if not cleaned:
-        raise InputError("no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line")
+        raise InputError(
+            "no classes",
+            hint=Hint("name the classes", "name them: `--classes dog,cat`, or `--classes-file FILE` with one a line"),
+        )
     seen: dict[str, int] = {}
     for position, name in enumerate(cleaned, 1):
         if not name:
@@ -54,7 +57,10 @@ def clean_class_names(names: Iterable[str]) -> list[str]:
     if len(cleaned) == 1:
         raise InputError(
             f"only one class, '{printable(cleaned[0])}': every image would get it",
-            hint="add what the other images show, for example `--classes dog,other`",
+            hint=Hint(
+                "add what the other images show, for example dog and other",
+                "add what the other images show, for example `--classes dog,other`",
+            ),
         )
     return cleaned
 

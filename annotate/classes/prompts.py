@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.settings import yamlfile
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -60,7 +60,7 @@ def prompts_for(class_names: Sequence[str], choice: str = "auto") -> dict[str, l
         if strangers:
             raise InputError(
                 f"prompts '{choice}' are for the numbers 0 to 10, not for '{printable(strangers[0])}'",
-                hint="use --prompts photo, or --prompts auto",
+                hint=Hint("use the prompts photo or auto", "use --prompts photo, or --prompts auto"),
             )
     return {name: [fill(template, name) for template in SETS[choice]] for name in class_names}
 

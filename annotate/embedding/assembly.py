@@ -12,7 +12,7 @@ import numpy as np
 from annotate.embedding.known import EmbeddedImage, KnownImages
 from annotate.embedding.ledger import Shard, ShardOutcome
 from annotate.embedding.survey import SKIPPED, TO_DO
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.records import Ints, SkippedFile
 from annotate.workspace.arrays import write_header
 from annotate.workspace.artifacts import json_line, path_line
@@ -95,7 +95,7 @@ class Assembly:
                 if path not in found:
                     raise InputError(
                         f"the embedding of {printable(path)} is missing among the finished shards",
-                        hint="run the same command with --force",
+                        hint=Hint("embed the images anew", "run the same command with --force"),
                     )
                 yield found[path]
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypedDict, overload
 
 import numpy as np
 
-from annotate.errors import ComponentMissing, StorageError, printable
+from annotate.errors import ComponentMissing, Hint, StorageError, printable
 from annotate.records import ImageFacts, Rows, SkippedFile
 from annotate.records.declared import fits
 from annotate.workspace import jsonfile
@@ -238,7 +238,8 @@ class RemoteStore:
             self.files, self.root = fsspec.core.url_to_fs(address)
         except (ImportError, ValueError) as error:
             raise ComponentMissing(
-                f"{printable(address)}: {error}", hint="run `pip install 'annotate-images[remote]'`"
+                f"{printable(address)}: {error}",
+                hint=Hint("install annotate-images[remote]", "run `pip install 'annotate-images[remote]'`"),
             ) from error
 
     def write(self, name: str, content: bytes) -> None:

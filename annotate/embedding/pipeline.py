@@ -21,7 +21,7 @@ from annotate.embedding.decoding import Crop, DecodedShards
 from annotate.embedding.known import EmbeddedImage
 from annotate.embedding.ledger import Shard, ShardOutcome
 from annotate.encoders import Encoder, one_thread, out_of_memory, threads_kept
-from annotate.errors import InputError
+from annotate.errors import Hint, InputError
 from annotate.progress import Advance
 from annotate.records import Floats, ImageFacts, SkippedFile
 
@@ -149,7 +149,10 @@ class Pipeline:
                     if size == 1:
                         raise InputError(
                             f"not enough memory on {session.device} for one image",
-                            hint="use a smaller model, or --device cpu",
+                            hint=Hint(
+                                "use a smaller model, or the processor instead of the card",
+                                "use a smaller model, or --device cpu",
+                            ),
                         ) from error
                 with self._lock:
                     self.batch_size = min(self.batch_size, size // 2)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
-from annotate.errors import ComponentMissing, InputError, printable
+from annotate.errors import ComponentMissing, Hint, InputError, printable
 from annotate.workspace.digests import file_digest
 
 TINY_WEIGHTS = Path(__file__).parent / "tiny" / "weights.safetensors"
@@ -83,7 +83,10 @@ def find_weights(model: str) -> Source:
     path = Path(os.path.abspath(os.path.expanduser(model)))
     if path.suffix.lower() in CHECKPOINT_SUFFIXES or path.is_file():
         if not path.is_file():
-            raise InputError(f"no checkpoint {printable(model)}", hint="check the path, or use --model tiny")
+            raise InputError(
+                f"no checkpoint {printable(model)}",
+                hint=Hint("check the path, or use the model tiny", "check the path, or use --model tiny"),
+            )
         return Source(path.name, file_digest(path), path, local=True)
     nearest = difflib.get_close_matches(model, PUBLISHED, n=1, cutoff=0.5)
     others = f"use one of {', '.join(PUBLISHED)}, or the path of a checkpoint"
@@ -197,7 +200,9 @@ def choose_device(wanted: str) -> str:
     if wanted == "auto":
         return next(device for device, there in available.items() if there)
     if not available[wanted.partition(":")[0]]:
-        raise InputError(f"no {wanted} device on this machine", hint="use --device auto")
+        raise InputError(
+            f"no {wanted} device on this machine", hint=Hint("choose the device auto", "use --device auto")
+        )
     return wanted
 
 

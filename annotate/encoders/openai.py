@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.encoders import checkpoints, pickles
-from annotate.errors import ComponentMissing, InputError, printable
+from annotate.errors import ComponentMissing, Hint, InputError, printable
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ def unit_rows(embeddings: torch.Tensor) -> npt.NDArray[np.float32]:
 def not_finite() -> InputError:
     return InputError(
         "the model's embeddings are not finite: its weights are broken, or its numbers overflow in half precision",
-        hint="use --precision float32, or another checkpoint",
+        hint=Hint("use the precision float32, or another checkpoint", "use --precision float32, or another checkpoint"),
     )
 
 

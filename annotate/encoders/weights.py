@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotate.errors import ComponentMissing, printable
+from annotate.errors import ComponentMissing, Hint, printable
 from annotate.workspace.digests import file_digest
 from annotate.workspace.locks import one_at_a_time
 from annotate.workspace.opening import opened
@@ -92,8 +92,11 @@ class WeightStore:
     def _unavailable(self, model: str, place: Path, reason: str) -> ComponentMissing:
         return ComponentMissing(
             f"the weights of {model} cannot be fetched: {reason}",
-            hint=f"put {place.name} at {printable(place)}, or use `--model tiny` (works offline), "
-            "or `annotate import` embeddings made elsewhere",
+            hint=Hint(
+                f"put {place.name} at {printable(place)}, use the model tiny, or import embeddings made elsewhere",
+                f"put {place.name} at {printable(place)}, or use `--model tiny` (works offline), "
+                "or `annotate import` embeddings made elsewhere",
+            ),
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.errors import ComponentMissing, InputError, StorageError, printable
+from annotate.errors import ComponentMissing, Hint, InputError, StorageError, printable
 from annotate.kernels.blocks import BLOCK, one_thread_per_product, slices
 from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
@@ -106,7 +106,11 @@ def connected_ray(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ComponentMissing(
-            "the engine ray needs Ray", hint="run `pip install 'annotate-images[ray]'`, or leave out --engine"
+            "the engine ray needs Ray",
+            hint=Hint(
+                "install annotate-images[ray], or use this machine alone",
+                "run `pip install 'annotate-images[ray]'`, or leave out --engine",
+            ),
         ) from error
     ours = not ray.is_initialized()
     if ours:
@@ -116,7 +120,10 @@ def connected_ray(address: str | None) -> Iterator[Any]:
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"no Ray cluster at {printable(address or os.environ.get('RAY_ADDRESS', 'this machine'))}",
-                hint="start one with `ray start --head`, and give its address: --address HOST:6379",
+                hint=Hint(
+                    "start a cluster, and give its address",
+                    "start one with `ray start --head`, and give its address: --address HOST:6379",
+                ),
             ) from error
     try:
         yield ray

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from annotate import sources
-from annotate.errors import InputError, StaleArtifact, printable
+from annotate.errors import Hint, InputError, StaleArtifact, printable
 from annotate.exports.dataset import Copy, is_the_original
 from annotate.exports.layout import NO_SPLIT, Layout
 from annotate.images import Unreadable
@@ -22,8 +22,10 @@ from annotate.records import Embeddings, ImageFacts
 from annotate.workspace.digests import file_digest
 from annotate.workspace.opening import copy_file, set_time
 
-GONE = "put it back, or run `annotate embed` again without it"
-EDITED = "run `annotate embed` and `annotate refine` again"
+GONE = Hint(
+    "put it back, or embed the images again without it", "put it back, or run `annotate embed` again without it"
+)
+EDITED = Hint("embed and label the images again", "run `annotate embed` and `annotate refine` again")
 FETCHERS = 8  # threads; one waits for a server while another writes
 FETCHED = FILE_MEMORY.total  # bytes fetched ahead of what is written
 
@@ -154,7 +156,7 @@ def hardlink(original: str, target: Path) -> None:
             raise
         raise InputError(
             f"{printable(original)} cannot be hard-linked there: {error.strerror}",
-            hint="use --link copy or --link symlink",
+            hint=Hint("copy the images, or use symbolic links", "use --link copy or --link symlink"),
         ) from error
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from annotate import sources
-from annotate.errors import InputError, StorageError, printable
+from annotate.errors import Hint, InputError, StorageError, printable
 from annotate.records import Embeddings
 from annotate.sources.own import made_by
 
@@ -58,7 +58,8 @@ def check_linkable(images: Embeddings, link: str) -> None:
     if unlinkable:
         where = "an address" if sources.is_url(unlinkable) else "in an archive"
         raise InputError(
-            f"{printable(unlinkable)} is {where}: there is no file to link to", hint="use --link copy or --link auto"
+            f"{printable(unlinkable)} is {where}: there is no file to link to",
+            hint=Hint("copy the images instead of linking them", "use --link copy or --link auto"),
         )
 
 
@@ -74,7 +75,10 @@ def check_room(images: Embeddings, output: Path, link: str) -> None:
     if need > free:
         raise StorageError(
             f"{printable(output)}: copies need {need / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free",
-            hint="use --link auto, hardlink or symlink, or another disk",
+            hint=Hint(
+                "link the images instead of copying them, or use another disk",
+                "use --link auto, hardlink or symlink, or another disk",
+            ),
         )
 
 

@@ -115,14 +115,3 @@ def stage_names() -> list[str]:
 
 def all_below(above: type[Record]) -> list[type[Record]]:
     return [record for child in above.__subclasses__() for record in (child, *all_below(child))]
-
-
-def making(stage: str) -> str:
-    """The command that makes a stage."""
-    commands = [record.command for record in record_classes(stage) if record.command]
-    return commands[0] if commands else f"annotate {stage}"
-
-
-def repair(stage: str) -> str:
-    """What to do about a stage that is damaged."""
-    return f"run `{making(stage)} --force`" if stage != "text" else f"run `{making(stage)}`"

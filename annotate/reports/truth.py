@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from annotate import sources
 from annotate.classes.spelling import matcher
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.records import ImageFacts
 from annotate.reports.table import names_from_csv
 from annotate.sources.folders import find_images
@@ -204,8 +204,11 @@ def refuse_own_labels(places: Iterable[str], shown: str) -> None:
         raise InputError(
             f"{shown}: part of the dataset {printable(made)}/, which annotate made: its folders and files say "
             "what annotate found, not what anybody knows",
-            hint="to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
-            "then run `annotate refine --given FILE.csv`",
+            hint=Hint(
+                "to correct labels, give a table of path,class that you wrote, one line for each image that you know",
+                "to correct labels, write a CSV of path,class elsewhere, one line for each image that you know; "
+                "then run `annotate refine --given FILE.csv`",
+            ),
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from annotate.errors import ConfigError, InputError, printable
+from annotate.errors import ConfigError, Hint, InputError, printable
 from annotate.settings import yamlfile
 from annotate.settings.declared import Settings, sections
 from annotate.settings.reasons import BY_COUNT, BY_PRESET, SAID
@@ -157,7 +157,10 @@ def preset_values(name: str) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     shown = printable(path)
     if not path.is_file():
-        raise InputError(f"no config file {shown}", hint="leave --config out to go without one")
+        raise InputError(
+            f"no config file {shown}",
+            hint=Hint("check the path, or go without a file of settings", "leave --config out to go without one"),
+        )
     content = yamlfile.read(path, hint="check its indentation")
     if content is None:
         return {}
@@ -194,7 +197,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(
-            f"--set {printable(text)}: expected SECTION.KEY=VALUE", hint="for example --set refine.temperature=0.1"
+            f"--set {printable(text)}: expected SECTION.KEY=VALUE",
+            hint=Hint("for example refine.temperature=0.1", "for example --set refine.temperature=0.1"),
         )
     said = yamlfile.parse(value, shown=f"--set {printable(text)[:80]}", hint="quote the value")
     return key.strip(), None if said in yamlfile.NOTHING else said

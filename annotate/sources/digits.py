@@ -7,11 +7,11 @@ import io
 import re
 from pathlib import Path
 
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.workspace.artifacts import write_bytes
 from annotate.workspace.opening import replacing_file
 
-ELSEWHERE = "give the demo a folder of its own: `annotate demo FOLDER`"
+ELSEWHERE = Hint("give the demo a folder of its own", "give the demo a folder of its own: `annotate demo FOLDER`")
 DEMO_FILES = r"digit-\d{4}\.png|\..*|Thumbs\.db|desktop\.ini"  # and what file managers and notebooks leave everywhere
 FULL = 16  # scikit-learn's digits count ink in 4x4 blocks of a bitmap: 0 to 16
 

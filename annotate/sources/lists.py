@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.errors import ComponentMissing, InputError, printable
+from annotate.errors import ComponentMissing, Hint, InputError, printable
 from annotate.images import is_image
 from annotate.sources import archives, remote
 from annotate.sources.remote import is_url
@@ -256,7 +256,8 @@ def parquet_rows(file: str) -> Iterator[tuple[int, str]]:
         from pyarrow import parquet
     except ImportError as error:
         raise ComponentMissing(
-            f"{printable(file)}: reading Parquet needs pyarrow", hint="run `pip install 'annotate-images[parquet]'`"
+            f"{printable(file)}: reading Parquet needs pyarrow",
+            hint=Hint("install annotate-images[parquet]", "run `pip install 'annotate-images[parquet]'`"),
         ) from error
     try:
         with parquet.ParquetFile(file) as table:

@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from annotate.errors import ComponentMissing, InputError, printable
+from annotate.errors import ComponentMissing, Hint, InputError, printable
 from annotate.images import Unavailable, Unreadable
 from annotate.images.formats import MAGIC_BYTES, byte_order, is_image
 from annotate.sources.sieve import FoundImages, Sieve
@@ -19,7 +19,7 @@ SENT_AS_IS = re.compile(r"[!-~]+")  # an address to send as it is: a signed one 
 TRIES = 3  # of an address that does not answer, or whose server fails
 TIMEOUT = 30.0  # seconds a try may take; an image takes one or two, a dead server would take for ever
 PAUSE = 0.5  # seconds before the second try, twice as many before each further one
-EXTRA = "run `pip install 'annotate-images[remote]'`"
+EXTRA = Hint("install annotate-images[remote]", "run `pip install 'annotate-images[remote]'`")
 EXTRA_PROTOCOLS = ("http", "https", "s3", "s3a")  # protocols of that extra
 MOST_REQUESTED = 100  # files of an extension below an address that are opened: each is a request
 GONE_FOR_GOOD = ("404 Not Found", "410 Gone", "No such file or directory")  # said of the image itself, and remembered

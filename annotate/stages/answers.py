@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from annotate.errors import DamagedArtifact, first_few, printable
+from annotate.errors import DamagedArtifact, Hint, first_few, printable
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, ImageFacts, Texts
@@ -157,7 +157,10 @@ def read(workspace: Workspace) -> dict[str, Answer]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedArtifact(
             f"{printable(path)}: not the answers that were written",
-            hint="put back a copy of the file; or run `annotate refine --given none`, then give the answers again",
+            hint=Hint(
+                "put back a copy of the file, or forget the answers and give them again",
+                "put back a copy of the file; or run `annotate refine --given none`, then give the answers again",
+            ),
         ) from error
 
 

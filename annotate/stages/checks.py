@@ -10,13 +10,12 @@ from typing import Any
 
 from annotate import sources
 from annotate.classes.names import clean_class_names
-from annotate.errors import AnnotateError, DamagedArtifact, InputError, printable
+from annotate.errors import AnnotateError, DamagedArtifact, Hint, InputError, printable
 from annotate.exports.dataset import GONE
 from annotate.exports.dataset import find_damage as damage_of_dataset
 from annotate.exports.place import check_place
 from annotate.exports.replacing import check_replaceable
 from annotate.records import IMPORTED, Texts
-from annotate.records.declared import repair
 from annotate.reports.truth import check_truth
 from annotate.settings.declared import sections
 from annotate.stages import AnyStage, Context, answers, cache, stages
@@ -27,6 +26,7 @@ from annotate.stages.refine import check_settings
 from annotate.workspace import Workspace
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.plan import CACHE, Plan, State
+from annotate.workspace.repair import repair
 
 
 def check_before_running(
@@ -184,12 +184,18 @@ def check(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def remedy(row: str) -> str:
+def remedy(row: str) -> Hint:
     """What to do about a row of `check`."""
     others = {
-        "answers": "run `annotate refine --given none`, then give the answers again",
-        "dataset": "move what is left of the dataset away, then run `annotate organize OUTPUT`",
-        "cache": f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed",
+        "answers": Hint(
+            "forget the answers, then give them again",
+            "run `annotate refine --given none`, then give the answers again",
+        ),
+        "dataset": Hint(
+            "move what is left of the dataset away, then write it again",
+            "move what is left of the dataset away, then run `annotate organize OUTPUT`",
+        ),
+        "cache": Hint(f"delete the folder {CACHE} of the workspace: what it holds is made again when it is needed"),
     }
     return others.get(row) or repair(row)
 

@@ -18,7 +18,7 @@ from annotate.embedding.ledger import Ledger, Shard, ShardOutcome, Shards
 from annotate.embedding.survey import Survey, still_holds, survey
 from annotate.encoders import Source
 from annotate.engines.embedding import Job, compute_here, last_run, settings_key
-from annotate.errors import InputError, MissingArtifact, printable
+from annotate.errors import Hint, InputError, MissingArtifact, printable
 from annotate.progress import Progress
 from annotate.records import Embeddings, Model, SkippedFile
 from annotate.settings.declared import EmbedSettings, Settings
@@ -92,7 +92,13 @@ class Embed(Stage[Embeddings]):
     ) -> Plan:
         """raises  InputError where there are no images, ComponentMissing where weights cannot be had"""
         if merge and (force or retry_skipped):
-            raise InputError("to merge is to compute nothing", hint="leave out --merge, or --force and --retry-skipped")
+            raise InputError(
+                "to merge is to compute nothing",
+                hint=Hint(
+                    "only put the slices together, or compute the images anew",
+                    "leave out --merge, or --force and --retry-skipped",
+                ),
+            )
         with context.progress.doing("looking for images") as found:
             plan = prepare(context, images, anew=force, retry_skipped=retry_skipped)
             found(f"{len(plan.found.images.locations):,} images found")
@@ -232,7 +238,10 @@ def compute(work: Work, shards: Shards, progress: Progress) -> None:
     if work.merge:
         raise MissingArtifact(
             f"{len(todo):,} of {len(shards):,} shards are not done, or their images have changed",
-            hint="run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
+            hint=Hint(
+                "compute the slices that are missing",
+                "run the slices that are missing, `annotate embed IMAGES --shard I/N`, or leave out --merge",
+            ),
         )
     total, engine = shards.images, work.settings.engine
     if todo.images < total:

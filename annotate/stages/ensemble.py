@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.errors import ConfigError, InputError, MissingArtifact, StaleArtifact, printable
+from annotate.errors import ConfigError, Hint, InputError, MissingArtifact, StaleArtifact, printable
 from annotate.kernels.joint import joint_rows
 from annotate.kernels.vectors import Ints, unit
 from annotate.records import IMPORTED, EmbeddingRows, Embeddings, ImageFacts, Model, Refinement, Texts
@@ -48,7 +48,10 @@ def other_workspaces(context: Context, also: Sequence[str | Path]) -> list[Works
         if place in taken:
             raise InputError(f"--also {shown}: that workspace is in use already", hint="name that of another model")
         if not other.has("embed"):
-            raise MissingArtifact(f"no embeddings in {shown}/", hint=f"run `annotate embed IMAGES -w {shown}` first")
+            raise MissingArtifact(
+                f"no embeddings in {shown}/",
+                hint=Hint(f"embed the images in {shown} first", f"run `annotate embed IMAGES -w {shown}` first"),
+            )
         taken.add(place)
     return others
 
@@ -58,12 +61,15 @@ def check_method(method: str, engine: str) -> None:
     if method == "soft":
         raise ConfigError(
             "refine: the method soft works on the clusters of one workspace, --also adds others",
-            hint="add --method dynamic or --method transductive, or leave out --also",
+            hint=Hint(
+                "choose the method dynamic or transductive, or use one model",
+                "add --method dynamic or --method transductive, or leave out --also",
+            ),
         )
     if engine != "local":
         raise ConfigError(
             f"engine: several workspaces are refined in one process, not on '{engine}'",
-            hint="leave out --engine or --also",
+            hint=Hint("use this machine alone, or one model", "leave out --engine or --also"),
         )
 
 
@@ -78,7 +84,10 @@ def texts_first(context: Context, texts: Texts) -> Iterator[tuple[Context, AnySt
         if known is None or known.class_names != texts.class_names:
             raise StaleArtifact(
                 f"{printable(other.root)}/ was imported without texts of these classes in this order",
-                hint=f"run `annotate import -w {printable(other.root)}` again with --text-embeddings and --classes",
+                hint=Hint(
+                    f"import the embeddings of the class names into {printable(other.root)} as well",
+                    f"run `annotate import -w {printable(other.root)}` again with --text-embeddings and --classes",
+                ),
             )
     elif texts.prompt_set != IMPORTED:
         yield context, TEXT, {"prompts": texts.prompts, "prompt_set": texts.prompt_set}
@@ -128,7 +137,10 @@ def rows_in(other: Workspace, theirs: Embeddings, images: Embeddings) -> Ints:
         raise InputError(
             f"{len(missing):,} of {len(order):,} images are not in {shown}/, the first "
             f"{printable(images.image_paths[missing[0]])}",
-            hint=f"run `{command if model['name'] != IMPORTED else f'annotate import -w {shown}'}` with all of them",
+            hint=Hint(
+                f"take all of them into {shown}",
+                f"run `{command if model['name'] != IMPORTED else f'annotate import -w {shown}'}` with all of them",
+            ),
         )
     return order
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotate.classes.names import clean_class_names
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
 from annotate.kernels.density import cluster_centroids
 from annotate.kernels.vectors import Floats, Rows, unit
@@ -73,7 +73,8 @@ def import_embeddings(
     if (text_embeddings is None) != (not classes):
         lacking = "--classes" if text_embeddings else "--text-embeddings"
         raise InputError(
-            f"text embeddings and class names belong together: {lacking} is missing", hint=f"add {lacking}"
+            f"text embeddings and class names belong together: {lacking} is missing",
+            hint=Hint("give both", f"add {lacking}"),
         )
 
     paths = [located(path, image_paths.parent) for path in read_paths(image_paths)]
@@ -271,7 +272,13 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
     if not files:
         return None
     if "micro_assignments" not in files:
-        raise InputError("clusters need --micro-assignments", hint="add it, or let `annotate cluster` find them")
+        raise InputError(
+            "clusters need --micro-assignments",
+            hint=Hint(
+                "give the micro-assignments, or let annotate find clusters",
+                "add it, or let `annotate cluster` find them",
+            ),
+        )
     micro = read_assignments(files["micro_assignments"], len(rows))
     meta = read_assignments(files["meta_assignments"], len(rows)) if "meta_assignments" in files else micro
     centroids = []
@@ -281,7 +288,7 @@ def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | Non
         if len(nowhere):
             raise InputError(
                 f"the images of cluster {nowhere[0]} cancel out: it has no centroid",
-                hint="let `annotate cluster` find them",
+                hint=Hint("let annotate find clusters", "let `annotate cluster` find them"),
             )
         if name in files:
             given = read_rows(files[name], Silent())

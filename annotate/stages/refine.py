@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from annotate.engines import open_workers
-from annotate.errors import ConfigError, StaleArtifact
+from annotate.errors import ConfigError, Hint, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import COMPARE_ALL_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
@@ -185,12 +185,18 @@ def check_settings(settings: RefineSettings, engine: EngineSettings) -> None:
     if settings.class_sizes == "balanced" and settings.method != "transductive":
         raise ConfigError(
             f"refine: class_sizes: 'balanced' needs the method transductive, not '{settings.method}'",
-            hint="add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
+            hint=Hint(
+                "choose the method transductive, or let classes have any size",
+                "add --method transductive, or leave out --balanced (--set refine.class_sizes=free)",
+            ),
         )
     if engine.name not in METHODS[settings.method].engines:
         raise ConfigError(
             f"engine: the method {settings.method} runs in one process, not on '{engine.name}'",
-            hint="add --method dynamic, or --set engine.name=local",
+            hint=Hint(
+                "choose the method dynamic, or use this machine alone",
+                "add --method dynamic, or --set engine.name=local",
+            ),
         )
 
 
@@ -209,7 +215,10 @@ def clusters_first(context: Context) -> Iterator[tuple[Context, AnyStage, dict[s
     elif not context.workspace.of_these_embeddings("cluster"):
         raise StaleArtifact(
             "the imported clusters are of other embeddings",
-            hint="run `annotate cluster --force` to find clusters, or import them again",
+            hint=Hint(
+                "find clusters anew, or import them again",
+                "run `annotate cluster --force` to find clusters, or import them again",
+            ),
         )
 
 
@@ -236,7 +245,7 @@ def check_dimensions(images: EmbeddingRows, texts: Texts) -> None:
     if d != expected:
         raise StaleArtifact(
             f"text embeddings have {d} dimensions, image embeddings {expected}: they are of different models",
-            hint="run `annotate import` with embeddings of one model",
+            hint=Hint("import embeddings of one model", "run `annotate import` with embeddings of one model"),
         )
 
 
@@ -251,5 +260,7 @@ def read_labelled(workspace: Workspace) -> tuple[Embeddings, Texts, Refinement]:
     changed = [name for name, digest in made_from.items() if name in now and now[name] != digest]
     if changed or len(refinement.labels) != len(images.embeddings):
         what = changed[0] if changed else "embed/ and text/"
-        raise StaleArtifact(f"the labels in refine/ are older than {what}", hint="run `annotate refine`")
+        raise StaleArtifact(
+            f"the labels in refine/ are older than {what}", hint=Hint("label the images again", "run `annotate refine`")
+        )
     return images, texts, refinement

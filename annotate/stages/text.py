@@ -19,7 +19,7 @@ import numpy as np
 from annotate import encoders
 from annotate.classes.names import clean_class_names
 from annotate.classes.prompts import SETS, automatic, prompts_for
-from annotate.errors import InputError, MissingArtifact, StaleArtifact, first_few, printable
+from annotate.errors import Hint, InputError, MissingArtifact, StaleArtifact, first_few, printable
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress
 from annotate.records import IMPORTED, EmbeddingRows, Model, Note, Texts
@@ -105,7 +105,8 @@ def wording(workspace: Workspace, asked: Sequence[str], config: Config) -> tuple
         names = before.class_names
     else:
         raise MissingArtifact(
-            "no classes", hint="name them: `--classes dog,cat`, or `--classes-file FILE` with one a line"
+            "no classes",
+            hint=Hint("name the classes", "name them: `--classes dog,cat`, or `--classes-file FILE` with one a line"),
         )
     choice = config.resolve().text.prompts
     chosen = automatic(names) if choice == "auto" else choice
@@ -128,7 +129,10 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
             return texts
     raise InputError(
         "these embeddings were imported: annotate does not know the model that could embed class names for them",
-        hint="run `annotate import` again with --text-embeddings and --classes",
+        hint=Hint(
+            "import the embeddings of the class names as well",
+            "run `annotate import` again with --text-embeddings and --classes",
+        ),
     )
 
 
@@ -204,8 +208,11 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.So
             reason = "is not the model that embedded the images any more"
     raise StaleArtifact(
         f"{shown} {reason}",
-        hint="name the model that did: `annotate refine --set embed.model=MODEL`, "
-        "or start again with another: `annotate embed IMAGES --model MODEL`",
+        hint=Hint(
+            "name the model that did, or embed the images again with another",
+            "name the model that did: `annotate refine --set embed.model=MODEL`, "
+            "or start again with another: `annotate embed IMAGES --model MODEL`",
+        ),
     )
 
 

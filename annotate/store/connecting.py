@@ -15,6 +15,7 @@ from annotate.errors import (
     AnnotateError,
     ComponentMissing,
     DamagedArtifact,
+    Hint,
     InputError,
     StorageError,
     WorkspaceBusy,
@@ -106,7 +107,10 @@ class Database:
             return StorageError(f"{self.shown}: {said}", hint="free some space on the database's machine")
         return InputError(
             f"{self.shown}: {said}",
-            hint="check the address, the user and the password (--database, or PGPASSWORD), and that the server runs",
+            hint=Hint(
+                "check the address, the user and the password, and that the server runs",
+                "check the address, the user and the password (--database, or PGPASSWORD), and that the server runs",
+            ),
         )
 
 
@@ -226,7 +230,8 @@ def postgres_engine(url: str) -> Engine:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise ComponentMissing(
-            "a PostgreSQL database needs psycopg", hint="run `pip install 'annotate-images[postgres]'`"
+            "a PostgreSQL database needs psycopg",
+            hint=Hint("install annotate-images[postgres]", "run `pip install 'annotate-images[postgres]'`"),
         ) from error
     address = "postgresql+psycopg://" + url.partition("://")[2]
     try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.store.events import Class, Event, Seen, as_json, class_ids, from_json, with_classes
 from annotate.store.store import Store
 from annotate.workspace import jsonfile
@@ -17,7 +17,9 @@ from annotate.workspace.opening import replacing_file, sync_handle
 
 MARK, VERSION = "annotate answers", 1
 BEGINNING = f'{{"format": "{MARK}"'.encode()
-HINT = "give a file that `annotate label --export` has written"
+HINT = Hint(
+    "give a file of answers that annotate has written", "give a file that `annotate label --export` has written"
+)
 
 
 def export(store: Store, file: Path) -> int:

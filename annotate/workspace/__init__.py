@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from annotate.errors import DamagedArtifact, InputError, MissingArtifact, WorkspaceBusy, printable
-from annotate.records.declared import Record, artifact_fields, making, repair, stage_names
+from annotate.errors import DamagedArtifact, Hint, InputError, MissingArtifact, WorkspaceBusy, printable
+from annotate.records.declared import Record, artifact_fields, stage_names
 from annotate.workspace.artifacts import as_json, load_field, read_file, write_bytes, write_record
 from annotate.workspace.digests import content_digest
 from annotate.workspace.litter import is_litter
@@ -26,6 +26,7 @@ from annotate.workspace.manifest import MANIFEST, damage, fingerprint, names_of_
 from annotate.workspace.opening import PARTS, sync
 from annotate.workspace.plan import CACHE, Plan, State
 from annotate.workspace.publishing import paths_below, remove, swap
+from annotate.workspace.repair import first_make, repair
 
 MOST_OF_A_MANIFEST = 1 << 26  # bytes; no stage writes a hundredth of that
 
@@ -38,7 +39,10 @@ class Workspace:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root or os.environ.get("ANNOTATE_WORKSPACE") or "artifacts")
         if self.root.exists() and not self.root.is_dir():
-            raise InputError(f"{printable(self.root)}: not a folder", hint="choose another one: `--workspace DIR`")
+            raise InputError(
+                f"{printable(self.root)}: not a folder",
+                hint=Hint("choose another folder", "choose another one: `--workspace DIR`"),
+            )
         self._holder: int | None = None  # the thread that has the lock
 
     # -- reading -------------------------------------------------------------------------------------
@@ -72,9 +76,7 @@ class Workspace:
             manifest = self.manifest(record.stage)
             if manifest is None:
                 place = printable(self.root)
-                raise MissingArtifact(
-                    f"no {record.stage} artifacts in {place}/", hint=f"run `{making(record.stage)}` first"
-                )
+                raise MissingArtifact(f"no {record.stage} artifacts in {place}/", hint=first_make(record.stage))
             try:
                 return self._read(record, manifest)
             except (DamagedArtifact, FileNotFoundError):
@@ -179,7 +181,10 @@ class Workspace:
         except Taken as taken:
             raise WorkspaceBusy(
                 f"{printable(self.root)}/ is in use by another run (process {taken.holder})",
-                hint="wait until it ends, or use another folder: `--workspace DIR`",
+                hint=Hint(
+                    "wait until it ends, or use another folder",
+                    "wait until it ends, or use another folder: `--workspace DIR`",
+                ),
             ) from None
 
     def _sweep(self) -> None:
@@ -262,7 +267,7 @@ class Workspace:
         if strangers:
             raise InputError(
                 f"{printable(folder)} holds what annotate did not write: {printable(strangers[0])}",
-                hint="choose another workspace: `--workspace DIR`",
+                hint=Hint("choose another workspace", "choose another workspace: `--workspace DIR`"),
             )
 
     def planned(self, plan: Plan) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import DamagedArtifact, printable
-from annotate.records.declared import Artifact, Record, artifact_fields, field_types, fits, repair
+from annotate.records.declared import Artifact, Record, artifact_fields, field_types, fits
 from annotate.workspace import jsonfile
 from annotate.workspace.arrays import RowsFile, load_array
 from annotate.workspace.lines import Lines
 from annotate.workspace.opening import NO_WAITING, opened, sync_handle
+from annotate.workspace.repair import repair
 
 LARGE_FILE = 1 << 27  # bytes; above this arrays are mapped, not read
 LARGE_TEXT = 1 << 22  # bytes; above this a list with a row per image stays on disk and is read line by line
