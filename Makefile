@@ -104,7 +104,7 @@ IMAGES    ?= photos
 CLASSES   ?=
 OUTPUT    ?= dataset
 WORKSPACE ?= artifacts
-MODEL     ?= tiny
+MODEL     ?= auto
 TRUTH     ?=
 
 # Options for a stage, as you would type them in a shell: REFINE='--method direct'.

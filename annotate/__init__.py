@@ -2,12 +2,12 @@
 
     import annotate
 
-    annotate.run("photos", "dataset", ["cat", "dog"], model="tiny")
+    annotate.run("photos", "dataset", ["cat", "dog"])
 
 or stage by stage, on artifacts that stay on disk:
 
     project = annotate.Project("artifacts")
-    project.embed("photos", model="tiny")
+    project.embed("photos")
     project.refine(["cat", "dog"], method="dynamic")
     project.organize("dataset", splits=(80, 10, 10))
     project.report()

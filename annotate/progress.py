@@ -35,6 +35,12 @@ class Progress(Protocol):
     def note(self, note: Note) -> None:
         """Something that the user should know."""
 
+    def someone_answers(self) -> bool:
+        """Whether somebody sits there who could answer a question."""
+
+    def agrees(self, question: str) -> bool:
+        """Whether they agree."""
+
 
 class Silent:
     """Nobody watches."""
@@ -63,3 +69,9 @@ class Silent:
 
     def note(self, note: Note) -> None:
         pass
+
+    def someone_answers(self) -> bool:
+        return False
+
+    def agrees(self, question: str) -> bool:
+        return False

@@ -1,7 +1,7 @@
 """Project: the one door to a folder of artifacts, for the command line, for Python and for whatever comes.
 
     project = Project("artifacts")
-    project.embed("photos", model="tiny")
+    project.embed("photos")
     project.refine(["cat", "dog"], method="dynamic")
     project.organize("dataset", splits=(80, 10, 10))
 

@@ -233,7 +233,7 @@ BAD_COMMANDS: dict[str, tuple[list[str], int, str, str]] = {
     "empty class name": (["run", "photos", "out", "--classes", "dog,,cat"], 2, "class 2 has an empty name", "comma"),
     "unknown model": (["embed", "photos", "--model", "ViT-B32"], 2, "no model 'ViT-B32'", "ViT-B/32"),
     "missing checkpoint": (["embed", "photos", "--model", "x.pt"], 2, "no checkpoint x.pt", "tiny"),
-    "no weights": (["embed", "photos"], 4, "the weights of ViT-B/32 cannot be fetched", "--model tiny"),
+    "no weights": (["embed", "photos", "--model", "RN50"], 4, "the weights of RN50 cannot be fetched", "--model tiny"),
     "unknown option": (["embed", "photos", "--modle", "tiny"], 2, "No such option: --modle", "--help"),
     "unknown command": (["embd", "photos"], 2, "No such command 'embd'", "--help"),
     "not a number": (["refine", "--iterations", "many"], 2, "Invalid value", "--help"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from annotate.cli.display import Cells, console, on_terminal, put, rich_table, show_table
+from annotate.cli.display import Cells, console, on_terminal, put, rich_table, show_table, someone_answers
 from annotate.errors import printable
 
 if TYPE_CHECKING:
@@ -100,6 +100,14 @@ class Terminal:
         put(mark, f" {printable(note['message'])}", stderr=True)
         if note["hint"]:
             put(("hint:", "bold"), f" {printable(note['hint'])}", stderr=True)
+
+    def someone_answers(self) -> bool:
+        return someone_answers()
+
+    def agrees(self, question: str) -> bool:
+        import typer
+
+        return typer.confirm(question, err=True)
 
 
 @contextlib.contextmanager

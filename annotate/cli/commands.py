@@ -55,7 +55,7 @@ def run(
 
     What is fresh is not done again.
 
-    Example: annotate run photos dataset cat dog --model tiny
+    Example: annotate run photos dataset cat dog
     """
     words = names_from(class_names or [], None)
     if words and not classes:
@@ -84,7 +84,7 @@ def embed(
 
     Interrupted, it goes on where it was; images that it knows, here or under another name, are not embedded again.
 
-    Example: annotate embed photos --model tiny --classes cat,dog
+    Example: annotate embed photos --classes cat,dog
     """
     if shard:
         if asked.pop("force") or merge or retry_skipped:

@@ -33,6 +33,11 @@ def on_terminal(*, stderr: bool) -> bool:
     return stream is not None and (bool(os.environ.get("FORCE_COLOR")) or stream.isatty())
 
 
+def someone_answers() -> bool:
+    """Whether a person sits at the terminal, who reads a question and can answer it."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
 @functools.cache
 def console(*, stderr: bool) -> Console:
     """The terminal; made when first needed, since pipes and `--help` never do."""

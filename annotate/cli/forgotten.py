@@ -54,7 +54,7 @@ def ask_back(images: str, output: Path, names: Sequence[str]) -> None:
     if place not in words:  # ./cat, say
         return
     forgotten = output_was_forgotten(images, place, names)
-    someone_answers = sys.stdin is not None and sys.stdin.isatty() and display.on_terminal(stderr=True)
+    someone_answers = display.someone_answers()
     if not forgotten and not (someone_answers and len(names) > 1 and is_doubtful(place, names)):
         return
     classes = f"the classes are only {in_words(names)}" if len(names) > 1 else f"the only class is {in_words(names)}"

@@ -25,7 +25,7 @@ WORDS = ("folders", "none")
 app = typer.Typer(
     name="annotate",
     help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
-    "Example: annotate run photos dataset cat dog --model tiny",
+    "Example: annotate run photos dataset cat dog",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # a help page drawn by Rich takes longer than all the rest of starting

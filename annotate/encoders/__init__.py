@@ -89,7 +89,7 @@ def find_weights(model: str) -> Source:
             )
         return Source(path.name, file_digest(path), path, local=True)
     nearest = difflib.get_close_matches(model, PUBLISHED, n=1, cutoff=0.5)
-    others = f"use one of {', '.join(PUBLISHED)}, or the path of a checkpoint"
+    others = f"use auto, one of {', '.join(PUBLISHED)}, or the path of a checkpoint"
     hint = f"did you mean '{nearest[0]}'?" if nearest else others
     raise InputError(f"no model '{printable(model)}'", hint=hint)
 

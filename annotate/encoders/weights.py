@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ ByteProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all w
 DOWNLOADED_AT_ONCE = 1 << 20  # bytes between two steps of the progress bar
 ATTEMPTS = 4  # a broken connection is taken up again this often
 SILENT_SECONDS = 30  # without a byte, after which a connection counts as broken
+ANSWER_SECONDS = 5  # within which a server has to answer before a person is asked
+BEYOND_THE_END, NO_HEADS = 416, (405, 501)  # answers: no such range; this way of asking is not known
 SOURCE = "https://openaipublic.azureedge.net/clip/models"
 
 
@@ -55,6 +58,19 @@ class WeightStore:
         self.folder = folder or Path("~/.cache/clip").expanduser()
         self.source = (source or os.environ.get("ANNOTATE_WEIGHTS_URL") or SOURCE).rstrip("/")
 
+    def has(self, model: str) -> bool:
+        """Whether the weights of a model are on this disk, every byte as it was published."""
+        published = OPENAI_WEIGHTS[model]
+        place = self.folder / published.file
+        return place.is_file() and file_digest(place) == published.digest
+
+    def unreachable(self, model: str) -> str:
+        """Why the weights of a model cannot be fetched; empty where the server has them. Nothing is fetched."""
+        return refusal(self.address(OPENAI_WEIGHTS[model]))
+
+    def address(self, published: PublishedFile) -> str:
+        return f"{self.source}/{published.digest}/{published.file}"
+
     def fetch(self, model: str, progress: ByteProgress | None = None, published: PublishedFile | None = None) -> Path:
         """The verified checkpoint on disk, downloaded where it is not there yet.
 
@@ -75,7 +91,7 @@ class WeightStore:
                 return place
             found = f"; the file that is at {printable(place)} has another sha256 and was left alone"
         part = place.with_name(place.name + ".part")
-        url = f"{self.source}/{published.digest}/{published.file}"
+        url = self.address(published)
         reason = ""
         for _ in range(ATTEMPTS):
             reason = download(url, part, progress)
@@ -102,17 +118,13 @@ class WeightStore:
 
 def download(url: str, part: Path, progress: ByteProgress | None) -> str:
     """Fetch a file, going on where an earlier attempt stopped; returns what went wrong, or nothing."""
-    import http.client  # here, since a network's libraries take a hundredth of a second that few commands need
-    import urllib.error
-    import urllib.request
+    import urllib.request  # here, since a network's libraries take a hundredth of a second that few commands need
 
     if os.path.lexists(part):
         opened(part, "ab").close()  # refuses what is not ours, before anybody is asked for it
     start = part.stat().st_size if part.exists() else 0
-    try:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(url)
-        request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with saying(url) as trouble:
+        request = urllib.request.Request(checked(url), headers={"Range": f"bytes={start}-"} if start else {})
         with urllib.request.urlopen(request, timeout=SILENT_SECONDS) as answer:
             resumed = answer.status == 206
             position = start if resumed else 0
@@ -126,14 +138,53 @@ def download(url: str, part: Path, progress: ByteProgress | None) -> str:
                         progress(position, total)
             if total is not None and position < total:
                 return f"the connection broke at {position:,} of {total:,} bytes"
+    if trouble.code == BEYOND_THE_END:  # nothing lies beyond what we have: it is whole, or it is not this file
+        return ""
+    return trouble.said
+
+
+def refusal(url: str) -> str:
+    """Why a file cannot be fetched, without fetching it; empty where the server has it."""
+    import urllib.request
+
+    with saying(url) as trouble:
+        urllib.request.urlopen(urllib.request.Request(checked(url), method="HEAD"), timeout=ANSWER_SECONDS).close()
+    return "" if trouble.code in NO_HEADS else trouble.said
+
+
+@dataclass
+class Trouble:
+    """What went wrong with a request; nothing where `said` is empty.
+
+    code  of the server's answer, where it answered
+    """
+
+    said: str = ""
+    code: int = 0
+
+
+@contextmanager
+def saying(url: str) -> Iterator[Trouble]:
+    """Make sentences of what networks and servers do."""
+    import http.client
+    import urllib.error
+
+    trouble = Trouble()
+    try:
+        yield trouble
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing lies beyond what we have: it is whole, or it is not this file
-            return ""
-        return f"{url} answered {error.code} {error.reason}"
+        error.close()
+        trouble.said, trouble.code = f"{url} answered {error.code} {error.reason}", error.code
     except urllib.error.URLError as error:
-        return f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})"
+        trouble.said = f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})"
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        return f"the connection broke ({type(error).__name__})"
+        trouble.said = f"the connection broke ({type(error).__name__})"
     except ValueError:
-        return f"{url} is not an address (see ANNOTATE_WEIGHTS_URL)"
-    return ""
+        trouble.said = f"{url} is not an address (see ANNOTATE_WEIGHTS_URL)"
+
+
+def checked(url: str) -> str:
+    """raises  ValueError where it is no address on the web: a file of this machine, say"""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(url)
+    return url

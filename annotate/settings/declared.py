@@ -18,8 +18,12 @@ from annotate.settings.setting import Setting, about
 class EmbedSettings(Struct, frozen=True):
     model: Annotated[
         str,
-        about("Encoder: tiny, ViT-B/32 or another of OpenAI's nine, or the path of a checkpoint", flag="--model"),
-    ] = "ViT-B/32"
+        about(
+            "Encoder: auto, tiny, ViT-B/32 or another of OpenAI's nine, or the path of a checkpoint; auto keeps that "
+            "of the workspace, else takes ViT-B/32 if it is on this machine, else tiny",
+            flag="--model",
+        ),
+    ] = "auto"
     batch_size: (
         Annotated[
             int,

@@ -24,6 +24,7 @@ from annotate.records import Embeddings, Model, SkippedFile
 from annotate.settings.declared import EmbedSettings, Settings
 from annotate.sources import Listing, listing
 from annotate.stages import Context, Stage
+from annotate.stages.models import AUTO, automatic_model, kept_model
 from annotate.workspace import Workspace
 from annotate.workspace.artifacts import load_field, read_file
 from annotate.workspace.digests import content_digest
@@ -99,15 +100,18 @@ class Embed(Stage[Embeddings]):
                     "leave out --merge, or --force and --retry-skipped",
                 ),
             )
-        with context.progress.doing("looking for images") as found:
-            plan = prepare(context, images, anew=force, retry_skipped=retry_skipped)
-            found(f"{len(plan.found.images.locations):,} images found")
+        with context.progress.doing("looking for images") as tell_count:
+            found = listing(images, leave_out=context.workspace.root)
+            tell_count(f"{len(found.locations):,} images found")
+        source = model_for(context, found, sliced=merge)
+        with context.progress.doing("looking for what is new"):
+            plan = prepare(context, found, source, anew=force, retry_skipped=retry_skipped)
         if merge and not plan.found.complete:
-            plan = prepare(context, images, sliced=True)
+            plan = prepare(context, found, source, sliced=True)
         if merge and not plan.found.complete:
             # Slices that ran in workspaces of their own did not know what this one does.
-            plan = prepare(context, images, anew=True)
-        tell(plan.found.images, context.progress)
+            plan = prepare(context, found, source, anew=True)
+        tell(found, context.progress)
         work = replace(plan.found, force=force, merge=merge, retry_skipped=retry_skipped)
         again = work.seen.skipped_before if retry_skipped else 0
         return replace(plan, found=work, why=f"{again:,} skipped are tried again" if again else plan.why)
@@ -169,7 +173,10 @@ def embed_slice(context: Context, images: str | Path, *, number: int, of: int) -
         most = max(of, 1)
         raise InputError(f"no slice {number} of {of}", hint=f"slices are numbered from 1/{most} to {most}/{most}")
     with progress.doing("looking for images"):
-        work: Work = prepare(context, images, sliced=True).found
+        found = listing(images, leave_out=context.workspace.root)
+    source = model_for(context, found, sliced=True)
+    with progress.doing("looking for what is new"):
+        work: Work = prepare(context, found, source, sliced=True).found
     tell(work.images, progress)
     mine = work.shards[number - 1 :: of]
     progress.started("embed", f"slice {number} of {of}")
@@ -183,9 +190,25 @@ def tell(images: Listing, progress: Progress) -> None:
         progress.note({"message": message, "hint": ""})
 
 
+def model_for(context: Context, images: Listing, *, sliced: bool) -> Source:
+    """The model that embeds these images: the one that is named, else that of the workspace, else what is there.
+
+    raises  StaleArtifact where the model of the workspace is gone, InputError where slices name none
+    """
+    settings, place = context.config.resolve(len(images.locations)).embed, ledger_of(context, images)
+    if settings.model != AUTO:
+        return encoders.find_weights(settings.model)
+
+    def begun(source: Source) -> bool:
+        return bool(Ledger(place, settings_key(STAGE.version, config_of(settings, source))).done())
+
+    return kept_model(context.workspace, context.config) or automatic_model(context.progress, begun, sliced=sliced)
+
+
 def prepare(
     context: Context,
-    images: str | Path,
+    found: Listing,
+    source: Source,
     *,
     anew: bool = False,
     retry_skipped: bool = False,
@@ -197,9 +220,7 @@ def prepare(
     sliced  as all who compute slices of it see it
     """
     workspace, config = context.workspace, context.config
-    found = listing(images, leave_out=workspace.root)
     settings = config.resolve(len(found.locations))
-    source = encoders.find_weights(settings.embed.model)
     configured = config_of(settings.embed, source)
     key = settings_key(STAGE.version, configured)
     last = None if anew else last_run(workspace, key)
@@ -215,7 +236,7 @@ def prepare(
         batch_size=settings.embed.batch_size,
         max_megapixels=settings.embed.max_megapixels,
         dtype=settings.embed.dtype,
-        place=ledger_place(settings.embed.ledger, found.top) or str(root / LEDGER),
+        place=ledger_of(context, found),
         key=key,
     )
     work = Work(found, settings, source, known, seen, Shards(seen.todo(found.locations)), job, root)
@@ -292,10 +313,11 @@ def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     return Shards(shards.paths, sorted(number for number in done if number in shards.numbers)).images, total
 
 
-def ledger_place(asked: str | None, top: str) -> str:
-    """Below the place that was asked for, one for each source of images: several may share it."""
+def ledger_of(context: Context, images: Listing) -> str:
+    """In the workspace, or below the place that was asked for, one for each source of images: several may share it."""
+    asked, top = context.config.resolve(len(images.locations)).embed.ledger, images.top
     if not asked:
-        return ""
+        return str(Path(os.path.abspath(context.workspace.root)) / LEDGER)
     name = f"{Path(top).name or 'images'}-{content_digest(json_text(top))[:8]}"
     return f"{asked.rstrip('/') if '://' in asked else os.path.abspath(asked)}/{name}"
 

@@ -7,7 +7,6 @@ else, so that a class has the same embedding whatever was encoded before it or b
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ import numpy as np
 from annotate import encoders
 from annotate.classes.names import clean_class_names
 from annotate.classes.prompts import SETS, automatic, prompts_for
-from annotate.errors import Hint, InputError, MissingArtifact, StaleArtifact, first_few, printable
+from annotate.errors import Hint, InputError, MissingArtifact, first_few
 from annotate.kernels.vectors import Floats, unit
 from annotate.progress import Progress
 from annotate.records import IMPORTED, EmbeddingRows, Model, Note, Texts
 from annotate.settings.config import Config
 from annotate.stages import Context, Stage, cache
+from annotate.stages.models import source_of
 from annotate.workspace import Workspace
 from annotate.workspace.digests import content_digest
 from annotate.workspace.plan import CACHE, Plan
@@ -172,48 +172,6 @@ def known_rows(
                 advance(1)
         write_cache(kept, known)
     return np.stack([known[key].row for key in keys.values()])
-
-
-def source_of(workspace: Workspace, model: Model, config: Config) -> encoders.Source:
-    """The model that embedded the images, which has to read the class names, too.
-
-    A manifest says where a checkpoint lies, and a workspace may come from anybody. That place counts only where its
-    file has the digest that the manifest records, and lies outside the workspace, where a sender cannot put files.
-    A model that the user names now counts wherever it lies.
-
-    raises  StaleArtifact, which asks for the model, where it is not there
-    """
-    named = config.values.get("embed.model")
-    if named:
-        source = encoders.find_weights(str(named))
-        if source.digest == model["digest"]:
-            return source
-    if model["path"] is None:
-        if model["name"] in encoders.PUBLISHED:
-            source = encoders.find_weights(model["name"])
-            if source.digest == model["digest"]:
-                return source
-        shown, reason = printable(model["name"]), "is not the model that embedded the images any more"
-    else:
-        shown, path = printable(model["path"]), Path(model["path"])
-        inside = Path(os.path.realpath(workspace.root)) in Path(os.path.realpath(path)).parents
-        if inside or not path.is_absolute():
-            reason = "is a model that the workspace itself names, not you"
-        elif not path.is_file():
-            reason = "is the model that embedded the images, and it is not there any more"
-        else:
-            source = encoders.find_weights(str(path))
-            if source.digest == model["digest"]:
-                return source
-            reason = "is not the model that embedded the images any more"
-    raise StaleArtifact(
-        f"{shown} {reason}",
-        hint=Hint(
-            "name the model that did, or embed the images again with another",
-            "name the model that did: `annotate refine --set embed.model=MODEL`, "
-            "or start again with another: `annotate embed IMAGES --model MODEL`",
-        ),
-    )
 
 
 def notes_on(texts: Texts, known: Mapping[str, Known]) -> list[Note]:

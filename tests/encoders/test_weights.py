@@ -126,6 +126,24 @@ def test_a_truncated_file_never_becomes_the_checkpoint(store: WeightStore) -> No
     assert not (store.folder / "x.pt").exists()
 
 
+def test_whether_weights_can_be_fetched_is_asked_without_fetching_them(
+    store: WeightStore, server: str, tmp_path: Path
+) -> None:
+    assert store.unreachable("ViT-B/32") == ""  # this server knows no way of asking but to fetch
+    assert Server.requests == []
+    assert "no connection" in WeightStore(tmp_path, "http://127.0.0.1:9").unreachable("ViT-B/32")
+    assert "not an address" in WeightStore(tmp_path, "file:///etc").unreachable("ViT-B/32")
+
+
+def test_weights_are_there_where_every_byte_is(store: WeightStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPENAI_WEIGHTS, "x", PUBLISHED)
+    assert not store.has("x")
+    path = fetch(store)
+    assert store.has("x")
+    path.write_bytes(CONTENT[:-1] + b"?")
+    assert not store.has("x")
+
+
 def test_without_a_network_all_three_ways_out_are_told(tmp_path: Path) -> None:
     store = WeightStore(tmp_path, "http://127.0.0.1:9")
     with pytest.raises(ComponentMissing) as caught:
