@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from annotate.progress import Progress
     from annotate.project import Dataset, Project
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
+    from annotate.records.people import SoftLabels
     from annotate.workspace.plan import State
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "refine",
     "report",
     "run",
+    "soft",
     "status",
 ]
 
@@ -119,6 +121,11 @@ def report(**asked: Any) -> Reported:
 def run(images: StrPath, output: StrPath, classes: Iterable[str] = (), **asked: Any) -> Dataset:
     """Everything, each stage skipped where it is fresh: `Project.run`."""
     return project_of(asked).run(images, output, classes, **asked)
+
+
+def soft(file: StrPath, **asked: Any) -> SoftLabels:
+    """Soft labels for a file of the data-centric labelling benchmark: `Project.soft`."""
+    return project_of(asked).soft(file, **asked)
 
 
 def status(**asked: Any) -> dict[str, State]:

@@ -23,6 +23,7 @@ from annotate.settings.config import Config, by_section
 if TYPE_CHECKING:
     from annotate.errors import Hint
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
+    from annotate.records.people import SoftLabels
     from annotate.stages import AnyStage, Context
     from annotate.workspace.plan import State
 
@@ -209,6 +210,32 @@ class Project:
         from annotate.stages.report import STAGE
 
         return self._with(STAGE, settings, "report").make(STAGE, force=force, truth=truth)
+
+    # -- people ----------------------------------------------------------------------------------------
+
+    def soft(
+        self,
+        file: StrPath,
+        *,
+        votes: StrPath | None = None,
+        budget: float = 1.0,
+        method: str = "posterior",
+        output: StrPath = "soft",
+        **further: Any,
+    ) -> SoftLabels:
+        """Soft labels for a file of the data-centric labelling benchmark, by votes of a simulated oracle.
+
+        votes    annotations.json, or the JSON with all labels; annotations.json beside the file unless given
+        budget   votes an image, on average
+        method   posterior, or one to compare with: original and its parts, votes
+        further  `fold` and `data_root`, where the file is the name of a data set; `spare_test`, never to ask about the
+                 split test; and settings
+        """
+        from annotate.stages.soft import Request, soft_labels
+
+        asked = {name: further.pop(name) for name in ("fold", "data_root", "spare_test") if name in further}
+        request = Request(file, votes, budget, method, output, **asked)
+        return soft_labels(self._with(None, further, "soft"), request)
 
     # -- all of them -----------------------------------------------------------------------------------
 

@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "exports": {"classes", "errors", "exports", "images", "kernels", "progress", "records", "sources", "workspace"},
     "methods": {"errors", "kernels", "methods", "progress", "records", "settings", "workspace"},
     "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
+    "votes": {"errors", "kernels", "votes", "workspace"},
     "stages": {
         "classes", "embedding", "encoders", "engines", "errors", "exports", "kernels", "methods", "progress",
-        "records", "reports", "settings", "sources", "stages", "workspace",
+        "records", "reports", "settings", "sources", "stages", "votes", "workspace",
     },
     "project": {"classes", "errors", "progress", "records", "settings", "stages", "workspace"},
     "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},

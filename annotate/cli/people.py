@@ -1,0 +1,70 @@
+"""Commands about what people say: soft labels under a budget of votes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import annotate
+from annotate.cli import bars, display
+from annotate.cli.options import ConfigFile, Place, Several, argument, config_file, option
+from annotate.cli.parsing import command
+from annotate.errors import printable
+
+
+def said(**options: Any) -> dict[str, Any]:
+    """The options that somebody gave, by name."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+Spending = Annotated[
+    dict[str, Any],
+    Several(
+        lambda sections: {
+            "votes": Annotated[
+                Path | None,
+                option(
+                    "What people said: annotations.json, or the JSON with all labels. The oracle alone reads it "
+                    "(default: annotations.json beside the file).",
+                ),
+            ],
+            "fold": Annotated[int | None, option("Slice 1 to 5; FILE is then the name of a data set.")],
+            "data_root": Annotated[
+                Path | None, option("Folder of data sets by name (default: $DATA_ROOT, or the working folder).")
+            ],
+            "budget": Annotated[float | None, option("Votes an image, on average (default: 1).")],
+            "method": Annotated[
+                str | None,
+                option(
+                    "posterior, or one to compare with: original, norandom, noumap, entropy, consensus, randomhalf, "
+                    "votes (default: posterior)."
+                ),
+            ],
+            "output": Annotated[Path | None, option("Folder for what is written (default: soft).")],
+            "spare_test": Annotated[bool | None, option("Never ask about the split test.", "--spare-test")],
+        },
+        said,
+    ),
+]
+
+
+@command()
+def soft(
+    file: Annotated[str, argument("FILE", "JSON of the data-centric labelling benchmark, or a name with --fold.")],
+    *,
+    spending: Spending,
+    workspace: Place = None,
+    config: ConfigFile = None,
+) -> None:
+    """Find soft labels with few votes, given by a simulated oracle.
+
+    The images of the file must be embedded before.
+
+    Example: annotate soft CIFAR10H-slice1.json --votes annotations.json --budget 0.5
+    """
+    made = annotate.soft(file, workspace=workspace, config=config_file(config), progress=bars.Terminal(), **spending)
+    names = {"kl": "KL", "f1": "macro F1", "accuracy": "accuracy", "ece": "ECE"}
+    rows = [(split, *(f"{scores[name]:.3f}" for name in names)) for split, scores in made.scores.items()]
+    display.show_table(("images", *names.values()), rows)
+    display.show(f"{int(made.votes.sum()):,} votes on {int((made.votes > 0).sum()):,} of {len(made.votes):,} images")
+    display.show(f"labels   {printable(made.path)}")
