@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from annotate.progress import Progress
     from annotate.project import Dataset, Project
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
+    from annotate.records.exported import Exported
     from annotate.records.people import SoftLabels
     from annotate.workspace.plan import State
 
@@ -62,6 +63,7 @@ __all__ = [
     "embed_slice",
     "embed_text",
     "embedded_so_far",
+    "export",
     "import_embeddings",
     "organize",
     "refine",
@@ -111,6 +113,11 @@ def refine(classes: Iterable[str] = (), **asked: Any) -> Refinement:
 def organize(output: StrPath, **asked: Any) -> Organized:
     """Write the dataset: `Project.organize`."""
     return project_of(asked).organize(output, **asked)
+
+
+def export(output: StrPath, **asked: Any) -> Exported:
+    """Write the dataset in the format of another program: `Project.export`."""
+    return project_of(asked).export(output, **asked)
 
 
 def report(**asked: Any) -> Reported:

@@ -23,6 +23,7 @@ from annotate.settings.config import Config, by_section
 if TYPE_CHECKING:
     from annotate.errors import Hint
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
+    from annotate.records.exported import Exported
     from annotate.records.people import SoftLabels
     from annotate.stages import AnyStage, Context
     from annotate.workspace.plan import State
@@ -205,6 +206,12 @@ class Project:
         context = self._with(STAGE, settings, "organize")
         return STAGE.rehearse(context, output) if dry_run else context.make(STAGE, force=force, output=output)
 
+    def export(self, output: StrPath, *, force: bool = False, **settings: Any) -> Exported:
+        """Write the dataset in the format of another program, such as `coco` or `hf`."""
+        from annotate.stages.export import export
+
+        return export(self._with(None, settings, "export", "export", "organize"), output, force=force)
+
     def report(self, *, truth: StrPath | None = None, force: bool = False, **settings: Any) -> Reported:
         """Write report.txt, report.html, report.json and the figures; with `truth`, how right the labels are."""
         from annotate.stages.report import STAGE
@@ -292,7 +299,8 @@ class Project:
         """The context with settings laid over those of the project, by their bare names."""
         from annotate.stages import stages
 
-        reaching = stage.sections if stage else [*dict.fromkeys(name for one in stages() for name in one.sections)]
+        every = [] if stage or sections else [name for one in stages() for name in one.sections]
+        reaching = stage.sections if stage else [*dict.fromkeys(every)]
         taken = [
             *inspect.signature(getattr(Project, function, Project.make)).parameters,
             "workspace",

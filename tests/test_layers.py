@@ -30,8 +30,8 @@ MAY_IMPORT = {
     "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
     "votes": {"errors", "kernels", "votes", "workspace"},
     "stages": {
-        "classes", "embedding", "encoders", "engines", "errors", "exports", "kernels", "methods", "progress",
-        "records", "reports", "settings", "sources", "stages", "votes", "workspace",
+        "classes", "embedding", "encoders", "engines", "errors", "exports", "images", "kernels", "methods",
+        "progress", "records", "reports", "settings", "sources", "stages", "votes", "workspace",
     },
     "project": {"classes", "errors", "progress", "records", "settings", "stages", "workspace"},
     "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},

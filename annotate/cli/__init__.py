@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 import typer
 
 import annotate
-from annotate.cli import commands, display, people
+from annotate.cli import commands, display, exporting, people
 from annotate.cli.parsing import Command, Interrupted, app
 from annotate.errors import AnnotateError, InputError, machine_error
 
-__all__ = ["app", "commands", "main", "people"]
+__all__ = ["app", "commands", "exporting", "main", "people"]
 
 
 def main() -> NoReturn:

@@ -148,10 +148,11 @@ def signature(status: os.stat_result) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def seal(new: Path, plan: Plan, made: Mapping[str, Copy]) -> None:
+def seal(new: Path, plan: Plan, made: Mapping[str, Copy], **further: Any) -> None:
     """The manifest, last: what annotate put here, so that it can tell later what it may replace.
 
-    made  path in the dataset to the image that is there
+    made     path in the dataset to the image that is there
+    further  what else the manifest says
     """
     files = {
         path: [*signature(status), made[path].sha256 if path in made else file_digest(new / path)]
@@ -164,5 +165,6 @@ def seal(new: Path, plan: Plan, made: Mapping[str, Copy]) -> None:
         "inputs": dict(plan.inputs),
         "files": files,
         "originals": {path: copy.original for path, copy in made.items()},
+        **further,
     }
     write_bytes(new / MANIFEST, sealed(manifest))

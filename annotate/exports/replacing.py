@@ -31,7 +31,7 @@ from annotate.workspace.litter import is_litter
 from annotate.workspace.locks import Taken, locked
 from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.publishing import remove, swap
-from annotate.workspace.sealed import read_manifest
+from annotate.workspace.sealed import SEALED, read_manifest
 
 
 @contextlib.contextmanager
@@ -55,19 +55,20 @@ def claimed(output: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(output: Path, images: Embeddings, digests: Digests) -> Iterator[Path]:
+def replacing(output: Path, images: Embeddings, digests: Digests, *, stage: str = "organize") -> Iterator[Path]:
     """A new folder to fill; put in the output's place when the block ends well, gone when it does not.
 
     The old folder is looked at once more just before: somebody may have worked in it meanwhile.
 
     digests  of its files as they were looked at before
+    stage    that writes it
     """
     place = Path(os.path.abspath(output))
     new = hidden(place, "new")
     new.mkdir()
     try:
         yield new
-        check_replaceable(output, images, digests)
+        check_replaceable(output, images, digests, stage=stage)
         swap(new, place, hidden(place, "old"))
     finally:
         remove(new)
@@ -83,20 +84,25 @@ def check_replaceable(
     images: Embeddings | None = None,
     digests: Digests | None = None,
     progress: Progress | None = None,
+    *,
+    stage: str = "organize",
 ) -> None:
     """An existing folder may go only if annotate made it, nobody worked in it, and no image lives there alone.
 
     images   as they are now: one that was only renamed is not gone; without them only the rest is checked
     digests  read every copy, so that an edit is noticed that kept size and time; without, those with another time
+    stage    that is to write it; what another one wrote stays
     """
     shown, hint = printable(output), "choose another folder, or move this one away yourself"
     if not output.exists() or all(is_litter(path) for path, _ in entries_below(output)):
         return
     manifest = read_manifest(output)
     if manifest is None:
-        if (output / MANIFEST).is_file() and made_by(output) == "organize":
+        if (output / MANIFEST).is_file() and made_by(output) in SEALED:
             raise InputError(f"{shown}: somebody changed its {MANIFEST}", hint=hint)
         raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
+    if manifest["stage"] != stage:
+        raise InputError(f"{shown} was made by `annotate {manifest['stage']}`", hint=hint)
     recorded: dict[str, list[Any]] = manifest["files"]
     present = dataset_files(output, recorded)
     removed = sorted(recorded.keys() - present.keys())

@@ -181,6 +181,39 @@ class OrganizeSettings(Struct, frozen=True):
     ) = None
 
 
+class ExportSettings(Struct, frozen=True):
+    format: Annotated[
+        Literal[
+            "imagefolder",
+            "csv",
+            "coco",
+            "yolo-classify",
+            "hf",
+        ],
+        about("Layout of the export; docs/exports.md shows each", flag="--format"),
+    ] = "imagefolder"
+    what: Annotated[
+        Literal["both", "labels", "answers"],
+        about(
+            "Whose classes are exported: answers that people gave, labels that annotate gives, or both, answers first",
+            flag="--what",
+        ),
+    ] = "both"
+    min_confidence: Annotated[
+        float,
+        about("Labels with less confidence count as none", flag="--min-confidence", ge=0, le=1),
+    ] = 0.0
+    unlabelled: Annotated[
+        Literal["leave-out", "include"],
+        about(
+            "Whether images without a class are exported, apart from the splits",
+            flag="--include-unlabelled",
+            means="include",
+        ),
+    ] = "leave-out"
+    category_base: Annotated[int, about("COCO's number of the first class", flag="--category-base", ge=0, le=1)] = 1
+
+
 class ReportSettings(Struct, frozen=True):
     thumbnails: Annotated[
         int, about("Images shown of each class, from the most to the least confident", ge=0, le=1000)
@@ -219,6 +252,7 @@ class Settings(Struct, frozen=True):
     cluster: ClusterSettings = ClusterSettings()
     refine: RefineSettings = RefineSettings()
     organize: OrganizeSettings = OrganizeSettings()
+    export: ExportSettings = ExportSettings()
     report: ReportSettings = ReportSettings()
     engine: EngineSettings = EngineSettings()
     preset: str = "medium"

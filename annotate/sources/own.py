@@ -21,7 +21,7 @@ SPLITS_FOLDER = "splits"
 DATASET = "a dataset that annotate made: its images are copies. To use them, give this folder itself"
 SECOND_NAMES = "the same images once more, sorted into splits"
 FIGURES = "a report that annotate made: its images are figures"
-REASONS = {"organize": DATASET, "report": FIGURES}
+REASONS = {"organize": DATASET, "export": DATASET, "report": FIGURES}
 
 
 def to_search(
@@ -32,8 +32,8 @@ def to_search(
     asked  the user named this very folder: then a dataset is searched, its images once
     """
     stage = made_by(folder) if any(entry.name == MANIFEST for entry in entries) else ""
-    if stage == "report" and not asked:
-        return [], {"path": str(folder), "reason": FIGURES}
+    if stage in ("report", "export") and not asked:
+        return [], {"path": str(folder), "reason": REASONS[stage]}
     if stage != "organize" or not any(entry.is_dir(follow_symlinks=False) for entry in entries):
         return entries, None
     if not asked:

@@ -13,6 +13,7 @@ from annotate.workspace.manifest import MANIFEST
 
 SEAL = b',\n "sha256": "'  # before the digest of all that stands above it, in the last line of a manifest
 SEALED_FROM = 3  # version of organize
+SEALED = ("organize", "export")  # stages that write datasets
 LARGEST_MANIFEST = 1 << 34  # bytes; a million images take a thirtieth
 
 
@@ -21,11 +22,12 @@ def read_manifest(output: Path) -> dict[str, Any] | None:
     try:
         content = read_file(output / MANIFEST, LARGEST_MANIFEST)
         manifest = jsonfile.loads(content)
-        ours = manifest["stage"] == "organize" and has_its_types(manifest)
+        ours = manifest["stage"] in SEALED and has_its_types(manifest)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     body, mark, digest = content.rpartition(SEAL)
-    whole = digest.startswith(hashlib.sha256(body).hexdigest().encode()) if mark else manifest["version"] < SEALED_FROM
+    older = manifest["stage"] == "organize" and manifest["version"] < SEALED_FROM
+    whole = digest.startswith(hashlib.sha256(body).hexdigest().encode()) if mark else older
     return dict(manifest) if ours and whole else None
 
 

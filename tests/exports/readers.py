@@ -1,0 +1,106 @@
+"""Each format, read by its own library or by a parser that knows nothing of ours: file in the export to class name."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+Read = dict[str, str | None]  # file in the export to the name of its class
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
+
+
+def image_folder(root: Path, *, allow_empty: bool) -> list[tuple[str, int]]:
+    """torchvision's ImageFolder: classes are the folders by their alphabet, samples their files."""
+    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    found = []
+    for number, name in enumerate(classes):
+        files = [
+            os.path.join(folder, file)
+            for folder, _, files in sorted(os.walk(root / name, followlinks=True))
+            for file in sorted(files)
+            if file.lower().endswith(EXTENSIONS)
+        ]
+        assert files or allow_empty, f"torchvision refuses the empty folder {name}"
+        found += [(file, number) for file in files]
+    return found
+
+
+def by_folders(output: Path, *, allow_empty: bool = False) -> Read:
+    names = {row["folder"]: row["name"] for row in json.loads((output / "classes.json").read_text("utf-8"))}
+    read: Read = {}
+    for part in ("train", "val", "test"):
+        if (output / part).is_dir():
+            classes = sorted(entry.name for entry in os.scandir(output / part))
+            for file, number in image_folder(output / part, allow_empty=allow_empty):
+                read[os.path.relpath(file, output)] = names[classes[number]]
+    for unlabelled in sorted((output / "unlabelled").glob("*")):
+        read[os.path.relpath(unlabelled, output)] = None
+    return read
+
+
+def yolo_classify(output: Path) -> Read:
+    counts = {len(list((output / part).iterdir())) for part in ("train", "val", "test") if (output / part).is_dir()}
+    assert len(counts) == 1  # the same numbers in every split
+    return by_folders(output, allow_empty=True)
+
+
+def from_csv(output: Path) -> Read:
+    with open(output / "images.csv", encoding="utf-8", newline="") as file:
+        return {row["file"]: row["class"] or None for row in csv.DictReader(file)}
+
+
+def coco(output: Path) -> Read:
+    from pycocotools.coco import COCO
+
+    read: Read = {}
+    for path in sorted((output / "annotations").glob("*.json")):
+        part = path.stem.removeprefix("labels_")
+        known = COCO(str(path))
+        for image in known.loadImgs(known.getImgIds()):
+            found = known.loadAnns(known.getAnnIds(imgIds=[image["id"]]))
+            assert all(annotation["id"] > 0 for annotation in found)
+            (name,) = [known.loadCats([one["category_id"]])[0]["name"] for one in found] or [None]
+            read[f"{part}/{image['file_name']}"] = name
+    return read
+
+
+def hf(output: Path) -> Read:
+    """In a process of its own, without a network, with a cache of its own."""
+    code = """if True:
+        import json, os, sys
+        from datasets import Image, load_dataset
+        read = {}
+        for part, rows in load_dataset(os.getcwd(), cache_dir=sys.argv[1]).items():
+            names = rows.features["label"]
+            for row in rows.cast_column("image", Image(decode=False)):
+                path = row["image"]["path"].replace("\\\\", "/").rsplit("/data/", 1)[1]
+                read["data/" + path] = None if row["label"] == -1 else names.int2str(row["label"])
+        print(json.dumps(read))
+    """
+    cache = output.parent / "cache"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(cache)],
+        cwd=output,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    read: Read = json.loads(said.stdout.splitlines()[-1])
+    return read
+
+
+READERS: dict[str, Callable[[Path], Read]] = {
+    "imagefolder": by_folders,
+    "yolo-classify": yolo_classify,
+    "csv": from_csv,
+    "coco": coco,
+    "hf": hf,
+}
