@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from annotate import sources
@@ -35,7 +36,9 @@ def papers(form: Format, catalogue: Catalogue, digests: dict[int, str], base: st
     """
     yield "README.md", [readme(form, catalogue).encode("utf-8", "backslashreplace")]
     yield "classes.json", [*json_list(class_rows(catalogue)), b"\n"]
-    yield "images.csv", csv_rows([COLUMNS, *image_rows(form, catalogue, digests, base)])
+    yield "images.csv", csv_rows(chain([COLUMNS], image_rows(form, catalogue, digests, base)))
+    if form.table:
+        yield from form.table(COLUMNS, image_rows(form, catalogue, digests, base))
 
 
 def class_rows(catalogue: Catalogue) -> Iterator[dict[str, Any]]:

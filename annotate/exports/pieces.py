@@ -1,12 +1,16 @@
-"""JSON and CSV piece by piece, so that the files of a million images need no memory for a million rows."""
+"""JSON, CSV and XML piece by piece, so that the files of a million images need no memory for a million rows."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def json_text(value: Any) -> bytes:
@@ -31,6 +35,20 @@ def json_list(values: Iterable[Any]) -> Iterator[bytes]:
         yield between + json_text(value)
         between = b",\n"
     yield b"\n]" if between != b"\n" else b"]"
+
+
+def xml_name(text: str) -> str:
+    """A text with the letters that XML has no way to write replaced."""
+    return NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def xml_text(text: str) -> str:
+    return escape(xml_name(text), {"\r": "&#13;"})
+
+
+def xml_attribute(text: str) -> str:
+    """A text as the value of an attribute, with its quotes."""
+    return quoteattr(xml_name(text))
 
 
 def csv_rows(rows: Iterable[Sequence[object]]) -> Iterator[bytes]:

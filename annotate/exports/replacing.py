@@ -144,6 +144,17 @@ def somebody_changed(
     return (digests or Digests()).sha256(path) != str(digest[0])
 
 
+def check_packed(output: Path) -> None:
+    """An export stays if its archives hold an image whose original is gone."""
+    packed = (read_manifest(output) or {}).get("packed", {})
+    lonely = sorted(original for original in packed if not sources.is_url(original) and not sources.is_there(original))
+    if lonely:
+        raise InputError(
+            f"{printable(output)} holds in its archives the only copy of {printable(lonely[0])}{and_more(lonely)}",
+            hint="if the original was deleted or moved on purpose, delete this folder too; else choose another one",
+        )
+
+
 def check_not_the_only_copies(output: Path, images: Embeddings, originals: Mapping[str, str]) -> None:
     """An existing folder stays if it holds an image whose original is gone, and not only renamed.
 

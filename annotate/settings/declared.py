@@ -186,9 +186,15 @@ class ExportSettings(Struct, frozen=True):
         Literal[
             "imagefolder",
             "csv",
+            "parquet",
             "coco",
             "yolo-classify",
             "hf",
+            "webdataset",
+            "label-studio",
+            "fiftyone",
+            "cvat",
+            "cleanlab",
         ],
         about("Layout of the export; docs/exports.md shows each", flag="--format"),
     ] = "imagefolder"

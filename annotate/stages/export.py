@@ -24,7 +24,7 @@ from annotate.exports.layout import NO_SPLIT, Splitting, lay_out
 from annotate.exports.naming import ending_of, names_of
 from annotate.exports.place import check_holds_no_image, check_linkable, check_place, check_room
 from annotate.exports.placing import place_images
-from annotate.exports.replacing import check_replaceable, claimed, replacing
+from annotate.exports.replacing import check_packed, check_replaceable, claimed, replacing
 from annotate.exports.upright import measured
 from annotate.exports.writing import write_papers
 from annotate.images import Unreadable
@@ -115,6 +115,7 @@ def make(context: Context, plan: Plan, catalogue: Catalogue, output: Path) -> No
         check_measured(catalogue, form)
     digests = Digests()
     check_replaceable(output, images, digests, context.progress, stage="export")
+    check_packed(output)
     check_unchanged(images)
     check_room(images, output, found.organize.link)
     base = sources.base_folder(images.folder) if images.folder else None
@@ -122,7 +123,8 @@ def make(context: Context, plan: Plan, catalogue: Catalogue, output: Path) -> No
         with context.progress.steps("exporting", len(catalogue.entries), "images") as advance:
             placed = place_images(form, catalogue, found.organize.link, new, advance)
             write_papers(form, catalogue, placed, base, new, advance)
-        seal(new, plan, placed.files, format=form.name, class_names=list(catalogue.class_names))
+        packed = {entry.original: placed.digests[entry.row] for entry in catalogue.entries} if form.pack else {}
+        seal(new, plan, placed.files, format=form.name, class_names=list(catalogue.class_names), packed=packed)
 
 
 # -- what goes into it ---------------------------------------------------------------------------------

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 Read = dict[str, str | None]  # file in the export to the name of its class
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
@@ -97,10 +101,91 @@ def hf(output: Path) -> Read:
     return read
 
 
+def from_parquet(output: Path) -> Read:
+    from pyarrow import parquet
+
+    return {row["file"]: row["class"] for row in parquet.read_table(output / "images.parquet").to_pylist()}
+
+
+def from_webdataset(output: Path) -> Read:
+    import webdataset
+
+    names = [row["name"] for row in json.loads((output / "classes.json").read_text("utf-8"))]
+    read: Read = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its files open
+        for path in sorted(output.glob("*.tar")):
+            for sample in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False).decode("pil"):
+                (ending,) = [key for key in sample if key in ("png", "jpg")]
+                assert sample[ending].size == (sample["json"]["width"], sample["json"]["height"])
+                if "cls" in sample:
+                    assert names[sample["cls"]] == sample["json"]["class"]
+                read[f"{sample['__key__']}.{ending}"] = names[sample["cls"]] if "cls" in sample else None
+        gc.collect()
+    return read
+
+
+def label_studio(output: Path) -> Read:
+    known = [choice.get("value") for choice in ET.parse(output / "label_config.xml").getroot().iter("Choice")]
+    read: Read = {}
+    for task in json.loads((output / "tasks.json").read_text("utf-8")):
+        address = urlsplit(task["data"]["image"])
+        (file,) = parse_qs(address.query, strict_parsing=True)["d"]
+        assert (output / file).is_file()
+        said = [*task.get("annotations", []), *task.get("predictions", [])]  # what people said comes first
+        for one in said:
+            (choice,) = one["result"]
+            assert (choice["from_name"], choice["to_name"]) == ("label", "image")
+            assert choice["value"]["choices"][0] in known
+        read[file] = said[0]["result"][0]["value"]["choices"][0] if said else None
+    return read
+
+
+def fiftyone(output: Path) -> Read:
+    """As its importer does it: files by their names without endings."""
+    read: Read = {}
+    for path in sorted(output.glob("*/labels.json")):
+        content = json.loads(path.read_text("utf-8"))
+        files = {file.stem: file for file in (path.parent / "data").iterdir()}
+        assert len(files) == len(list((path.parent / "data").iterdir()))
+        for stem, target in content["labels"].items():
+            label = target["label"] if isinstance(target, dict) else target
+            read[str(files[stem].relative_to(output))] = None if label is None else content["classes"][label]
+    return read
+
+
+def cvat(output: Path) -> Read:
+    root = ET.parse(output / "annotations.xml").getroot()
+    known = [label.findtext("name") for label in root.iter("label")]
+    read: Read = {}
+    for image in root.iter("image"):
+        tags = [tag.get("label") for tag in image.iter("tag")]
+        assert all(tag in known for tag in tags)
+        (read[f"images/{image.get('name')}"],) = tags or [None]
+    return read
+
+
+def cleanlab(output: Path) -> Read:
+    import numpy as np
+
+    names = [row["name"] for row in json.loads((output / "classes.json").read_text("utf-8"))]
+    labels, chances = np.load(output / "labels.npy"), np.load(output / "pred_probs.npy")
+    assert chances.shape == (len(labels), len(names)) and np.allclose(chances.sum(axis=1), 1)
+    assert len(np.load(output / "features.npy")) == len(labels)
+    numbers = iter(labels.tolist())
+    return {file: name and names[next(numbers)] for file, name in from_csv(output).items()}
+
+
 READERS: dict[str, Callable[[Path], Read]] = {
     "imagefolder": by_folders,
     "yolo-classify": yolo_classify,
     "csv": from_csv,
     "coco": coco,
     "hf": hf,
+    "parquet": from_parquet,
+    "webdataset": from_webdataset,
+    "label-studio": label_studio,
+    "fiftyone": fiftyone,
+    "cvat": cvat,
+    "cleanlab": cleanlab,
 }

@@ -15,6 +15,7 @@ from PIL import Image
 import annotate
 from annotate.errors import InputError
 from annotate.exports.formats import formats
+from annotate.exports.replacing import check_packed
 from annotate.settings.declared import sections
 from annotate.sources import listing
 from annotate.sources.own import DATASET
@@ -107,18 +108,46 @@ def test_the_readme_says_how_to_load_it_in_three_lines(name: str, plain: Scene) 
     assert all(f"{row['id']}  {row['name']}" in text for row in classes)
 
 
-RUNNABLE = {"csv": "print(len(train), list(train['class'])[0])", "coco": "print(len(classes))"}
+RUNNABLE = {
+    "csv": "print(len(train))",
+    "parquet": "print(len(train))",
+    "coco": "print(len(classes))",
+    "webdataset": "print(sum(picture.size in ((12, 8), (8, 12)) and label in (0, 1, 2) for picture, label in pairs))",
+    "label-studio": "print(sum(task['data']['split'] == 'train' for task in tasks))",
+    "cvat": "print(sum(image.get('subset') == 'train' for image in ET.parse('annotations.xml').iter('image')))",
+}
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_the_three_lines_load_it(name: str, plain: Scene) -> None:
-    annotate.export("out", format=name)
+    made = annotate.export("out", format=name)
     code = Path("out/README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
     ended = subprocess.run(
         [sys.executable, "-c", code + RUNNABLE[name]], cwd="out", capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split()[-1] in ("red", "green", "blue", "42")
+    assert int(ended.stdout.split()[-1]) == made.splits["train"]
+
+
+def test_cleanlab_finds_the_answers_that_annotate_contradicts(scene: Plant) -> None:
+    from cleanlab.filter import find_label_issues
+
+    labels = {f"{i:02}.png": i % 3 for i in range(60)}
+    wrong = {"07.png": 0, "20.png": 1}  # 1 and 2
+    scene(labels, answers={**labels, **wrong})
+    annotate.export("out", format="cleanlab", what="both")
+    found = find_label_issues(np.load("out/labels.npy"), np.load("out/pred_probs.npy"), n_jobs=1)
+    files = [row.split(",")[1] for row in Path("out/images.csv").read_text().splitlines()[1:]]
+    assert [file for file, doubtful in zip(files, found, strict=True) if doubtful] == [*wrong]
+
+
+def test_an_archive_with_the_only_copy_of_an_image_stays(plain: Scene) -> None:
+    annotate.export("out", format="webdataset")
+    Path("photos/red/7.png").rename("elsewhere.png")
+    with pytest.raises(InputError, match="only copy"):
+        check_packed(Path("out"))
+    Path("elsewhere.png").rename("photos/red/7.png")
+    check_packed(Path("out"))
 
 
 def test_sizes_are_read_where_nobody_knows_them(plain: Scene) -> None:

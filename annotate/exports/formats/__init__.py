@@ -6,7 +6,7 @@ A file of this folder that has a `FORMAT` adds a format. Formats are pure: they 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -32,6 +32,7 @@ class Format:
     pack     for a format whose images lie in archives: those archives
     measures whether it needs the size of every image
     card     what its README begins with
+    table    for a format with a table of its own: the columns and rows of images.csv in it
     """
 
     name: str
@@ -44,6 +45,7 @@ class Format:
     pack: Callable[[Catalogue, Contents], Iterator[Paper]] | None = None
     measures: bool = False
     card: Callable[[Catalogue], str] = lambda catalogue: ""
+    table: Callable[[Sequence[str], Iterable[Sequence[object]]], Iterator[Paper]] | None = None
 
 
 @lru_cache
