@@ -12,7 +12,8 @@
     └── ComponentMissing      4   weights or an extra that is not installed
 
 Every error says what is wrong (`str(error)`) and what to do about it (`error.hint`), for a terminal and for whoever has
-none. Anything else that escapes is a bug, keeps its traceback and exits with 1; Ctrl-C exits with 130.
+none. `Interrupted` is no error: somebody pressed Ctrl-C, or whoever watches wants to stop; it exits with 130. Anything
+else that escapes is a bug, keeps its traceback and exits with 1.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class Hint(str):
         """The line for a shell that the terminal's sentence names; empty where it names none."""
         found = re.search(r"`((?:annotate|pip|ray|ulimit) [^`]+)`", self)
         return found[1] if found else ""
+
+
+class Interrupted(Exception):
+    """Somebody wants to stop. What is finished is kept, and the same call goes on from there."""
 
 
 class AnnotateError(Exception):

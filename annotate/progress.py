@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
+from annotate.errors import Interrupted
 from annotate.records import Iteration, Note
 
 Advance = Callable[[int], None]
+P = ParamSpec("P")
 
 
 class Progress(Protocol):
@@ -40,6 +42,9 @@ class Progress(Protocol):
 
     def agrees(self, question: str) -> bool:
         """Whether they agree."""
+
+    def stopping(self) -> bool:
+        """Whether the work is to end: asked at every step, and answered at once."""
 
 
 class Silent:
@@ -75,3 +80,69 @@ class Silent:
 
     def agrees(self, question: str) -> bool:
         return False
+
+    def stopping(self) -> bool:
+        return False
+
+
+class Stoppable:
+    """Passes on to whoever watches, and asks at every step whether to stop: every stage's loops ask by that.
+
+    raises  Interrupted out of the step, as Ctrl-C would
+    """
+
+    def __init__(self, watching: Progress) -> None:
+        self.watching = watching
+
+    def ask(self) -> None:
+        if self.watching.stopping():
+            raise Interrupted
+
+    def started(self, stage: str, why: str) -> None:
+        self.ask()
+        self.watching.started(stage, why)
+
+    def fresh(self, stage: str) -> None:
+        self.watching.fresh(stage)
+
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[Callable[[str], None]]:
+        self.ask()
+        with self.watching.doing(what) as outcome:
+            yield outcome
+
+    @contextlib.contextmanager
+    def steps(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+        with self.watching.steps(what, total, unit) as advance:
+            yield self.asking(advance)
+
+    @contextlib.contextmanager
+    def bytes(self, what: str) -> Iterator[Callable[[int, int | None], None]]:
+        with self.watching.bytes(what) as report:
+            yield self.asking(report)
+
+    @contextlib.contextmanager
+    def iterations(self) -> Iterator[Callable[[Iteration], None]]:
+        with self.watching.iterations() as show:
+            yield self.asking(show)
+
+    def asking(self, tell: Callable[P, None]) -> Callable[P, None]:
+        """Tell of a step, then ask: what the step has made is there by then."""
+
+        def tell_and_ask(*step: P.args, **named: P.kwargs) -> None:
+            tell(*step, **named)
+            self.ask()
+
+        return tell_and_ask
+
+    def note(self, note: Note) -> None:
+        self.watching.note(note)
+
+    def someone_answers(self) -> bool:
+        return self.watching.someone_answers()
+
+    def agrees(self, question: str) -> bool:
+        return self.watching.agrees(question)
+
+    def stopping(self) -> bool:
+        return self.watching.stopping()

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annotate.progress import Progress, Silent
+from annotate.progress import Progress, Silent, Stoppable
 from annotate.settings.config import Config, by_section
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Project:
 
     folder    `artifacts`, or $ANNOTATE_WORKSPACE, unless given
     config    settings that hold for all its stages
-    progress  told what happens; nobody unless given
+    progress  told what happens, and asked whether to stop; nobody unless given
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Project:
         from annotate.stages import Context
         from annotate.workspace import Workspace
 
-        return Context(Workspace(self.folder), self.config, self.progress)
+        return Context(Workspace(self.folder), self.config, Stoppable(self.progress))
 
     # -- the stages ------------------------------------------------------------------------------------
 

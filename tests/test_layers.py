@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "annotate"
 MAY_IMPORT = {
     "errors": set(),
     "records": {"records"},
-    "progress": {"records"},
+    "progress": {"errors", "records"},
     "settings": {"errors", "settings"},
     "classes": {"classes", "errors", "settings"},
     "workspace": {"errors", "records", "settings", "workspace"},

@@ -14,8 +14,8 @@ import typer
 
 import annotate
 from annotate.cli import commands, display, exporting, people
-from annotate.cli.parsing import Command, Interrupted, app
-from annotate.errors import AnnotateError, InputError, machine_error
+from annotate.cli.parsing import Command, app
+from annotate.errors import AnnotateError, InputError, Interrupted, machine_error
 
 __all__ = ["app", "commands", "exporting", "main", "people"]
 

@@ -95,6 +95,9 @@ class Terminal:
             return table_of_passes()
         return spinner_of_passes() if on_terminal(stderr=True) else unseen()
 
+    def stopping(self) -> bool:
+        return False  # Ctrl-C comes by itself
+
     def note(self, note: Note) -> None:
         mark = ("warning:", "yellow") if note["hint"] else ("note:", "dim")
         put(mark, f" {printable(note['message'])}", stderr=True)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import typer
 
-from annotate.errors import folder_is_gone, working_folder_exists
+from annotate.errors import Interrupted, folder_is_gone, working_folder_exists
 
 # Arguments and options that are paths, and words that stand for something else there.
 PATHS = """
@@ -49,10 +49,6 @@ def command(*sections: str, name: str = "") -> Callable[[Function], Function]:
 
 def nothing() -> None:
     """Stands for a command's function until its options are made."""
-
-
-class Interrupted(Exception):
-    """Somebody pressed Ctrl-C."""
 
 
 class Command(typer.core.TyperCommand):

@@ -74,6 +74,7 @@ class Pipeline:
         size, resolution = self.batch_size, self.first.resolution
         flights: deque[ShardUnderWay] = deque()
         batches: deque[Batch] = deque()
+        encoded: deque[int] = deque()  # images of batches that are done, and not yet told of
 
         def start(flight: ShardUnderWay, crops: dict[int, Crop]) -> None:
             while len(batches) >= BATCHES_AHEAD * len(self.sessions):
@@ -88,12 +89,14 @@ class Pipeline:
             batch = batches.popleft()
             batch.flight.rows |= zip(batch.positions, batch.rows.result(), strict=True)
             batch.flight.waiting -= 1
-            advance(len(batch.positions))
+            encoded.append(len(batch.positions))
 
         def landed() -> Iterator[tuple[Shard, ShardOutcome]]:
             while flights and flights[0].decoded and not flights[0].waiting:
                 flight = flights.popleft()
                 yield flight.shard, self.seen(flight)
+            while encoded:  # told of after a finished shard is taken: who then wants to stop loses none
+                advance(encoded.popleft())
 
         with threads_kept(), ThreadPoolExecutor(len(self.sessions), "encode", initializer=one_thread) as pool:
             try:
@@ -115,6 +118,7 @@ class Pipeline:
                             advance(1)
                         while batches and batches[0].rows.done():
                             finish()
+                        if encoded:
                             yield from landed()
                     if crops:
                         start(flight, crops)
