@@ -152,20 +152,33 @@ def embedded_so_far(**asked: Any) -> tuple[int, int] | None:
     return project_of(asked, "embedded_so_far").embedded_so_far()
 
 
-def demo(folder: StrPath = "demo", *, force: bool = False, progress: Progress | None = None, **asked: Any) -> Dataset:
-    """The whole pipeline on scikit-learn's 1,797 handwritten digits, with `tiny`, offline."""
+def demo(
+    folder: StrPath = "demo",
+    *,
+    digits: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+    **asked: Any,
+) -> Dataset:
+    """The whole pipeline on 240 photos of twelve everyday things, with `tiny`, offline.
+
+    digits  on scikit-learn's 1,797 handwritten digits instead
+    """
     from annotate.progress import Silent
     from annotate.project import refuse
-    from annotate.sources.digits import write_digits
+    from annotate.sources.demo import write_images
+    from annotate.sources.demo.digits import handwritten_digits
+    from annotate.sources.demo.photos import everyday_photos
 
-    refuse("demo", asked, ("folder", "force", "progress"))
+    refuse("demo", asked, ("folder", "digits", "force", "progress"))
     place, progress = Path(folder), progress or Silent()
-    with progress.doing("writing the images of 1,797 digits"):
-        images, truth = write_digits(place)
+    with progress.doing("writing the images of the demo"):
+        shown = handwritten_digits() if digits else everyday_photos()
+        images, truth = write_images(place, "digits" if digits else "photos", shown)
     return run(
         images,
         place / "dataset",
-        [str(digit) for digit in range(10)],
+        sorted({one.class_name for one in shown.values()}),
         truth=truth,
         workspace=place / "artifacts",
         model="tiny",

@@ -176,8 +176,8 @@ def sensitivity(groups: dict[str, list[Case]]) -> str:
 def digits() -> Case:
     """The demo's digits as `tiny` sees them."""
     with tempfile.TemporaryDirectory() as folder:
-        made = annotate.demo(folder)
-        with open(Path(folder) / "truth.csv") as rows:
+        made = annotate.demo(folder, digits=True)
+        with open(Path(folder) / "digits.csv") as rows:
             truth = np.array([int(line["class"]) for line in csv.DictReader(rows)])
         images, texts = made.embeddings, made.texts
         return Case("digits", 0, images.embeddings, texts.text_embeddings, truth, images.model["logit_scale"])

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MOST_BYTES = 15_000_000
+MOST_BYTES = 17_000_000
 
 
 def test_the_demo_runs_from_the_wheel_alone(tmp_path: Path) -> None:
@@ -34,4 +34,4 @@ def test_the_demo_runs_from_the_wheel_alone(tmp_path: Path) -> None:
     assert loaded.startswith(str(tmp_path / "installed"))
     (right,) = [line for line in ended.stdout.splitlines() if "checked labels are right" in line]
     accuracy = float(right.split(" %")[0])
-    assert accuracy > 75  # tiny does honest work on digits that it has never seen
+    assert accuracy > 60  # tiny does honest work on photos that it has never seen

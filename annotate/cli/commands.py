@@ -263,14 +263,15 @@ def demo(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where the demo's images, artifacts and dataset go.")
     ] = Path("demo"),
+    digits: Annotated[bool, option("Sort 1,797 handwritten digits instead.", "--digits")] = False,
     force: Force = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run everything on 1,797 handwritten digits, offline.
+    """Run everything on 240 photos of everyday things, offline.
 
     Example: annotate demo
     """
-    made = annotate.demo(folder, force=force, progress=bars.Terminal(verbose=verbose))
+    made = annotate.demo(folder, digits=digits, force=force, progress=bars.Terminal(verbose=verbose))
     show_dataset(made, folder / "dataset", folder / "artifacts")
 
 
