@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "embedding": {"embedding", "encoders", "errors", "images", "progress", "records", "sources", "workspace"},
     "kernels": {"kernels"},
     "engines": {"embedding", "encoders", "engines", "errors", "kernels", "progress", "records", "workspace"},
-    "exports": {"classes", "errors", "exports", "images", "kernels", "progress", "records", "sources", "workspace"},
+    "exports": {
+        "classes", "errors", "exports", "images", "kernels", "progress", "records", "settings", "sources",
+        "workspace",
+    },
     "methods": {"errors", "kernels", "methods", "progress", "records", "settings", "workspace"},
     "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
     "votes": {"errors", "kernels", "votes", "workspace"},
