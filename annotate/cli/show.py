@@ -69,9 +69,10 @@ def show_organized(made: Organized, output: Path, workspace: Path | None, *, dry
 
 
 def sorted_into(made: Organized, output: Path, *, dry_run: bool = False) -> str:
-    """Images sorted, and where."""
+    """Images sorted, and where; a class without images has no folder."""
     verb = "would be" if dry_run else "are"
-    return f"{made.images:,} images {verb} sorted into {len(made.folders):,} folders of {printable(output)}/"
+    folders = sum(count > 0 for count in made.folders.values())
+    return f"{made.images:,} images {verb} sorted into {folders:,} folder{'s' * (folders != 1)} of {printable(output)}/"
 
 
 def how_right(summary: dict[str, Any]) -> str:
