@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from annotate.project import Dataset, Project
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.records.exported import Exported
-    from annotate.records.people import SoftLabels
+    from annotate.records.people import Questions, SoftLabels
     from annotate.workspace.plan import State
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "export",
     "import_embeddings",
     "organize",
+    "query",
     "refine",
     "report",
     "run",
@@ -130,6 +131,11 @@ def report(**asked: Any) -> Reported:
 def run(images: StrPath, output: StrPath, classes: Iterable[str] = (), **asked: Any) -> Dataset:
     """Everything, each stage skipped where it is fresh: `Project.run`."""
     return project_of(asked).run(images, output, classes, **asked)
+
+
+def query(budget: int = 50, **asked: Any) -> Questions:
+    """Choose the images most worth asking people about: `Project.query`."""
+    return project_of(asked).query(budget, **asked)
 
 
 def soft(file: StrPath, **asked: Any) -> SoftLabels:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from annotate.errors import Hint
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.records.exported import Exported
-    from annotate.records.people import SoftLabels
+    from annotate.records.people import Questions, SoftLabels
     from annotate.stages import AnyStage, Context
     from annotate.workspace.plan import State
 
@@ -219,6 +219,19 @@ class Project:
         return self._with(STAGE, settings, "report").make(STAGE, force=force, truth=truth)
 
     # -- people ----------------------------------------------------------------------------------------
+
+    def query(
+        self, budget: int = 50, *, strategy: str = "auto", output: StrPath = "questions", **settings: Any
+    ) -> Questions:
+        """Choose the images most worth asking people about, and write the papers to ask with.
+
+        budget    images
+        strategy  auto, random, entropy, margin, max-distance, clusters, typical, cover, badge, herding
+        output    folder for queries.csv, sheet.html, sheet.png and ask.html
+        """
+        from annotate.stages.query import Request, ask
+
+        return ask(self._with(None, settings, "query"), Request(budget, strategy, output))
 
     def soft(
         self,

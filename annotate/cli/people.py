@@ -1,4 +1,4 @@
-"""Commands about what people say: soft labels under a budget of votes."""
+"""Commands about what people say: which images to ask about, soft labels under a budget of votes."""
 
 from __future__ import annotations
 
@@ -46,6 +46,47 @@ Spending = Annotated[
         said,
     ),
 ]
+
+
+@command()
+def query(
+    *,
+    budget: Annotated[int, option("Images to ask about (default: 50).")] = 50,
+    strategy: Annotated[
+        str,
+        option(
+            "auto, random, entropy, margin, max-distance, clusters, typical, cover, badge or herding (default: auto)."
+        ),
+    ] = "auto",
+    output: Annotated[Path, option("Folder for the questions (default: questions).")] = Path("questions"),
+    workspace: Place = None,
+    config: ConfigFile = None,
+) -> None:
+    """Choose the images most worth asking people about.
+
+    Fill the column `answer` of queries.csv, or answer in ask.html, a page that works offline.
+
+    Example: annotate query --budget 50
+    """
+    made = annotate.query(
+        budget,
+        strategy=strategy,
+        output=output,
+        workspace=workspace,
+        config=config_file(config),
+        progress=bars.Terminal(),
+    )
+    of, right = made.known
+    if of:
+        share, low, high = (100 * value for value in made.share)
+        display.show(
+            f"of {of:,} images that were asked about at random, {right:,} had the right label: "
+            f"{share:.0f} % ({low:.0f} to {high:.0f})"
+        )
+    folder = printable(made.folder)
+    display.show(f"{len(made.questions):,} images to ask about, {sum(q.random for q in made.questions):,} at random")
+    display.show(f"answer   {folder}/ask.html (open it in a browser), or the column `answer` of {folder}/queries.csv")
+    display.show(f"look     {folder}/sheet.html, {folder}/sheet.png")
 
 
 @command()

@@ -191,15 +191,20 @@ def make_tiles(
         )
 
 
-def read_thumbnails(images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress) -> dict[int, Thumbnail]:
-    """The thumbnails of these rows; an image that cannot be read has an empty one."""
+def read_thumbnails(
+    images: Embeddings, rows: Ints, max_megapixels: float, progress: Progress, side: int = SIDE
+) -> dict[int, Thumbnail]:
+    """The thumbnails of these rows; an image that cannot be read has an empty one.
+
+    side  pixels of the longer side
+    """
 
     def read(row: int) -> Thumbnail:
         fact = images.images[row]
         try:
             with FILE_MEMORY.taken(fact["size"] if fact else UNKNOWN_FILE):
                 content = sources.fetch(images.image_paths[row], tries=1)
-                picture = thumbnail(content, side=SIDE, max_megapixels=max_megapixels)
+                picture = thumbnail(content, side=side, max_megapixels=max_megapixels)
         except Unavailable as error:
             gone = isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
             return Thumbnail(unavailable=not gone)
