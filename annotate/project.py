@@ -78,6 +78,13 @@ class Project:
 
         return Context(Workspace(self.folder), self.config, Stoppable(self.progress))
 
+    @staticmethod
+    def stages() -> list[AnyStage]:
+        """Every stage there is, each after those whose artifacts it reads."""
+        from annotate.stages import stages
+
+        return stages()
+
     # -- the stages ------------------------------------------------------------------------------------
 
     def make(self, name: str, *, force: bool = False, settings: Mapping[str, Any] | None = None, **asked: Any) -> Any:

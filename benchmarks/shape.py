@@ -1,7 +1,8 @@
 """How the code and its prose are shaped: python -m benchmarks.shape
 
 Numbers that tell whether a reader can find their way: how long files, functions and sentences are, how many arguments
-a function takes, how many rooms the package has and how many arrows run between them.
+a function takes, how many rooms the package has and how many arrows run between them, how many places a new stage
+touches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from benchmarks.toy import places_to_touch
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "annotate"
@@ -36,6 +39,7 @@ def main() -> None:
     print(f"lines of a function, median / 90 %               {spread_of(lengths)}")
     print(f"words in a sentence of README and docs           {spread_of(words)}")
     print(f"rooms and arrows between them                    {len(rooms)} rooms, {len(arrows)} arrows")
+    print(f"places to touch for a new stage                  {places_to_touch()}")
 
 
 def sources() -> list[Path]:

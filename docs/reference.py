@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import typer
+
 from annotate.cli import app
 from annotate.settings.declared import sections
 
@@ -16,7 +18,24 @@ DOCS = Path(__file__).parent
 
 def command_names() -> list[str]:
     """Every command, in the order of `annotate --help`."""
-    return [command.name for command in app.registered_commands if command.name]
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return group.list_commands(typer.Context(group))
+
+
+def with_rows(page: str) -> str:
+    """The page with a row for every command in its table; rows that are there stay as somebody wrote them."""
+    first, end = page.index("| `annotate "), page.index("\n\n", page.index("| `annotate "))
+    rows = page[first:end].splitlines()
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    for name in command_names():
+        if not any(row.startswith((f"| `annotate {name}`", f"| `annotate {name} ")) for row in rows):
+            command = group.get_command(typer.Context(group), name)
+            assert command is not None
+            about = (command.help or "").partition("\n")[0].rstrip(".")
+            rows.append(f"| `annotate {name}` | {about[:1].lower()}{about[1:]} |")
+    return "\n".join([page[:first].rstrip("\n"), *rows]) + page[end:]
 
 
 def commands() -> str:
@@ -54,7 +73,8 @@ def generated(name: str) -> str:
     pattern = rf"(<!-- {name}: [^\n]* -->\n).*?(<!-- end of {name} -->)"
     assert re.search(pattern, page, re.DOTALL), f"no place for {name}"
     before, start, end, after = re.split(pattern, page, flags=re.DOTALL)
-    return f"{before}{start}\n{GENERATED[name]()}\n{end}{after}"
+    whole = f"{before}{start}\n{GENERATED[name]()}\n{end}{after}"
+    return with_rows(whole) if name == "commands" else whole
 
 
 if __name__ == "__main__":

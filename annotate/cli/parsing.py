@@ -22,8 +22,27 @@ PATHS = """
 """
 WORDS = ("folders", "none")
 
+
+class Commands(typer.core.TyperGroup):
+    """The commands that have a function here, and one for every other stage: adding a stage is adding its file."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        from annotate.cli.staged import titles
+
+        return [*dict.fromkeys([*self.commands, *titles()])]
+
+    def get_command(self, context: Any, name: str) -> Any:
+        if name in self.commands:
+            return self.commands[name]
+        from annotate.cli.staged import titles
+
+        about = titles().get(name)
+        return about and StageCommand(name, help=about, callback=nothing, rich_markup_mode=None)
+
+
 app = typer.Typer(
     name="annotate",
+    cls=Commands,
     help="Turn a folder of images and a list of class names into a dataset, ready to train on.\n\n"
     "Example: annotate run photos dataset cat dog",
     add_completion=False,
@@ -65,7 +84,7 @@ class Command(typer.core.TyperCommand):
         if not self.params:
             from annotate.cli.options import with_options
 
-            function, sections = self.functions[str(self.name)]
+            function, sections = self.function_and_sections()
             made = typer.main.get_command_from_info(
                 typer.models.CommandInfo(callback=with_options(function, sections)),
                 pretty_exceptions_short=False,
@@ -73,6 +92,9 @@ class Command(typer.core.TyperCommand):
             )
             self.params, self.callback = made.params, made.callback
         return super().make_context(*given, **named)
+
+    def function_and_sections(self) -> tuple[Function, tuple[str, ...]]:
+        return self.functions[str(self.name)]
 
     def invoke(self, context: Any) -> Any:
         if not working_folder_exists():
@@ -91,3 +113,12 @@ class Command(typer.core.TyperCommand):
             return super().invoke(context)
         except KeyboardInterrupt as error:  # of which Typer would make an exit code, without a word
             raise Interrupted from error
+
+
+class StageCommand(Command):
+    """The command of a stage that has no function here."""
+
+    def function_and_sections(self) -> tuple[Function, tuple[str, ...]]:
+        from annotate.cli.staged import function_for
+
+        return function_for(str(self.name))

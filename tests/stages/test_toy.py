@@ -1,4 +1,4 @@
-"""A stage is added by one file: it runs, is told of, checked, and has a command, without a line elsewhere."""
+"""A stage is added by one file: it runs, is checked, and has its command, its help and its place in the docs."""
 
 from __future__ import annotations
 
@@ -10,50 +10,25 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate import stages
+from annotate import cli
 from annotate.progress import Silent
-from tests.test_cli import annotate as annotate_command
+from benchmarks.toy import TOY, docs_reference, places_to_touch, toy_added
 
-TOY = '''"""toy: how many images there are."""
-
-from dataclasses import dataclass
-
-from annotate.records import Embeddings
-from annotate.records.declared import Record, artifact
-from annotate.stages import Stage
-from annotate.workspace.plan import Plan
-
-
-@dataclass(frozen=True)
-class Count(Record):
-    stage = "toy"
-    images: int = artifact()
-
-
-class Toy(Stage[Count]):
-    name, record, after = "toy", Count, ("embed",)
-
-    def plan(self, context, *, force=False, **asked):
-        return Plan("toy", 1, {}, context.workspace.digests("embed", "image_paths.txt"))
-
-    def make(self, context, plan, folder):
-        return Count(len(context.workspace.read(Embeddings).image_paths))
-
-
-STAGE = Toy()
-'''
-command = annotate_command
+ASKING = (
+    TOY.replace(
+        '"toy", Count, ("embed",)', '"toy", Count, ("embed",)\n    asks, sections = ("images", "ending"), ("report",)'
+    )
+    .replace("(Stage[Count]):", '(Stage[Count]):\n    """Counted.\n\n    ending  of the files that count\n    """\n')
+    .replace('"image_paths.txt")', '"image_paths.txt"), found=asked["ending"]')
+    .replace("Count(len(", "Count(len(plan.found) + len(")
+)
 
 
 @pytest.fixture
-def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("stages")
-    file = folder / "toy.py"
-    file.write_text(TOY)
-    monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(folder)])
-    yield file
-    sys.modules.pop("annotate.stages.toy", None)
-    stages.stage_in.cache_clear()
+    with toy_added(folder):
+        yield folder / "toy.py"
 
 
 @pytest.mark.usefixtures("toy")
@@ -70,6 +45,56 @@ def test_a_stage_is_added_by_one_file(photos: Path, checkpoint: Path) -> None:
     assert annotate.Project().make("toy").images == 11
     Path("artifacts/toy/manifest.json").write_text("{}")
     assert "run `annotate toy --force`" in annotate.check()["toy"] or annotate.check()["toy"]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["annotate", *line])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    shown = capsys.readouterr()
+    assert ended.value.code == 0, shown.err
+    return shown.out
+
+
+@pytest.mark.usefixtures("toy")
+def test_it_has_a_command_with_help(
+    photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotate.embed(photos, model=str(checkpoint), workspace="w")
+    assert "  toy       How many images there are.\n" in command(monkeypatch, capsys, "--help")
+    described = command(monkeypatch, capsys, "toy", "--help")
+    assert "How many images there are." in described
+    assert "--workspace" in described
+    assert "--force" in described
+    assert command(monkeypatch, capsys, "toy", "-w", "w") == "images: 12\nsee w/toy/\n"
+    assert json.loads(Path("w/toy/manifest.json").read_text())["facts"] == {"images": 12}
+
+
+def test_a_command_has_what_the_stage_asks_for_and_its_settings(
+    toy: Path, photos: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy.write_text(ASKING)
+    annotate.embed(photos, model=str(checkpoint))
+    described = command(monkeypatch, capsys, "toy", "--help")
+    assert "IMAGES" in described
+    assert "--ending" in described
+    assert "Of the files that count." in described
+    out = command(monkeypatch, capsys, "toy", str(photos), "--ending", "png", "--set", "report.thumbnails=3")
+    assert out.startswith("images: 15\n")
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_docs_take_it_in_by_themselves() -> None:
+    reference = docs_reference()
+    page = (Path(annotate.__file__).parent.parent / "docs" / "commands.md").read_text("utf-8")
+    assert reference.command_names()[-1] == "toy"
+    rows = reference.with_rows(page).splitlines()
+    assert "| `annotate toy` | how many images there are |" in rows
+    assert {*page.splitlines()} < {*rows}  # what somebody wrote stays
+
+
+def test_adding_a_stage_touches_its_file_alone() -> None:
+    assert places_to_touch() == 1
 
 
 class Watch(Silent):
