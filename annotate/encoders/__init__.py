@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from annotate.encoders.precision import choose_precision as choose_precision
 from annotate.encoders.weights import OPENAI_WEIGHTS, ByteProgress, WeightStore
 from annotate.errors import ComponentMissing, Hint, InputError, printable
 from annotate.workspace.digests import file_digest
@@ -100,7 +101,7 @@ def load(
     """Load an encoder, fetching its weights where they are not here yet.
 
     device     auto takes CUDA, then MPS, then CPU
-    precision  auto is half precision on GPUs and bfloat16 on CPUs that have it in hardware
+    precision  auto is half precision on GPUs, and bfloat16 on CPUs where it was found to be faster
     raises     ComponentMissing where weights cannot be had, InputError for a broken checkpoint or absent device
     """
     # OpenMP's threads wait for each other by spinning: beside another busy program that is 20 times slower.
@@ -204,23 +205,3 @@ def choose_device(wanted: str) -> str:
             f"no {wanted} device on this machine", hint=Hint("choose the device auto", "use --device auto")
         )
     return wanted
-
-
-def choose_precision(wanted: str, device: str) -> str:
-    if wanted == "float32":
-        return "float32"
-    if device != "cpu":
-        return "float16"
-    return "bfloat16" if cpu_has_bfloat16() else "float32"
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether bfloat16 products run in hardware (AMX or AVX512-BF16 on x86, BF16 on Arm)."""
-    if os.environ.get("ATEN_CPU_CAPABILITY", "avx512") not in ("avx512", "amx"):
-        return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text("ascii", "replace")
-    except OSError:
-        return False
-    words = set(flags.split())
-    return bool(words & {"amx_bf16", "avx512_bf16", "bf16"})

@@ -43,7 +43,9 @@ class EmbedSettings(Struct, frozen=True):
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32"],
-        about("Precision of the encoder; auto is half precision where the hardware has it", flag="--precision"),
+        about(
+            "Precision of the encoder; auto is half precision where that is faster on this machine", flag="--precision"
+        ),
     ] = "auto"
     max_megapixels: Annotated[float, about("Megapixels; larger images are skipped before they are decoded", gt=0)] = (
         100.0
