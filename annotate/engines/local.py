@@ -13,24 +13,24 @@ from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import LabelledRows
 from annotate.kernels.vectors import Floats
 
-LARGEST = 8 * BLOCK  # images of a shard; with smaller ones, what a pass costs for each shard adds up
+LARGEST = 8 * BLOCK  # images of a part; with smaller ones, what a pass costs for each part adds up
 
 
 class Local:
-    """All images, as shards in this process.
+    """All images, as parts in this process.
 
     rows  (N, D) float16 or float32 unit rows, in memory or mapped
     """
 
     def __init__(self, rows: npt.NDArray[np.floating]) -> None:
         self.rows = rows
-        self.shards = [LabelledRows(rows[part]) for part in even_parts(len(rows), LARGEST)]
+        self.parts = [LabelledRows(rows[part]) for part in even_parts(len(rows), LARGEST)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
-        """Call this method of every shard; the answers in the order of the shards."""
-        return across(lambda shard: getattr(shard, task)(*args), self.shards)
+        """Call this method of every part; the answers in the order of the parts."""
+        return across(lambda part: getattr(part, task)(*args), self.parts)
 
     def chances(self, prototypes: Floats, temperature: float, kept: int | None) -> Iterator[Chances]:
-        """In blocks smaller than shards, to be written while others are made."""
+        """In blocks smaller than parts, to be written while others are made."""
         blocks = slices(len(self.rows), BLOCK)
         return across(lambda rows: LabelledRows(self.rows[rows]).chances(prototypes, temperature, kept), blocks)

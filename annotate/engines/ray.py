@@ -1,7 +1,7 @@
-"""Work on the images on a Ray cluster: its workers map the same file, and each holds some shards of it.
+"""Work on the images on a Ray cluster: its workers map the same file, and each holds some parts of it.
 
-Only the scheduling is Ray's. Which worker holds a shard changes nothing: sums are exact and answers are taken in the
-order of the shards, so that the bytes are those of one process, whatever the number of workers.
+Only the scheduling is Ray's. Which worker holds a part changes nothing: sums are exact and answers are taken in the
+order of the parts, so that the bytes are those of one process, whatever the number of workers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ANSWERS_AHEAD = 2  # answers that a worker may have waiting
 
 
 class Worker:
-    """One core somewhere, and the shards that it holds, by number."""
+    """One core somewhere, and the parts that it holds, by number."""
 
     def __init__(self, file: str, n: int, numbers: list[int]) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,14 +36,14 @@ class Worker:
         if len(rows) != n:
             raise ValueError(f"{len(rows)} rows in {file}, {n} expected")
         blocks = slices(n, BLOCK)
-        self.shards = {number: LabelledRows(rows[blocks[number]]) for number in numbers}
+        self.parts = {number: LabelledRows(rows[blocks[number]]) for number in numbers}
 
     def ask(self, number: int, task: str, args: tuple[Any, ...]) -> Any:
-        return getattr(self.shards[number], task)(*args)
+        return getattr(self.parts[number], task)(*args)
 
 
 class RayWorkers:
-    """All shards of the images, on the workers of a cluster.
+    """All parts of the images, on the workers of a cluster.
 
     ray      the module, connected
     file     embeddings.npy, on a disk that every node sees under the same path
@@ -52,17 +52,17 @@ class RayWorkers:
 
     def __init__(self, ray: Any, file: Path, n: int) -> None:
         self.ray = ray
-        self.shards = len(slices(n, BLOCK))
-        count = min(self.shards, max(1, int(ray.cluster_resources().get("CPU", 1))))
+        self.parts = len(slices(n, BLOCK))
+        count = min(self.parts, max(1, int(ray.cluster_resources().get("CPU", 1))))
         remote = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(Worker)
         path = str(file.resolve())
-        self.actors = [remote.remote(path, n, [*range(w, self.shards, count)]) for w in range(count)]
+        self.actors = [remote.remote(path, n, [*range(w, self.parts, count)]) for w in range(count)]
 
     def ask(self, task: str, *args: Any) -> Iterator[Any]:
-        """Call this method of every shard; the answers in the order of the shards."""
+        """Call this method of every part; the answers in the order of the parts."""
         shared = self.ray.put(args)
         waiting: deque[Any] = deque()
-        for number in range(self.shards):
+        for number in range(self.parts):
             worker = self.actors[number % len(self.actors)]
             waiting.append(worker.ask.remote(number, task, shared))
             if len(waiting) > ANSWERS_AHEAD * len(self.actors):
@@ -85,7 +85,7 @@ class RayWorkers:
 
 @contextmanager
 def open_cluster(file: Path, n: int, address: str | None) -> Iterator[RayWorkers]:
-    """All shards of the images, on a cluster, for as long as they are needed."""
+    """All parts of the images, on a cluster, for as long as they are needed."""
     with connected_ray(address) as ray:
         workers = RayWorkers(ray, file, n)
         try:

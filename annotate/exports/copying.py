@@ -78,7 +78,7 @@ def write_images(images: Embeddings, layout: Layout, link: str, new: Path, progr
                     placed(original, new / target)
                 else:
                     write_copy(original, content, new / target)
-                copy = Copy(original, digest_of(original, new / target, fact))
+                copy = Copy(original, checked_digest(original, new / target, fact))
                 if in_split:
                     second_name(new / target, new / in_split, original)
             except FileNotFoundError:
@@ -90,7 +90,7 @@ def write_images(images: Embeddings, layout: Layout, link: str, new: Path, progr
     return made
 
 
-def digest_of(original: str, target: Path, fact: ImageFacts | None) -> str:
+def checked_digest(original: str, target: Path, fact: ImageFacts | None) -> str:
     """The sha256 of a copy, which is read for it; of a link that of the image when it was embedded.
 
     raises  StaleArtifact where the copy is not of the bytes that were embedded

@@ -144,10 +144,10 @@ def name_of_copy(path: str) -> str:
     """The image's own file name, made safe where no disk here has taken it yet, with an ending that loaders know."""
     name = sources.file_name(path)
     name = (name or "image") if sources.is_local(path) else safe_file_name(name)
-    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(picture_format(head_of(path)), ""))
+    return name + (USUAL.get(suffix(name), "") if is_image(name) else ENDINGS.get(picture_format(file_start(path)), ""))
 
 
-def head_of(path: str) -> bytes:
+def file_start(path: str) -> bytes:
     """The first bytes of an image; none where they cannot be had, or an address has them."""
     try:
         return b"" if sources.is_url(path) else sources.first_bytes(path)

@@ -59,15 +59,15 @@ def marked(stem: str, original: str, number: int) -> str:
 
 def ending_of(original: str, orientation: int) -> str:
     """The ending of an image's file in an export: as it is, in the spelling that loaders know."""
-    from annotate.exports.layout import ENDINGS, USUAL, head_of
+    from annotate.exports.layout import ENDINGS, USUAL, file_start
     from annotate.images.formats import picture_format
 
     name = sources.file_name(original)
     if orientation != 1:
-        return ".jpg" if suffix(name) in JPEGS or picture_format(head_of(original)) == "JPEG" else ".png"
+        return ".jpg" if suffix(name) in JPEGS or picture_format(file_start(original)) == "JPEG" else ".png"
     if is_image(name):
         return USUAL.get(suffix(name), suffix(name))
-    return ENDINGS.get(picture_format(head_of(original)), suffix(name))
+    return ENDINGS.get(picture_format(file_start(original)), suffix(name))
 
 
 JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo")

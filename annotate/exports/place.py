@@ -11,7 +11,7 @@ from annotate.errors import Hint, InputError, StorageError, printable
 from annotate.records import Embeddings
 from annotate.sources.own import made_by
 
-BLOCK = 4096  # bytes; what a small file takes on most disks
+DISK_BLOCK = 4096  # bytes; what a small file takes on most disks
 
 
 def check_place(output: Path, images: str | Path | None, workspace: Path) -> None:
@@ -67,7 +67,7 @@ def check_room(images: Embeddings, output: Path, link: str) -> None:
     if link not in ("copy", "auto"):
         return
     need = sum(
-        -(-fact["size"] // BLOCK) * BLOCK
+        -(-fact["size"] // DISK_BLOCK) * DISK_BLOCK
         for fact, path in zip(images.images, images.image_paths, strict=True)
         if fact and (link == "copy" or not sources.is_local(path))
     )

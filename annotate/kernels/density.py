@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import Advance, across, one_thread_per_product, single, slices
 from annotate.kernels.microcentroids import micro_centroid_clusters
-from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means
+from annotate.kernels.vectors import ROWS_AT_ONCE, Floats, Ints, Rows, group_means
 
 MIN_CLUSTER_SIZE, MIN_SAMPLES = 5, 3  # images; below this a cluster is a coincidence
 MANY_SAMPLES = 50  # images; where there are many, more neighbours hide small clusters (docs/clusters.md)
@@ -86,7 +86,7 @@ def by_content(embeddings: Rows, advance: Advance = lambda count: None) -> tuple
         return block.view(f"u{block.itemsize}").astype(np.uint64) @ factors
 
     keys = np.empty((n, 2), np.uint64)
-    blocks = slices(n, CHUNK)
+    blocks = slices(n, ROWS_AT_ONCE)
     for rows, block in zip(blocks, across(sums, blocks), strict=True):
         keys[rows] = block
         advance(len(block))
@@ -111,7 +111,7 @@ def principal_components(
     if keep >= d:
         advance(2 * n)
         return single(embeddings[order])
-    blocks = slices(n, CHUNK)
+    blocks = slices(n, ROWS_AT_ONCE)
 
     def wide(rows: slice) -> npt.NDArray[np.float64]:
         return single(embeddings[order[rows]]).astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, tiled
 from annotate.kernels.chances import Chances, chances_with
-from annotate.kernels.vectors import CHUNK, Doubles, Floats, Ints, Rows, on_grid
+from annotate.kernels.vectors import ROWS_AT_ONCE, Doubles, Floats, Ints, Rows, on_grid
 from annotate.kernels.zeroshot import probabilities
 
 NO_SHARE = 1e-12  # a share below counts as none: no sum sees it, and the products of such, denormal, are slow
@@ -48,7 +48,7 @@ def image_metric(embeddings: Rows) -> Metric:
         wide = embeddings[chunk].astype(np.float64)
         return wide.sum(axis=0), wide.T @ wide
 
-    for first, second in across(sums, slices(n, CHUNK)):
+    for first, second in across(sums, slices(n, ROWS_AT_ONCE)):
         total += first
         moments += second
     centre = total / n
@@ -90,7 +90,7 @@ class JointImages:
         self.embeddings, self.graph, self.sample = embeddings, graph, sample
         self.metric = image_metric(embeddings)
         self.blocks = slices(len(embeddings), BLOCK)
-        self.lengths = np.concatenate([*across(self._lengths, slices(len(embeddings), CHUNK))])  # (N,) |x_i|²
+        self.lengths = np.concatenate([*across(self._lengths, slices(len(embeddings), ROWS_AT_ONCE))])  # (N,) |x_i|²
 
     def _lengths(self, rows: slice) -> Floats:
         x = self.metric.seen(self.embeddings[rows])

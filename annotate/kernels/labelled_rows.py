@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from annotate.kernels.blocks import BLOCK, TILE, cached, column_major, products, room_for, single, slices
 from annotate.kernels.chances import Chances, softmax_chances
-from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, exact_sums, sums_and_lengths
+from annotate.kernels.vectors import ROWS_AT_ONCE, Floats, Ints, Rows, exact_sums, sums_and_lengths
 from annotate.kernels.zeroshot import assign, row_maximum
 
 # Bounds of the bins of a; an image's bound is the worst of its bin.
@@ -80,7 +80,7 @@ class LabelledRows:
     def place(self, prototypes: Floats) -> tuple[Ints, int]:
         """Assign every image; return how many images each class has, and how many changed their label."""
         moved = 0
-        for chunk in slices(len(self.rows), CHUNK):
+        for chunk in slices(len(self.rows), ROWS_AT_ONCE):
             labels = np.concatenate(
                 [assign(products(single(self.rows[part]), prototypes)) for part in cached(chunk, len(prototypes))]
             )

@@ -39,7 +39,7 @@ from annotate.kernels.blocks import (
 )
 from annotate.kernels.chances import Chances
 from annotate.kernels.labelled_rows import BIN_EDGES, LONGEST_ROW
-from annotate.kernels.vectors import CHUNK, Floats, Ints, Rows, group_means, unit
+from annotate.kernels.vectors import ROWS_AT_ONCE, Floats, Ints, Rows, group_means, unit
 from annotate.kernels.zeroshot import assign
 
 
@@ -66,7 +66,7 @@ class Pass:
         def label(block: slice) -> Ints:
             return assign(products(single(embeddings[block]), self.prototypes))
 
-        return np.concatenate([*across(label, slices(len(embeddings), CHUNK))])
+        return np.concatenate([*across(label, slices(len(embeddings), ROWS_AT_ONCE))])
 
 
 class Workers(Protocol):

@@ -11,7 +11,7 @@ Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating]  # float16 or float32 unit rows, in memory or mapped
 
 ROUND_TO_GRID = 1.5 * 2.0 ** (52 - 26)  # added to a double and taken away again, it leaves multiples of 2^-26
-CHUNK = 4_096  # rows held in double precision at a time: 17 MB of 512 dimensions
+ROWS_AT_ONCE = 4_096  # rows held in double precision at a time: 17 MB of 512 dimensions
 STEPS_PER_UNIT = 2.0**26  # multiples of 2^-26 in one
 ROWS_IN_CACHE = 512  # rows that stay in a core's cache: 1 MB of 512 dimensions
 
@@ -26,8 +26,8 @@ def unit(rows: npt.NDArray[np.floating]) -> Floats:
 def group_sums(rows: Rows, groups: Ints, count: int) -> npt.NDArray[np.float64]:
     """Sum of the rows of each group, (count, D) float64; rows of group -1 belong to none."""
     sums = np.zeros((count, rows.shape[1]))
-    for start in range(0, len(rows), CHUNK):
-        found, parts = exact_sums(rows[start : start + CHUNK], groups[start : start + CHUNK])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        found, parts = exact_sums(rows[start : start + ROWS_AT_ONCE], groups[start : start + ROWS_AT_ONCE])
         sums[found[found >= 0]] += parts[found >= 0]
     return sums
 

@@ -32,7 +32,7 @@ def parse(text: str, *, shown: str, hint: str) -> Any:
     import yaml
 
     try:
-        return content_of(yaml.parse(text, Loader=yaml.SafeLoader))
+        return build_content(yaml.parse(text, Loader=yaml.SafeLoader))
     except Refused as error:
         raise InputError(f"{shown}: {error}", hint=hint) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # an impossible escape is an OverflowError
@@ -44,10 +44,10 @@ def read(path: Path, *, hint: str) -> Any:
     """The content of a YAML file in UTF-8."""
     shown = printable(path)
     with open(path, "rb") as file:
-        return parse(text_of(file, shown), shown=shown, hint=hint)
+        return parse(read_text(file, shown), shown=shown, hint=hint)
 
 
-def text_of(file: IO[bytes], shown: str) -> str:
+def read_text(file: IO[bytes], shown: str) -> str:
     """The text of a file in UTF-8.
 
     raises  InputError where it is in another encoding, or too large for something that a person wrote
@@ -61,7 +61,7 @@ def text_of(file: IO[bytes], shown: str) -> str:
         raise InputError(f"{shown}: not UTF-8 text", hint="save it as UTF-8") from error
 
 
-def content_of(events: Iterable[Any]) -> Any:
+def build_content(events: Iterable[Any]) -> Any:
     """What a stream of YAML events builds; one document, within the limits."""
     import yaml
 

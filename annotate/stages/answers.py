@@ -70,7 +70,7 @@ def keep(workspace: Workspace, texts: Texts, source: Path, progress: Progress) -
     said = read_truth_names(source, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
     match_classes(said, texts.class_names)
     tell_unused(said, texts, progress)
-    new = {key_of(answer): answer for answer in answers_of(said, images)}
+    new = {answer_key(answer): answer for answer in as_answers(said, images)}
     answers = {key: answer for key, answer in before.items() if key not in new} | new
     if answers != before:
         write(workspace, answers)
@@ -93,10 +93,10 @@ def given_classes(workspace: Workspace, texts: Texts, progress: Progress, *, tol
     return given
 
 
-def answers_of(said: SourceNames, images: Embeddings) -> list[Answer]:
+def as_answers(said: SourceNames, images: Embeddings) -> list[Answer]:
     facts, paths = images.images, images.image_paths
     return [
-        {"digest": digest_of(facts[row]), "path": json_text(paths[row]), "name": name}
+        {"digest": known_digest(facts[row]), "path": json_text(paths[row]), "name": name}
         for row, name in enumerate(said.names)
         if name is not None
     ]
@@ -113,22 +113,22 @@ def on(images: Embeddings, texts: Texts, answers: dict[str, Answer]) -> tuple[Gi
     first: dict[str, int] = {}
     used: set[str] = set()
     for row, (path, fact) in enumerate(zip(images.image_paths, images.images, strict=True)):
-        digest = digest_of(fact)
+        digest = known_digest(fact)
         if digest is not None:
             content[row] = first.setdefault(digest, row)
         answer = answers.get(key(digest, path)) or answers.get(key(None, path))
         index = index_of[answer["name"]] if answer else None
         if answer and index is not None:
             classes[row] = index
-            used.add(key_of(answer))
+            used.add(answer_key(answer))
     return Given(classes, content), len(answers) - len(used)
 
 
-def digest_of(fact: ImageFacts | None) -> str | None:
+def known_digest(fact: ImageFacts | None) -> str | None:
     return fact["digest"] if fact else None
 
 
-def key_of(answer: Answer) -> str:
+def answer_key(answer: Answer) -> str:
     return key(answer["digest"], answer["path"])
 
 
@@ -151,7 +151,7 @@ def read(workspace: Workspace) -> dict[str, Answer]:
         answers: list[Answer] = content["answers"]
         if not fits(list[Answer])(answers) or content["sha256"] != content_digest(answers):
             raise ValueError("other types, or its own digest differs")
-        return {key_of(answer): answer for answer in answers}
+        return {answer_key(answer): answer for answer in answers}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError, RecursionError) as error:

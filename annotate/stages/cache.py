@@ -21,14 +21,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 DIGEST = 64  # bytes of a sha256 in hexadecimal
 END = 22  # bytes of the record that ends a zip archive
-BLOCK = 1 << 20  # bytes that are read at once
+READ_AT_ONCE = 1 << 20  # bytes that are read at once
 
 
 def read(path: Path) -> Arrays:
     """The arrays of a cache by their names; none where it is missing or not what was written."""
     try:
         with open(path, "rb") as file:
-            if digest_of(file) != written_digest(file):
+            if computed_digest(file) != written_digest(file):
                 return {}
             file.seek(0)
             with np.load(file, allow_pickle=False) as stored:
@@ -52,7 +52,7 @@ def write(path: Path, arrays: Arrays) -> None:
         with zipfile.ZipFile(part, "a") as archive:
             archive.comment = b"0" * DIGEST
         with open(part, "r+b") as file:
-            digest = digest_of(file)
+            digest = computed_digest(file)
             file.seek(-DIGEST, os.SEEK_END)
             file.write(digest)
         os.replace(part, path)
@@ -76,20 +76,20 @@ def damage(folder: Path) -> str:
     for path in sorted(folder.glob("*.npz")):
         try:
             with open(path, "rb") as file:
-                if digest_of(file) != written_digest(file) and not has_no_digest(file):
+                if computed_digest(file) != written_digest(file) and not has_no_digest(file):
                     return f"{printable(path.name)}: bytes differ from those that were written"
         except OSError as error:
             return f"{printable(path.name)}: {error.strerror or 'cannot be read'}"
     return ""
 
 
-def digest_of(file: BinaryIO) -> bytes:
+def computed_digest(file: BinaryIO) -> bytes:
     """The digest of a cache's bytes, as it should stand at their end."""
     left = max(0, file.seek(0, os.SEEK_END) - DIGEST)
     file.seek(0)
     digest = hashlib.sha256()
     while left:
-        block = file.read(min(left, BLOCK))
+        block = file.read(min(left, READ_AT_ONCE))
         if not block:
             break
         digest.update(block)

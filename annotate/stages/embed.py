@@ -122,7 +122,7 @@ class Embed(Stage[Embeddings]):
         if work.force:
             forget(work)
         compute(work, work.shards, context.progress)
-        model = model_of(work)
+        model = shared_model(work)
         assembly = Assembly(folder, model["dimensions"], work.settings.embed.dtype)
         assembly.write(work.images.locations, work.seen.numbers, work.known, computed(work))
         if not assembly.count:
@@ -136,7 +136,7 @@ class Embed(Stage[Embeddings]):
                     "hint": "`--force` computes all of them here",
                 }
             )
-        return record_of(folder, model, work.images, assembly.skipped)
+        return record_on_disk(folder, model, work.images, assembly.skipped)
 
     def settled(self, plan: Plan, record: Embeddings) -> Plan:
         return replace(plan, inputs={**plan.inputs, "images": plan.found.ran_on["digest"]})
@@ -146,7 +146,7 @@ class Embed(Stage[Embeddings]):
 
     def finished(self, context: Context, plan: Plan, record: Embeddings) -> Embeddings:
         """Empty the ledger; where the same checkpoint has moved, say where it is now: the texts will look for it."""
-        workspace, where = context.workspace, path_of(plan.found.source)
+        workspace, where = context.workspace, checkpoint_path(plan.found.source)
         forget(plan.found)
         if record.model["path"] == where:
             return record
@@ -195,12 +195,12 @@ def model_for(context: Context, images: Listing, *, sliced: bool) -> Source:
 
     raises  StaleArtifact where the model of the workspace is gone, InputError where slices name none
     """
-    settings, place = context.config.resolve(len(images.locations)).embed, ledger_of(context, images)
+    settings, place = context.config.resolve(len(images.locations)).embed, ledger_place(context, images)
     if settings.model != AUTO:
         return encoders.find_weights(settings.model)
 
     def begun(source: Source) -> bool:
-        return bool(Ledger(place, settings_key(STAGE.version, config_of(settings, source))).done())
+        return bool(Ledger(place, settings_key(STAGE.version, recorded_settings(settings, source))).done())
 
     return kept_model(context.workspace, context.config) or automatic_model(context.progress, begun, sliced=sliced)
 
@@ -221,7 +221,7 @@ def prepare(
     """
     workspace, config = context.workspace, context.config
     settings = config.resolve(len(found.locations))
-    configured = config_of(settings.embed, source)
+    configured = recorded_settings(settings.embed, source)
     key = settings_key(STAGE.version, configured)
     last = None if anew else last_run(workspace, key)
     known = KnownImages([last] if last else [])
@@ -236,7 +236,7 @@ def prepare(
         batch_size=settings.embed.batch_size,
         max_megapixels=settings.embed.max_megapixels,
         dtype=settings.embed.dtype,
-        place=ledger_of(context, found),
+        place=ledger_place(context, found),
         key=key,
     )
     work = Work(found, settings, source, known, seen, Shards(seen.todo(found.locations)), job, root)
@@ -313,7 +313,7 @@ def interrupted(workspace: Workspace) -> tuple[int, int] | None:
     return Shards(shards.paths, sorted(number for number in done if number in shards.numbers)).images, total
 
 
-def ledger_of(context: Context, images: Listing) -> str:
+def ledger_place(context: Context, images: Listing) -> str:
     """In the workspace, or below the place that was asked for, one for each source of images: several may share it."""
     asked, top = context.config.resolve(len(images.locations)).embed.ledger, images.top
     if not asked:
@@ -345,7 +345,7 @@ def computed(work: Work) -> Iterator[tuple[Shard, ShardOutcome]]:
         yield shard, seen
 
 
-def config_of(settings: EmbedSettings, source: Source) -> dict[str, Any]:
+def recorded_settings(settings: EmbedSettings, source: Source) -> dict[str, Any]:
     """What reaches the rows. Device and precision as asked for: `auto` stays fresh where it resolves otherwise."""
     return {
         "model": source.name,
@@ -367,24 +367,24 @@ def plan_for(workspace: Workspace, configured: Mapping[str, Any], images: Listin
     return Plan(STAGE.name, STAGE.version, configured, inputs, why=why)
 
 
-def model_of(work: Work) -> Model:
+def shared_model(work: Work) -> Model:
     """The model that all rows are of, without loading it."""
     seen = next((seen for _, seen in computed(work)), None) or last_run(Workspace(work.root), work.job.key)
     assert seen  # what is not to be computed is known
     return {
         "name": work.source.name,
-        "path": path_of(work.source),
+        "path": checkpoint_path(work.source),
         "digest": work.source.digest,
         "dimensions": seen.rows.shape[1],
         "logit_scale": seen.logit_scale,
     }
 
 
-def path_of(source: Source) -> str | None:
+def checkpoint_path(source: Source) -> str | None:
     return str(source.path) if source.local else None
 
 
-def record_of(folder: Path, model: Model, images: Listing, skipped: Sequence[SkippedFile]) -> Embeddings:
+def record_on_disk(folder: Path, model: Model, images: Listing, skipped: Sequence[SkippedFile]) -> Embeddings:
     """The record of files that are written; they stay on disk."""
     return Embeddings(
         embeddings=np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False),

@@ -79,7 +79,7 @@ def texts_first(context: Context, texts: Texts) -> Iterator[tuple[Context, AnySt
     raises  StaleArtifact where imported embeddings came with other classes
     """
     other = context.workspace
-    if model_of(other)["name"] == IMPORTED:
+    if recorded_model(other)["name"] == IMPORTED:
         known = other.read(Texts) if other.of_these_embeddings("text") else None
         if known is None or known.class_names != texts.class_names:
             raise StaleArtifact(
@@ -158,13 +158,13 @@ def matched(images: Embeddings, theirs: Embeddings) -> Ints:
         if fact:
             by_digest[fact["digest"]] = by_path[path]
 
-    def row_of(path: str, fact: ImageFacts | None) -> int:
+    def matching_row(path: str, fact: ImageFacts | None) -> int:
         if fact and fact["digest"] in by_digest:
             return by_digest[fact["digest"]]
         row = by_path.get(path, -1)
         return -1 if row >= 0 and fact and theirs.images[row] else row
 
-    return np.array([row_of(*image) for image in zip(images.image_paths, images.images, strict=True)], np.int64)
+    return np.array([matching_row(*image) for image in zip(images.image_paths, images.images, strict=True)], np.int64)
 
 
 def of_first(joint: Refinement, dimensions: int) -> Refinement:
@@ -175,28 +175,28 @@ def of_first(joint: Refinement, dimensions: int) -> Refinement:
 # -- freshness -----------------------------------------------------------------------------------------
 
 
-def knobs_of(workspace: Workspace, others: Sequence[Workspace]) -> dict[str, object]:
+def joint_knobs(workspace: Workspace, others: Sequence[Workspace]) -> dict[str, object]:
     """What the manifest says of an ensemble: where the others lie, and the names of all models."""
     return {
         "also": [os.path.abspath(other.root) for other in others],
-        "models": [model_of(place)["name"] for place in (workspace, *others)],
+        "models": [recorded_model(place)["name"] for place in (workspace, *others)],
     }
 
 
-def model_of(place: Workspace) -> Model:
+def recorded_model(place: Workspace) -> Model:
     manifest = place.manifest("embed") or {}
     model: Model = manifest["facts"]["model"]
     return model
 
 
-def inputs_of(workspace: Workspace, others: Sequence[Workspace]) -> dict[str, str]:
+def joint_inputs(workspace: Workspace, others: Sequence[Workspace]) -> dict[str, str]:
     """Name to digest of what joint embeddings are made from, beyond the inputs of every refinement."""
     inputs = workspace.digests("embed", *MATCHED_BY) if others else {}
     for number, other in enumerate(others, 1):
         theirs = {
             **other.digests("embed", "embeddings.npy", *MATCHED_BY),
             **other.digests("text", "text_embeddings.npy"),
-            **({"logit scale": str(model_of(other)["logit_scale"])} if other.has("embed") else {}),
+            **({"logit scale": str(recorded_model(other)["logit_scale"])} if other.has("embed") else {}),
         }
         inputs |= {f"also {number} {name}": digest for name, digest in theirs.items()}
     return inputs
@@ -208,7 +208,7 @@ def inputs_now(workspace: Workspace, also: Sequence[str], recorded: Mapping[str,
     Texts that serve other classes by now would be made again as they were.
     """
     others = [Workspace(place) for place in also]
-    found = inputs_of(workspace, others)
+    found = joint_inputs(workspace, others)
     for number, other in enumerate(others, 1):
         key = f"also {number} text/text_embeddings.npy"
         if other.has("embed") and key in recorded and would_be_reworded(workspace, other):

@@ -107,7 +107,7 @@ def import_embeddings(
     with workspace.lock():
 
         def images() -> Embeddings:
-            facts = [facts_of(path) for path in paths]
+            facts = [known_facts(path) for path in paths]
             return Embeddings(embeddings=rows, model=model, image_paths=paths, images=facts, skipped=[])
 
         read = {"embeddings": digest, "image paths": content_digest(paths)}
@@ -150,7 +150,7 @@ def read_rows(path: Path, progress: Progress, folder: Path | None = None) -> Row
     if not array.size:
         raise InputError(f"{shown}: no rows", hint="an embedding per image is needed")
     blocks = slices(len(array), BLOCK)
-    lengths = np.concatenate([lengths_of(array[rows]) for rows in blocks])
+    lengths = np.concatenate([row_lengths(array[rows]) for rows in blocks])
     for bad, what in ((~np.isfinite(lengths), "is not finite"), (lengths == 0, "is all zeros")):
         if bad.any():
             raise InputError(
@@ -173,7 +173,7 @@ def read_rows(path: Path, progress: Progress, folder: Path | None = None) -> Row
     return unit_rows
 
 
-def lengths_of(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def row_lengths(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Length of each row, (n,), without overflow; not finite where a number is not."""
     wide = rows.astype(np.float64)
     largest = np.abs(wide).max(axis=1)
@@ -240,7 +240,7 @@ def first_duplicate(paths: Sequence[str]) -> str | None:
     return None
 
 
-def facts_of(path: str) -> ImageFacts | None:
+def known_facts(path: str) -> ImageFacts | None:
     """What is known of a file without decoding it; None where it is not on this machine.
 
     raises  OSError where it is, and this machine fails to read it

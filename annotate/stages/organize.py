@@ -122,7 +122,7 @@ class Organize(Stage[Organized]):
         check_replaceable(output, images, digests, progress)
         check_unchanged(images)
         check_room(images, output, found.settings.link)
-        provenance = provenance_of(context.workspace, images, found.texts, found.labels, found.settings)
+        provenance = collect_provenance(context.workspace, images, found.texts, found.labels, found.settings)
         with replacing(output, images, digests) as new:
             made = write_images(images, found.layout, found.settings.link, new, progress)
             write_papers(new, images, found.texts, found.labels, found.layout, provenance)
@@ -177,7 +177,7 @@ def write_papers(
             store(new / f"{name}.npy", array)
 
 
-def provenance_of(
+def collect_provenance(
     workspace: Workspace, images: Embeddings, texts: Texts, labels: Refinement, settings: OrganizeSettings
 ) -> dict[str, Any]:
     """Model, prompts, settings, versions and digests of all that the labels were made from."""

@@ -27,9 +27,9 @@ from annotate.stages.cluster import STAGE as CLUSTER
 from annotate.stages.ensemble import (
     check_method,
     held,
-    inputs_of,
     joint,
-    knobs_of,
+    joint_inputs,
+    joint_knobs,
     of_first,
     other_workspaces,
     rows_digest,
@@ -137,8 +137,8 @@ class Refine(Stage[Refinement]):
             "logit scale": str(images.model["logit_scale"]),
         }
         if others:
-            knobs |= knobs_of(workspace, others)
-            inputs |= inputs_of(workspace, others)
+            knobs |= joint_knobs(workspace, others)
+            inputs |= joint_inputs(workspace, others)
         answered = answers.given_classes(workspace, texts, context.progress, told=given is not None)
         inputs |= answers.answer_inputs(workspace)
         if method.iterations:

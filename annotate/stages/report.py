@@ -75,7 +75,7 @@ class Report(Stage[Reported]):
             known = read_truth(truth, images.image_paths, texts.class_names, folder=images.folder, images=images.images)
         settings = context.config.resolve(len(images.embeddings))
         estimated = confidence_is_estimate(workspace, refinement)
-        material = Material(images, texts, refinement, clusters_of(workspace), known, settings, estimated)
+        material = Material(images, texts, refinement, read_clusters(workspace), known, settings, estimated)
         request = context.config.request("report", n=len(images.embeddings), truth=as_asked(truth))
         return replace(plan_for(self, workspace, material), request=request, found=material, why=lacks(workspace))
 
@@ -145,7 +145,7 @@ def plan_for(stage: Report, workspace: Workspace, material: Material) -> Plan:
     return Plan(stage.name, stage.version, chosen, inputs)
 
 
-def clusters_of(workspace: Workspace) -> Clusters | None:
+def read_clusters(workspace: Workspace) -> Clusters | None:
     """The workspace's clusters, where they are of these images."""
     return workspace.read(Clusters) if workspace.of_these_embeddings("cluster") else None
 

@@ -72,7 +72,7 @@ class Text(Stage[Texts]):
 
     def finished(self, context: Context, plan: Plan, record: Texts) -> Texts:
         model, _, _ = plan.found
-        for note in notes_on(record, read_cache(cache_of(context.workspace, model))):
+        for note in notes_on(record, read_cache(cache_file(context.workspace, model))):
             context.progress.note(note)
         return record
 
@@ -137,7 +137,7 @@ def as_imported(workspace: Workspace, names: Sequence[str]) -> Texts:
 
 
 @dataclass(frozen=True)
-class Known:
+class EmbeddedClass:
     """A class that was embedded: its row (D,), and what the model reads of those prompts that are too long for it."""
 
     row: Floats
@@ -148,7 +148,7 @@ def known_rows(
     workspace: Workspace, model: Model, prompts: Mapping[str, Sequence[str]], config: Config, progress: Progress
 ) -> Floats:
     """The classes' embeddings (K, D), encoding those that the cache does not hold."""
-    kept = cache_of(workspace, model)
+    kept = cache_file(workspace, model)
     known = read_cache(kept)
     keys = {name: content_digest(list(wording)) for name, wording in prompts.items()}
     new = [name for name, key in keys.items() if key not in known]
@@ -158,8 +158,8 @@ def known_rows(
             # Text always runs where its bytes are the same: on the CPU, in float32.
             encoder = encoders.load(source, device="cpu", precision="float32", progress=report)
 
-        def embedded(name: str) -> Known:
-            return Known(mean_of_prompts(encoder.encode_text(list(prompts[name]))), encoder.cut(prompts[name]))
+        def embedded(name: str) -> EmbeddedClass:
+            return EmbeddedClass(mean_of_prompts(encoder.encode_text(list(prompts[name]))), encoder.cut(prompts[name]))
 
         # A product that several threads share is summed in another order than by one: so a class is one thread's.
         with (
@@ -174,7 +174,7 @@ def known_rows(
     return np.stack([known[key].row for key in keys.values()])
 
 
-def notes_on(texts: Texts, known: Mapping[str, Known]) -> list[Note]:
+def notes_on(texts: Texts, known: Mapping[str, EmbeddedClass]) -> list[Note]:
     """Warnings of prompts that the model reads only in part, and of classes that are one and the same to it."""
     notes: list[Note] = []
     cut = {
@@ -217,11 +217,11 @@ def shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:40]} ... {text[-35:]}"
 
 
-def cache_of(workspace: Workspace, model: Model) -> Path:
+def cache_file(workspace: Workspace, model: Model) -> Path:
     return workspace.root / CACHE / f"text-v{STAGE.version}-{model['digest'][:16]}.npz"
 
 
-def read_cache(path: Path) -> dict[str, Known]:
+def read_cache(path: Path) -> dict[str, EmbeddedClass]:
     """Classes that were embedded, by the digest of their prompts."""
     stored = cache.read(path)
     if not {"keys", "rows", "cut"} <= stored.keys():
@@ -230,12 +230,12 @@ def read_cache(path: Path) -> dict[str, Known]:
     if not len(keys) == len(rows) == len(cut):
         return {}
     try:
-        return {key: Known(row, dict(json.loads(read))) for key, row, read in zip(keys, rows, cut, strict=True)}
+        return {key: EmbeddedClass(row, dict(json.loads(read))) for key, row, read in zip(keys, rows, cut, strict=True)}
     except (ValueError, TypeError, RecursionError):
         return {}
 
 
-def write_cache(path: Path, known: Mapping[str, Known]) -> None:
+def write_cache(path: Path, known: Mapping[str, EmbeddedClass]) -> None:
     ones = known.values()
     cut = np.array([json.dumps(one.cut) for one in ones])
     cache.write(path, {"keys": np.array(list(known)), "rows": np.stack([one.row for one in ones]), "cut": cut})

@@ -49,7 +49,7 @@ def test_shards_lie_on_all_workers(tmp_path: Path, address: str) -> None:
     rows = np.eye(8, dtype=np.float32)[np.arange(3 * blocks.BLOCK) % 8]
     np.save(tmp_path / "rows.npy", rows)
     with engine.open_cluster(tmp_path / "rows.npy", len(rows), address) as workers:
-        assert len(workers.actors) == workers.shards == 3
+        assert len(workers.actors) == workers.parts == 3
         counts = [counts.sum() for counts, _ in workers.ask("place", np.eye(8, dtype=np.float32))]
     assert counts == [blocks.BLOCK] * 3
 

@@ -338,8 +338,8 @@ def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, n
     (place.root / answers.FILE).unlink()
     assert "given labels" in annotate.status()["refine"].why
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
-    given = answers.answers_of(SourceNames("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
-    answers.write(place, {answers.key_of(answer): answer for answer in given})
+    given = answers.as_answers(SourceNames("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
+    answers.write(place, {answers.answer_key(answer): answer for answer in given})
     assert not annotate.status()["refine"].fresh
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from annotate.exports.catalogue import Catalogue, Entry
 from annotate.exports.formats import Format, Paper
 
-BLOCK = 8192  # rows that are held
+ROWS_HELD = 8192  # rows that are held
 
 
 def place(catalogue: Catalogue, entry: Entry) -> None:
@@ -25,7 +25,7 @@ def papers(catalogue: Catalogue) -> Iterator[Paper]:
     entries = [entry for entry in catalogue.entries if entry.label is not None]
     rows, k = [entry.row for entry in entries], len(catalogue.class_names)
     labels = np.array([entry.label for entry in entries], np.int64)
-    blocks = [entries[start : start + BLOCK] for start in range(0, len(entries), BLOCK)]
+    blocks = [entries[start : start + ROWS_HELD] for start in range(0, len(entries), ROWS_HELD)]
     yield "labels.npy", [npy_header(np.dtype(np.int64), labels.shape), labels.tobytes()]
     probabilities = (without_answers(catalogue, block).astype(np.float32).tobytes() for block in blocks)
     yield "pred_probs.npy", chained(npy_header(np.dtype(np.float32), (len(rows), k)), probabilities)

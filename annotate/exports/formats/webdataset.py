@@ -16,7 +16,7 @@ from annotate.exports.formats import Contents, Format, Paper
 from annotate.exports.formats.imagefolder import papers
 from annotate.exports.pieces import json_text
 
-SHARD = 1000  # images in a tar file
+IMAGES_PER_TAR = 1000  # images in a tar file
 UNIT = 512  # bytes of a tar's blocks
 RECORD = 20 * UNIT  # a tar is a multiple of this
 
@@ -28,8 +28,8 @@ def place(catalogue: Catalogue, entry: Entry) -> None:
 def pack(catalogue: Catalogue, contents: Contents) -> Iterator[Paper]:
     for part in catalogue.parts:
         entries = sorted(catalogue.of(part), key=chance)
-        for number, start in enumerate(range(0, len(entries), SHARD)):
-            yield f"{part}-{number:06}.tar", shard(catalogue, entries[start : start + SHARD], contents)
+        for number, start in enumerate(range(0, len(entries), IMAGES_PER_TAR)):
+            yield f"{part}-{number:06}.tar", shard(catalogue, entries[start : start + IMAGES_PER_TAR], contents)
 
 
 def chance(entry: Entry) -> bytes:
@@ -68,7 +68,7 @@ def member(name: str, content: bytes) -> bytes:
 
 def loading(catalogue: Catalogue) -> str:
     part = catalogue.parts[0] if catalogue.parts else "train"
-    last = (catalogue.counts[part] - 1) // SHARD
+    last = (catalogue.counts[part] - 1) // IMAGES_PER_TAR
     shards = f"{part}-000000.tar" if last == 0 else f"{part}-{{000000..{last:06}}}.tar"
     endings = ";".join(sorted({os.path.splitext(entry.name)[1][1:] for entry in catalogue.entries}))
     return (
