@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,15 @@ class Encoder(Protocol):
     def cut(self, prompts: Sequence[str]) -> dict[str, str]:
         """Those prompts that are too long for the model, each with the part that it reads."""
         ...
+
+
+class Named(TypedDict):
+    """What an encoder is told of itself."""
+
+    name: str
+    digest: str
+    device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -109,15 +118,21 @@ def load(
     with outside_a_deleted_folder():
         import torch  # noqa: F401
 
-        from annotate.encoders import openai
+        from annotate.encoders import builtin, checkpoints, openai
 
     shipped = TINY_WEIGHTS if source.name == "tiny" and not source.local else None  # where it lies on this very machine
     path = shipped or source.path or WeightStore().fetch(source.name, progress)
     where = choose_device(device)
-    model = openai.build(openai.read_checkpoint(path))
-    return openai.OpenAIClip(
-        model, name=source.name, digest=source.digest, device=where, precision=choose_precision(precision, where)
-    )
+    named: Named = {
+        "name": source.name,
+        "digest": source.digest,
+        "device": where,
+        "precision": choose_precision(precision, where),
+    }
+    tensors = checkpoints.read_tensors(path)
+    if builtin.is_builtin(tensors):
+        return builtin.build(tensors, shown=printable(path), **named)
+    return openai.OpenAIClip(openai.build(openai.as_clip(tensors, shown=printable(path))), **named)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""OpenAI's CLIP: the nine published models, any checkpoint of their format, and `tiny`, which is one.
+"""OpenAI's CLIP: the nine published models, and any checkpoint of their format.
 
 openai-clip's `clip.model` and `clip.simple_tokenizer` are loaded as single files: importing the package
 itself needs torchvision and pkg_resources, which it does not declare and we do not use.
@@ -172,10 +172,19 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
     raises  InputError where the file is none of these, or not a CLIP model
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read_tensors(path).items()}
+    return as_clip(checkpoints.read_tensors(path), shown=printable(path))
+
+
+def as_clip(tensors: Mapping[str, torch.Tensor], *, shown: str) -> dict[str, torch.Tensor]:
+    """The state dict of a CLIP model, from the tensors of a checkpoint.
+
+    shown   what the checkpoint is called in messages
+    raises  InputError where they are not a CLIP model
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     if "text_projection" not in state or "visual.conv1.weight" not in state:
-        raise InputError(f"{printable(path)}: not a CLIP model of OpenAI's architecture", hint=pickles.HINT)
-    return dequantised(state, shown=printable(path))
+        raise InputError(f"{shown}: not a CLIP model of OpenAI's architecture", hint=pickles.HINT)
+    return dequantised(state, shown=shown)
 
 
 def dequantised(state: dict[str, torch.Tensor], *, shown: str) -> dict[str, torch.Tensor]:

@@ -113,6 +113,13 @@ def source_of(workspace: Workspace, model: Model, config: Config) -> Source:
             source = encoders.find_weights(model["name"])
             if source.digest == model["digest"]:
                 return source
+        if model["name"] == BUILT_IN:
+            raise StaleArtifact(
+                f"the embeddings were made by the `{BUILT_IN}` of another version of annotate, which was another model",
+                hint=Hint(
+                    "embed the images again", f"embed the images again: `annotate embed IMAGES --model {BUILT_IN}`"
+                ),
+            )
         shown, reason = printable(model["name"]), "is not the model that embedded the images any more"
     else:
         shown, path = printable(model["path"]), Path(model["path"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import annotate
-from annotate.errors import InputError
+from annotate.errors import InputError, StaleArtifact
 
 MADE = Path(__file__).parent / "workspace-0.1.0.tar.xz"
 STAGES = ["embed", "text", "cluster", "refine", "organize", "report"]
@@ -42,8 +42,13 @@ def test_status_says_why_each_stage_would_be_made_anew(old: annotate.Project) ->
     assert states["report"].why.startswith("the method changed (version 4 to")
 
 
-def test_its_embeddings_are_labelled_and_reported_without_the_images(old: annotate.Project) -> None:
-    made = old.refine(["red", "green", "blue"])
-    assert [int(label) for label in made.labels] == [0, 1, 2] * 4
+def test_its_embeddings_are_of_an_earlier_model_which_refine_says(old: annotate.Project) -> None:
+    with pytest.raises(StaleArtifact, match="the `tiny` of another version of annotate") as caught:
+        old.refine(["red", "green", "blue"])
+    assert "annotate embed IMAGES --model tiny" in str(caught.value.hint)
+
+
+def test_its_images_are_grouped_and_its_labels_reported_without_the_images(old: annotate.Project) -> None:
+    assert len(old.cluster().micro_assignments) == 12
     with pytest.raises(InputError, match=r"/photos/00\.png is gone"):
         old.organize(old.context.workspace.root.parent / "dataset")
