@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.records.exported import Exported
     from annotate.records.people import Questions, SoftLabels
+    from annotate.stages.labelling import Labelled
     from annotate.workspace.plan import State
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "StaleArtifact",
     "StorageError",
     "WorkspaceBusy",
+    "answers",
     "check",
     "cluster",
     "demo",
@@ -66,14 +68,18 @@ __all__ = [
     "embed_text",
     "embedded_so_far",
     "export",
+    "export_answers",
     "import_embeddings",
+    "label",
     "organize",
     "query",
     "refine",
+    "rename_class",
     "report",
     "run",
     "soft",
     "status",
+    "undo_label",
 ]
 
 StrPath = str | Path
@@ -126,6 +132,31 @@ def export(output: StrPath, **asked: Any) -> Exported:
 def report(**asked: Any) -> Reported:
     """Write the report: `Project.report`."""
     return project_of(asked).report(**asked)
+
+
+def label(source: StrPath, **asked: Any) -> Labelled:
+    """Keep what a table says of the images: `Project.label`."""
+    return project_of(asked).label(source, **asked)
+
+
+def undo_label(**asked: Any) -> int:
+    """Take back the answers that were given last together: `Project.undo_label`."""
+    return project_of(asked).undo_label(**asked)
+
+
+def export_answers(file: StrPath, **asked: Any) -> int:
+    """Write all that was ever said, as JSON lines: `Project.export_answers`."""
+    return project_of(asked).export_answers(file, **asked)
+
+
+def rename_class(old: str, new: str, **asked: Any) -> None:
+    """Call a class otherwise; its answers stay: `Project.rename_class`."""
+    project_of(asked).rename_class(old, new, **asked)
+
+
+def answers(**asked: Any) -> dict[str, Any] | None:
+    """How many images people answered, by class and by person; None where nobody did: `Project.answers`."""
+    return project_of(asked).answers(**asked)
 
 
 def run(images: StrPath, output: StrPath, classes: Iterable[str] = (), **asked: Any) -> Dataset:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from annotate.records.exported import Exported
     from annotate.records.people import Questions, SoftLabels
     from annotate.stages import AnyStage, Context
+    from annotate.stages.labelling import Confirm, Labelled
     from annotate.workspace.plan import State
 
 StrPath = str | Path
@@ -194,7 +195,7 @@ class Project:
 
         also   workspaces of the same images by other models; the mean of all models' logits counts
         given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
-               the project remembers them, "none" forgets them
+               they are kept as answers, as by `label`; "none" takes all answers back
         """
         from annotate.classes.names import as_class_names
         from annotate.stages.refine import STAGE
@@ -263,6 +264,45 @@ class Project:
         asked = {name: further.pop(name) for name in ("fold", "data_root", "spare_test") if name in further}
         request = Request(file, votes, budget, method, output, **asked)
         return soft_labels(self._with(None, further, "soft"), request)
+
+    def label(
+        self, source: StrPath, *, new_classes: bool = False, confirm: Confirm | None = None, **settings: Any
+    ) -> Labelled:
+        """Keep what a table says of the images; `refine` uses it from then on.
+
+        source       a table of images and classes (CSV, TSV, XLSX, JSON lines), or what `export_answers` wrote
+        new_classes  whether names that are no class yet become classes
+        confirm      asked before anything is written; without it all is
+        """
+        from annotate.stages import labelling
+
+        context = self._with(None, settings, "label", "answers")
+        return labelling.label(context, source, new_classes=new_classes, confirm=confirm)
+
+    def undo_label(self, **settings: Any) -> int:
+        """Take back the answers that were given last together; of how many images."""
+        from annotate.stages import labelling
+
+        back = labelling.undo(self._with(None, settings, "undo_label", "answers"))
+        return len({event.image for event in back})
+
+    def export_answers(self, file: StrPath, **settings: Any) -> int:
+        """Write all that was ever said, as JSON lines that `label` reads back; how many answers."""
+        from annotate.stages import labelling
+
+        return labelling.export(self._with(None, settings, "export_answers", "answers"), Path(file))
+
+    def rename_class(self, old: str, new: str, **settings: Any) -> None:
+        """Call a class otherwise; its answers stay."""
+        from annotate.stages import labelling
+
+        labelling.rename(self._with(None, settings, "rename_class", "answers"), old, new)
+
+    def answers(self, **settings: Any) -> dict[str, Any] | None:
+        """How many images people answered, by class and by person; None where nobody did."""
+        from annotate.stages import answers
+
+        return answers.counts(self._with(None, settings, "answers", "answers"))
 
     # -- all of them -----------------------------------------------------------------------------------
 

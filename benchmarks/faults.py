@@ -66,6 +66,7 @@ BEFORE = {
     "report": ["embed", "refine"],
 }
 CACHE = "artifacts/.cache/"
+ANSWERS = "answers.db"
 PHOTOS = 8
 SECONDS = 120  # that a command may take
 ENDS = {0, 2, 3, 4}  # exit codes
@@ -287,7 +288,7 @@ def waited(child: int) -> int:
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Every file and empty folder by its name; manifests without the times of the run."""
+    """Every file and empty folder by its name; manifests without the times of the run, answers without theirs."""
     found: dict[str, bytes] = {}
     for here, folders, files in os.walk(folder):
         for name in files:
@@ -296,7 +297,9 @@ def content_of(folder: Path) -> dict[str, bytes]:
             content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
             if name == "manifest.json":
                 content = without_times(content)
-            found[key] = b"" if name == ".lock" else content
+            if name.startswith(f"{ANSWERS}-"):  # what SQLite leaves beside it until the next one opens it
+                continue
+            found[key] = b"" if name in (".lock", ANSWERS) else content
         if not folders and not files:
             found[str(Path(here).relative_to(folder)) + "/"] = b""
     return found

@@ -14,6 +14,9 @@ from annotate.kernels.vectors import unit
 from annotate.records import IMPORTED, Embeddings, Model, Texts
 from annotate.workspace import Workspace
 from annotate.workspace.plan import Plan
+from tests.postgres import server
+
+__all__ = ["server"]  # a fixture of many
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (30, 60, 220)}
 
@@ -30,6 +33,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test starts in an empty folder of its own, without anything from the user's environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANNOTATE_WORKSPACE", raising=False)
+    monkeypatch.delenv("ANNOTATE_DATABASE", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
 

@@ -30,17 +30,19 @@ MAY_IMPORT = {
         "workspace",
     },
     "methods": {"errors", "kernels", "methods", "progress", "records", "settings", "workspace"},
-    "reports": {"classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "workspace"},
+    "store": {"classes", "errors", "records", "sources", "store", "workspace"},
+    "reports": {
+        "classes", "errors", "images", "kernels", "progress", "records", "reports", "sources", "store", "workspace",
+    },
     "votes": {"errors", "kernels", "votes", "workspace"},
     "stages": {
         "classes", "embedding", "encoders", "engines", "errors", "exports", "images", "kernels", "methods",
-        "progress", "records", "reports", "settings", "sources", "stages", "votes", "workspace",
+        "progress", "records", "reports", "settings", "sources", "stages", "store", "votes", "workspace",
     },
     "project": {"classes", "errors", "progress", "records", "settings", "stages", "workspace"},
-    "annotate": {"errors", "progress", "project", "records", "sources", "workspace"},
-    "cli": {"annotate", "cli", "errors", "records", "settings", "workspace"},
+    "annotate": {"errors", "progress", "project", "records", "sources", "stages", "workspace"},
+    "cli": {"annotate", "cli", "errors", "records", "settings", "stages", "workspace"},
     "__main__": {"cli"},
-    "store": {"errors", "records", "store", "workspace"},
 }  # fmt: skip
 KERNELS_USE = {"numpy", "scipy", "sklearn", "hdbscan", "faiss", "threadpoolctl"}
 
@@ -108,7 +110,7 @@ def test_starting_the_command_line_loads_nothing_heavy() -> None:
 def test_refining_cached_embeddings_loads_neither_torch_nor_a_network() -> None:
     code = (
         "import sys, annotate.stages.refine, annotate.stages.organize; "
-        "print([m for m in ('torch', 'pydantic', 'http.client', 'urllib.request') if m in sys.modules])"
+        "print([m for m in ('torch', 'pydantic', 'sqlalchemy', 'http.client', 'urllib.request') if m in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

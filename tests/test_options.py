@@ -28,7 +28,7 @@ def test_a_command_has_the_flags_of_the_settings_that_its_function_takes(name: s
     function, taken = Command.functions[name]
     options = inspect.signature(with_options(function, taken)).parameters
     assert {s.argument for s in SETTINGS if s.flag and s.section in taken} <= options.keys()
-    place = {name: "x" for name in ("images", "output") if name in inspect.signature(function).parameters}
+    place = {name: "x" for name in ("images", "output", "source") if name in inspect.signature(function).parameters}
     for setting in (setting for setting in SETTINGS if setting.section in taken):
         with pytest.raises(ConfigError) as refused:
             getattr(annotate, name)(**place, **{setting.argument: bool(setting.means) or setting.default, "no_such": 1})
@@ -53,7 +53,7 @@ def test_a_setting_has_all_that_help_and_docs_say_of_it(setting: Setting) -> Non
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
 def test_python_calls_a_setting_as_the_command_line_does(setting: Setting) -> None:
-    assert by_argument()[setting.argument] is setting
+    assert by_argument([setting.section])[setting.argument] is setting
     value: object = True if setting.means else "value"
     expected = setting.means or "value"
     assert by_section("run", {setting.argument: value}, [setting.section], []) == {setting.key: expected}

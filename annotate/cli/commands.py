@@ -10,6 +10,7 @@ import typer
 import annotate
 from annotate.cli import bars, display
 from annotate.cli.forgotten import ask_back
+from annotate.cli.labelling import asked_back, one_thing_to_label, readable_answers, show_answers, show_labelled
 from annotate.cli.names import names_from
 from annotate.cli.options import (
     AsJson,
@@ -25,6 +26,7 @@ from annotate.cli.options import (
     Several,
     Truth,
     Verbose,
+    argument,
     config_file,
     option,
 )
@@ -40,7 +42,7 @@ from annotate.cli.show import (
 from annotate.errors import InputError, printable
 
 
-@command("embed", "text", "cluster", "refine", "organize", "report", "engine")
+@command("embed", "text", "cluster", "refine", "organize", "report", "engine", "answers")
 def run(
     images: Images,
     output: Output,
@@ -171,7 +173,7 @@ def cluster(asked: Asked) -> None:
     )
 
 
-@command("refine", "text", "cluster", "engine")
+@command("refine", "text", "cluster", "engine", "answers")
 def refine(
     *,
     classes: Classes,
@@ -193,7 +195,7 @@ def refine(
     show_labels(made, asked["workspace"])
 
 
-@command("organize")
+@command("organize", "answers")
 def organize(
     output: Output,
     *,
@@ -206,6 +208,49 @@ def organize(
     """
     made = annotate.organize(output, dry_run=dry_run, **asked)
     show_organized(made, output, asked["workspace"], dry_run=dry_run)
+
+
+@command("answers")
+def label(
+    source: Annotated[
+        str | None,
+        argument(
+            "FILE",
+            "Table of images and classes (CSV, TSV, XLSX, JSON lines), or the dataset in which you moved images.",
+        ),
+    ] = None,
+    *,
+    yes: Annotated[bool, option("Write without asking.", "--yes", "-y")] = False,
+    new_classes: Annotated[bool, option("Make classes of names that are none yet.", "--new-classes")] = False,
+    undo: Annotated[bool, option("Take back the answers that were given last.", "--undo")] = False,
+    export: Annotated[
+        Path | None, option("Write all that was ever said, as JSON lines that `label` reads back.", metavar="FILE")
+    ] = None,
+    rename: Annotated[str | None, option("Call a class otherwise; its answers stay.", metavar="OLD=NEW")] = None,
+    asked: Asked,
+) -> None:
+    """Keep what people say of the images.
+
+    Every later `refine` uses it, and nothing is ever measured on it.
+
+    Example: annotate label known.csv
+    """
+    asked.pop("force")
+    one_thing_to_label(source, undo=undo, export=export, rename=rename)
+    if undo:
+        count = annotate.undo_label(**asked)
+        display.show(f"{count:,} answers are taken back" if count else "there are no answers to take back")
+    elif export:
+        display.show(f"{annotate.export_answers(export, **asked):,} answers are in {printable(export)}")
+    elif rename:
+        old, _, new = rename.partition("=")
+        annotate.rename_class(old, new, **asked)
+        display.show(f"the class '{printable(old)}' is called '{printable(new)}' now; `annotate refine` asks for it")
+    elif source:
+        confirm = None if yes else asked_back(new_classes=new_classes)
+        show_labelled(
+            annotate.label(source, new_classes=new_classes, confirm=confirm, **asked), asked_first=bool(confirm)
+        )
 
 
 @command("report")
@@ -229,11 +274,14 @@ def status(workspace: Place = None, config: ConfigFile = None, as_json: AsJson =
 
     Example: annotate status --json
     """
-    states = annotate.status(workspace=workspace, config=config_file(config))
+    project = annotate.Project.with_settings(workspace, config_file(config))
+    states, answers = project.status(), readable_answers(project)
     if as_json:
-        print_json({stage: {"state": state.name, "why": state.why} for stage, state in states.items()})
+        stages = {stage: {"state": state.name, "why": state.why} for stage, state in states.items()}
+        print_json(stages | ({"answers": answers} if answers else {}))
     else:
         display.show_states(states)
+        show_answers(answers)
 
 
 @command()

@@ -38,10 +38,12 @@ class Several:
 
     options  by name, of the sections whose settings the command takes
     join     the values of the options, by name, to that of the argument
+    of       whether `join` also takes the sections: settings of two may bear one name
     """
 
     options: Callable[[Sequence[str]], Mapping[str, Any]]
     join: Callable[..., Any]
+    of: bool = False
 
 
 # -- arguments and flags that recur ----------------------------------------------------------------------------
@@ -116,6 +118,7 @@ def asked_options(sections: Sequence[str]) -> dict[str, Any]:
 
 
 def asked_from(
+    sections: Sequence[str],
     *,
     workspace: Path | None,
     config: Path | None,
@@ -128,7 +131,7 @@ def asked_from(
     """The keyword arguments that every stage's function in `annotate` takes; flags beat --set."""
     from annotate.settings.config import by_argument, parse_assignment
 
-    known = by_argument()
+    known = by_argument(sections)
     said = dict(parse_assignment(assignment) for assignment in assign or [])
     for name, value in flags.items():
         if value is not None:
@@ -168,7 +171,7 @@ def config_file(named: Path | None) -> Path | None:
     return named
 
 
-Asked = Annotated[dict[str, Any], Several(asked_options, asked_from)]
+Asked = Annotated[dict[str, Any], Several(asked_options, asked_from, of=True)]
 
 
 # -- the signature ---------------------------------------------------------------------------------------------
@@ -189,7 +192,8 @@ def with_options(function: Callable[..., None], sections: Sequence[str]) -> Call
 
     def called(**given: Any) -> None:
         for name, (whole, parts) in several.items():
-            given[name] = whole.join(**{part: given.pop(part) for part in parts})
+            values = {part: given.pop(part) for part in parts}
+            given[name] = whole.join(sections, **values) if whole.of else whole.join(**values)
         function(**given)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -17,8 +17,8 @@ from annotate.errors import Interrupted, folder_is_gone, working_folder_exists
 
 # Arguments and options that are paths, and words that stand for something else there.
 PATHS = """
-    images output folder workspace config classes_file given truth also ledger embeddings image_paths text_embeddings
-    file votes data_root micro_assignments meta_assignments micro_centroids meta_centroids
+    images output folder workspace config classes_file given truth source export also ledger embeddings image_paths
+    text_embeddings file votes data_root micro_assignments meta_assignments micro_centroids meta_centroids
 """
 WORDS = ("folders", "none")
 

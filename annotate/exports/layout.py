@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from annotate import sources
 from annotate.classes.folders import distinct, folder_names, safe_file_name
@@ -19,11 +20,19 @@ from annotate.records import Embeddings, Note, Refinement, Texts
 from annotate.workspace.manifest import MANIFEST
 
 UNKNOWN_FOLDER = "unknown"  # of images that fit none of the names
+UNSURE_FOLDER = "unsure"  # of images whose confidence is too low
+APART = {
+    UNKNOWN_FOLDER: "fit none of the names",
+    UNSURE_FOLDER: "have a lower confidence than was asked for",
+}
+RESULTS, REVIEW = "results.csv", "review"  # tables that come back filled in; a folder of what is worth a look
 NO_SPLIT = -1
 COUNTED = 20  # images of a class, for its shares to be worth a word
 UNEVEN = 0.1  # between the share of a class and what was asked for
 UNEVEN_HINT = "another --seed draws other splits; an image keeps its own whatever is added"
-OWN_NAMES = ("splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST)
+OWN_NAMES = (
+    "splits", "metadata.json", "report.txt", "class_prototypes.npy", MANIFEST, RESULTS, f"{REVIEW}.csv", REVIEW,
+)  # fmt: skip
 ALIGNMENTS = ("micro_cluster_alignment", "meta_cluster_alignment")
 # Loaders take files by their endings: torchvision, `datasets` and Keras know no others for these formats.
 USUAL = dict.fromkeys((".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".mpo"), ".jpg") | {".apng": ".png", ".dib": ".bmp"}
@@ -34,7 +43,7 @@ ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "TIFF": ".tif", "WebP":
 class Layout:
     """Where every image goes, relative to the output folder.
 
-    folders      K, one per class; one more where images that fit none of the names go apart
+    folders      K, one per class, then those of images that go apart
     chosen       (N,) folder of each image
     places       N, folder and file name
     splits       (N,) 0 train, 1 val, 2 test, -1 for images in no split
@@ -118,25 +127,42 @@ class Splitting:
         return choose_splits(keys, classes, self.percentages, self.seed, [numbers_of(own), *self.together])
 
 
-def lay_out(images: Embeddings, texts: Texts, labels: Refinement, splitting: Splitting, *, apart: bool) -> Layout:
+def go_apart(labels: Refinement, *, unfit: bool, min_confidence: float = 0.0) -> dict[str, npt.NDArray[np.bool_]]:
+    """Folder to the images that go there instead of to their class, (N,); only folders with images.
+
+    What somebody said of an image counts: none of the classes, whatever the settings; any class, however unsure.
+
+    unfit  whether images that fit none of the names go apart
+    """
+    unknown = labels.outside
+    if unfit and labels.unfit is not None:
+        unknown = unknown | ((labels.unfit >= 0) & ~labels.answered)
+    unsure = (labels.confidences < min_confidence) & ~labels.answered & ~unknown
+    return {name: rows for name, rows in ((UNKNOWN_FOLDER, unknown), (UNSURE_FOLDER, unsure)) if rows.any()}
+
+
+def lay_out(
+    images: Embeddings,
+    texts: Texts,
+    labels: Refinement,
+    splitting: Splitting,
+    apart: Mapping[str, npt.NDArray[np.bool_]],
+) -> Layout:
     """The same for the same images and labels, wherever and in whatever order they lie.
 
-    apart  whether images that fit none of the names go to a folder of their own, in no split
+    apart  of `go_apart`: images in folders of their own, in no split
     """
-    strange = labels.unfit >= 0 if apart and labels.unfit is not None else None
-    if strange is not None and not strange.any():
-        strange = None
-    further = [] if strange is None else [UNKNOWN_FOLDER]
-    own = (*OWN_NAMES, *(f"{name}.npy" for name in ALIGNMENTS), *further)
-    folders = [*folder_names(texts.class_names, own), *further]
-    chosen = labels.labels if strange is None else np.where(strange, len(folders) - 1, labels.labels)
+    own = (*OWN_NAMES, *(f"{name}.npy" for name in ALIGNMENTS), *apart)
+    folders = [*folder_names(texts.class_names, own), *apart]
+    chosen = labels.labels.copy()
+    for number, rows in enumerate(apart.values(), len(texts.class_names)):
+        chosen[rows] = number
     used: list[dict[str, int]] = [{} for _ in folders]
     places = []
     for path, folder in zip(images.image_paths, chosen.tolist(), strict=True):
         places.append(f"{folders[folder]}/{distinct(name_of_copy(path), used[folder])}")
     splits = splitting.splits(images, chosen)
-    if strange is not None:
-        splits[strange] = NO_SPLIT
+    splits[chosen >= len(texts.class_names)] = NO_SPLIT
     return Layout(folders, chosen, places, splits, splitting.percentages)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from annotate.errors import first_few, printable
-from annotate.exports.layout import NO_SPLIT, UNKNOWN_FOLDER, Layout
+from annotate.exports.layout import APART, NO_SPLIT, Layout
 from annotate.kernels.blocks import BLOCK, products, single, slices
 from annotate.kernels.splits import SPLITS
 from annotate.kernels.statistics import statistics
@@ -24,9 +24,12 @@ def describe(
     names = texts.class_names
     counts = list(layout.counts.values())
     organized: dict[str, list[str]] = {name: [] for name in names}
-    apart: list[str] = []
+    apart: dict[str, list[str]] = {}
     for place, folder in zip(layout.places, layout.chosen.tolist(), strict=True):
-        (organized[names[folder]] if folder < len(names) else apart).append(place)
+        if folder < len(names):
+            organized[names[folder]].append(place)
+        else:
+            apart.setdefault(layout.folders[folder], []).append(place)
     return {
         "method": labels.method,
         "class_names": names,
@@ -38,7 +41,7 @@ def describe(
         "splits": layout.split_counts,
         "statistics": confidence_statistics(labels),
         "organized_paths": organized,
-        **({"unknown": apart} if apart else {}),
+        **apart,
         **({"given": given_places(labels, layout)} if labels.answered.any() else {}),
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": dict(provenance),
@@ -95,14 +98,15 @@ def dataset_report(metadata: Mapping[str, Any]) -> str:
     """The text of report.txt: what the dataset is, for whoever opens its folder."""
     total = metadata["num_images"]
     model, splits, stats = metadata["provenance"]["model"], metadata["splits"], metadata["statistics"]
-    apart, given = len(metadata.get("unknown", [])), len(metadata.get("given", []))
+    apart = {folder: len(metadata[folder]) for folder in APART if folder in metadata}
+    given = len(metadata.get("given", []))
     sure = (
         "not measured: the class of every image was given"
         if stats["mean_confidence"] is None
         else f"mean {stats['mean_confidence']:.3f}, median {stats['median_confidence']:.3f}, "
         f"lowest {stats['min_confidence']:.3f}"
     )
-    shown = metadata["class_distribution"] | ({f"{UNKNOWN_FOLDER}/": apart} if apart else {})
+    shown = metadata["class_distribution"] | {f"{folder}/": count for folder, count in apart.items()}
     width = min(40, max(len(printable(name)) for name in shown))
     lines = [
         f"{total:,} images in {len(metadata['class_names'])} classes",
@@ -123,7 +127,8 @@ def dataset_report(metadata: Mapping[str, Any]) -> str:
         ),
         "",
         "metadata.json lists every image, with its original path and its similarity to the classes.",
-        *([f"Images in {UNKNOWN_FOLDER}/ fit none of the names; they are in no split."] if apart else []),
+        "results.csv has a row for each image. Fill in its column `answer`, and give it to `annotate label`.",
+        *(f"Images in {folder}/ {APART[folder]}; they are in no split." for folder in apart),
         "splits/ holds the same images again, sorted into train, val and test. On most disks they take no more space.",
         "Point a loader at splits/train, splits/val and splits/test, not at this folder: splits/ is not a class.",
         *(

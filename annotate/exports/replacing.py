@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ from annotate.workspace.manifest import MANIFEST
 from annotate.workspace.publishing import remove, swap
 from annotate.workspace.sealed import SEALED, read_manifest
 
+HINT = "choose another folder, or move this one away yourself"
+
+Excused = Callable[[], bool]
+
 
 @contextlib.contextmanager
 def claimed(output: Path) -> Iterator[None]:
@@ -55,20 +59,23 @@ def claimed(output: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(output: Path, images: Embeddings, digests: Digests, *, stage: str = "organize") -> Iterator[Path]:
+def replacing(
+    output: Path, images: Embeddings, digests: Digests, excused: Excused | None = None, *, stage: str = "organize"
+) -> Iterator[Path]:
     """A new folder to fill; put in the output's place when the block ends well, gone when it does not.
 
     The old folder is looked at once more just before: somebody may have worked in it meanwhile.
 
     digests  of its files as they were looked at before
     stage    that writes it
+    excused  as of `check_replaceable`
     """
     place = Path(os.path.abspath(output))
     new = hidden(place, "new")
     new.mkdir()
     try:
         yield new
-        check_replaceable(output, images, digests, stage=stage)
+        check_replaceable(output, images, digests, excused=excused, stage=stage)
         swap(new, place, hidden(place, "old"))
     finally:
         remove(new)
@@ -84,6 +91,7 @@ def check_replaceable(
     images: Embeddings | None = None,
     digests: Digests | None = None,
     progress: Progress | None = None,
+    excused: Excused | None = None,
     *,
     stage: str = "organize",
 ) -> None:
@@ -92,8 +100,9 @@ def check_replaceable(
     images   as they are now: one that was only renamed is not gone; without them only the rest is checked
     digests  read every copy, so that an edit is noticed that kept size and time; without, those with another time
     stage    that is to write it; what another one wrote stays
+    excused  asked where somebody worked in it: whether all that is kept elsewhere
     """
-    shown, hint = printable(output), "choose another folder, or move this one away yourself"
+    shown, hint = printable(output), HINT
     if not output.exists() or all(is_litter(path) for path, _ in entries_below(output)):
         return
     manifest = read_manifest(output)
@@ -103,26 +112,40 @@ def check_replaceable(
         raise InputError(f"{shown} exists and was not made by annotate", hint=hint)
     if manifest["stage"] != stage:
         raise InputError(f"{shown} was made by `annotate {manifest['stage']}`", hint=hint)
-    recorded: dict[str, list[Any]] = manifest["files"]
-    present = dataset_files(output, recorded)
+    present = dataset_files(output, manifest["files"])
+    originals = {path: original for path, original in manifest["originals"].items() if path in present}
+    work = somebodys_work(output, manifest, present, digests, progress)
+    if work and not (excused and excused()):
+        raise work
+    if images and manifest["config"].get("link") != "symlink":
+        check_not_the_only_copies(output, images, originals)
+
+
+def somebodys_work(
+    output: Path,
+    manifest: Mapping[str, Any],
+    present: Mapping[str, os.stat_result],
+    digests: Digests | None,
+    progress: Progress | None,
+) -> InputError | None:
+    """What somebody removed, added or changed since the folder was written."""
+    shown, recorded = printable(output), manifest["files"]
     removed = sorted(recorded.keys() - present.keys())
     if removed:
         hint = "delete the folder yourself to have it made anew, or choose another one"
-        raise InputError(f"{shown}: somebody removed {printable(removed[0])}{and_more(removed)}", hint=hint)
+        return InputError(f"{shown}: somebody removed {printable(removed[0])}{and_more(removed)}", hint=hint)
     added = sorted(present.keys() - recorded.keys())
     if added:
-        raise InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=hint)
-    originals = {path: original for path, original in manifest["originals"].items() if path in present}
+        return InputError(f"{shown}: somebody added {printable(added[0])}{and_more(added)}", hint=HINT)
     changed = []
     with (progress or Silent()).steps("reading what is replaced", len(present), "files") as advance:
         for path, status in sorted(present.items()):
-            if somebody_changed(output / path, status, recorded[path], originals.get(path), digests):
+            if somebody_changed(output / path, status, recorded[path], manifest["originals"].get(path), digests):
                 changed.append(path)
             advance(1)
     if changed:
-        raise InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=hint)
-    if images and manifest["config"].get("link") != "symlink":
-        check_not_the_only_copies(output, images, originals)
+        return InputError(f"{shown}: somebody changed {printable(changed[0])}{and_more(changed)}", hint=HINT)
+    return None
 
 
 def somebody_changed(

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating]  # float16 or float32
 
+OUTSIDE = -2  # the answer of an image that shows none of the classes
 IMPORTED = "imported"  # the name of a model that is not ours, and the source of artifacts made elsewhere
 
 
@@ -143,7 +144,8 @@ class Refinement(Record):
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
 
-    Where somebody gave classes, `answers` are those, -1 for none, and these are such images' labels, with confidence 1.
+    Where somebody gave classes, `answers` are those, -1 for none, and these are such images' labels, with confidence 1;
+    -2 is for an image that somebody says shows none of the classes. `answered_by` is who says so, by row.
     `labels_without_answer` and `confidences_without_answer` are the label that annotate would give an image without its
     own answer, and how surely; for images without an answer they equal `labels` and `confidences`.
     """
@@ -164,6 +166,7 @@ class Refinement(Record):
     confidences_without_answer: Floats | None = artifact(
         "confidences_without_answer.npy", "N", "float32", optional=True
     )
+    answered_by: dict[str, str] | None = artifact("answered_by.json", optional=True)
     micro_cluster_alignment: Floats | None = artifact(
         "micro_cluster_alignment.npy", "C K", "float32", rows="probabilities", optional=True
     )
@@ -173,8 +176,13 @@ class Refinement(Record):
 
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
-        """(N,) whether somebody gave the image its class: nothing is measured on such images."""
-        return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers >= 0
+        """(N,) whether somebody said what the image shows: nothing is measured on such images."""
+        return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers != -1
+
+    @property
+    def outside(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether somebody said that the image shows none of the classes."""
+        return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers == OUTSIDE
 
     @property
     def mean_confidence(self) -> float | None:

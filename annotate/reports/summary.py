@@ -87,14 +87,14 @@ def images_with_answers(images: Embeddings, refinement: Refinement, names: Seque
     )  # fmt: skip
     if answers is None or labels is None or confidences is None:
         return None
-    rows = np.flatnonzero(answers >= 0)
+    rows = np.flatnonzero(refinement.answered)
     return {
         "images": len(rows),
         "otherwise": int((labels[rows] != answers[rows]).sum()),
         "list": [
             {
                 "path": images.image_paths[i],
-                "class": names[answers[i]],
+                "class": names[answers[i]] if answers[i] >= 0 else "none of these",
                 "label_without_answer": names[labels[i]],
                 "confidence_without_answer": float(confidences[i]),
             }

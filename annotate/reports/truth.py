@@ -15,9 +15,9 @@ from annotate import sources
 from annotate.classes.spelling import matcher
 from annotate.errors import Hint, InputError, printable
 from annotate.records import ImageFacts
-from annotate.reports.table import names_from_csv
 from annotate.sources.folders import find_images
 from annotate.sources.own import made_by
+from annotate.store.reading import Said, read_table, shown
 from annotate.workspace.digests import file_digest
 
 FOLDERS = "folders"  # the word that stands for the parent folders of the images
@@ -116,7 +116,7 @@ def read_truth_names(
         names, unused = names_from_tree(source, image_paths, folder, images)
     elif source.is_file():
         shown = printable(source)
-        names, order, unused = names_from_csv(source, image_paths, folder)
+        names, order, unused = names_from_table(source, image_paths, folder, class_names)
     else:
         raise no_truth(source)  # a pipe, a device
     if all(name is None for name in names):
@@ -232,6 +232,30 @@ def existing_folders(image_paths: Sequence[str]) -> list[str]:
 
 
 # -- sources -------------------------------------------------------------------------------------------
+
+
+def names_from_table(
+    file: Path, image_paths: Sequence[str], folder: str | None, class_names: Sequence[str]
+) -> tuple[list[str | None], list[int], int]:
+    """The class that a table gives each image, and the line that says so; rows that name no image are counted.
+
+    Where several people speak of an image, or several classes are named, the one with most votes counts.
+    """
+    table = read_table(file, image_paths, folder, class_names)
+    names: list[str | None] = [None] * len(image_paths)
+    lines, said = [0] * len(image_paths), dict[int, list[Said]]()
+    for one in table.said:
+        said.setdefault(one.image, []).append(one)
+    for image, people in said.items():
+        votes: Counter[str] = Counter()
+        for one in people:
+            parts = one.votes or (1.0,) * len(one.names)
+            for name, part in zip(one.names, parts, strict=True):
+                votes[name] += part / sum(parts)  # type: ignore[assignment]  # a share of one vote
+            if not one.names:
+                votes[shown(one)] += 1
+        names[image], lines[image] = votes.most_common(1)[0][0], people[-1].line
+    return names, lines, len(table.strangers)
 
 
 def parent_name(path: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -213,14 +213,16 @@ def by_section(
     arguments       of the function itself, for what was probably meant
     raises          ConfigError for a name that it does not take
     """
-    known = by_argument()
+    known = by_argument() | by_argument(sections_taken)
     found: dict[str, Any] = {}
     for name, value in named.items():
         setting = known.get(name)
         if setting is None or setting.section not in sections_taken:
             what = "setting" if sections_taken else "argument"
             if setting:
-                taker = {"text": "embed_text", "engine": "embed"}.get(setting.section, setting.section)
+                taker = {"text": "embed_text", "engine": "embed", "answers": "label"}.get(
+                    setting.section, setting.section
+                )
                 hint = f"it is one of `annotate.{taker}` and of `annotate.run`"
             else:
                 taken = [argument for argument, setting in known.items() if setting.section in sections_taken]
@@ -238,9 +240,13 @@ def by_section(
     return found
 
 
-def by_argument() -> dict[str, Setting]:
-    """Every setting by its argument in Python; what the command line has as a flag alone by its own name as well."""
-    settings = [setting for section in sections().values() for setting in section.values()]
+def by_argument(among: Iterable[str] | None = None) -> dict[str, Setting]:
+    """Settings by their argument in Python; what the command line has as a flag alone by its own name as well.
+
+    among  sections; all unless given. Two of them may use one name, where no function takes both
+    """
+    chosen = sections() if among is None else among
+    settings = [setting for section in chosen for setting in sections()[section].values()]
     names = {setting.name: setting for setting in settings if setting.means}
     return {setting.argument: setting for setting in settings} | names
 

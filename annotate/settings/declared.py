@@ -155,6 +155,30 @@ class RefineSettings(Struct, frozen=True):
     ] = "equal"
 
 
+class AnswersSettings(Struct, frozen=True):
+    database: (
+        Annotated[
+            str,
+            about(
+                "Address of a PostgreSQL database for the answers, such as postgresql://user@host/name",
+                flag="--database",
+                chosen="answers.db in the workspace, or $ANNOTATE_DATABASE",
+            ),
+        ]
+        | None
+    ) = None
+    project: (
+        Annotated[str, about("Name of the project in that database", chosen="the folder that holds the workspace")]
+        | None
+    ) = None
+    who: (
+        Annotated[
+            str, about("Who gives the answers, where a table does not say", flag="--who", chosen="your account's name")
+        ]
+        | None
+    ) = None
+
+
 class OrganizeSettings(Struct, frozen=True):
     link: Annotated[
         Literal["copy", "hardlink", "symlink", "auto"],
@@ -164,6 +188,13 @@ class OrganizeSettings(Struct, frozen=True):
         Literal["keep", "apart"],
         about("Whether images that fit none of the names go to a folder `unknown`", flag="--unknown", means="apart"),
     ] = "keep"
+    min_confidence: Annotated[
+        float,
+        about("Images with a lower confidence go to a folder `unsure`", flag="--min-confidence", ge=0, le=1),
+    ] = 0.0
+    review: Annotated[
+        int, about("Images most worth a look, linked once more in a folder `review`", flag="--review", ge=0, le=100_000)
+    ] = 0
     splits: Annotated[tuple[int, int, int], about("Percent of the images in train, val and test", flag="--splits")] = (
         70,
         15,
@@ -259,6 +290,7 @@ class Settings(Struct, frozen=True):
     text: TextSettings = TextSettings()
     cluster: ClusterSettings = ClusterSettings()
     refine: RefineSettings = RefineSettings()
+    answers: AnswersSettings = AnswersSettings()
     organize: OrganizeSettings = OrganizeSettings()
     export: ExportSettings = ExportSettings()
     report: ReportSettings = ReportSettings()

@@ -15,10 +15,11 @@ from annotate.exports.dataset import GONE
 from annotate.exports.dataset import find_damage as damage_of_dataset
 from annotate.exports.place import check_place
 from annotate.exports.replacing import check_replaceable
-from annotate.records import IMPORTED, Texts
+from annotate.records import IMPORTED, Embeddings, Texts
 from annotate.reports.truth import check_truth
 from annotate.settings.declared import sections
 from annotate.stages import AnyStage, Context, answers, cache, stages
+from annotate.stages.corrections import kept_as_answers
 from annotate.stages.embed import interrupted
 from annotate.stages.ensemble import inputs_now
 from annotate.stages.import_ import VERSION as IMPORT_VERSION
@@ -47,7 +48,7 @@ def check_before_running(
         names = ", ".join(printable(name) for name in workspace.read(Texts).class_names)
         context.progress.note({"message": f"the classes are those of the workspace: {names}", "hint": ""})
     check_place(output, str(images), workspace.root)
-    check_replaceable(output)
+    check_replaceable(output, excused=lambda: kept_as_answers(output, workspace.read(Embeddings), context))
     for source in (truth, given):
         check_truth(Path(source) if source else None)
     few, many = config.resolve(1), config.resolve(1 << 30)
@@ -148,7 +149,7 @@ def as_recorded(workspace: Workspace, stage: AnyStage, manifest: Mapping[str, An
             break
         now |= workspace.digests(earlier.name)
     now |= inputs_now(workspace, then.get("also", []), manifest["inputs"])
-    given = answers.answer_inputs(workspace) if stage.name == "refine" else {}
+    given = answers.answer_inputs(Context(workspace)) if stage.name == "refine" else {}
     inputs = {
         key: {**now, **given}.get(key, "gone") if belongs_here(key) else digest
         for key, digest in {**manifest["inputs"], **given}.items()
@@ -177,7 +178,7 @@ def check(workspace: Workspace) -> dict[str, str]:
     if output:
         problem = damage_of_dataset(output)
         found["dataset"] = problem and f"{printable(output)}{' ' if problem == GONE else '/'}{problem}"
-    if (workspace.root / answers.FILE).exists():
+    if answers.are_here(workspace):
         found["answers"] = answers.damage(workspace)
     if (workspace.root / CACHE).is_dir():
         found["cache"] = cache.damage(workspace.root / CACHE)
@@ -187,10 +188,7 @@ def check(workspace: Workspace) -> dict[str, str]:
 def remedy(row: str) -> Hint:
     """What to do about a row of `check`."""
     others = {
-        "answers": Hint(
-            "forget the answers, then give them again",
-            "run `annotate refine --given none`, then give the answers again",
-        ),
+        "answers": Hint("put back a copy of the file; or move it away, then give the answers again"),
         "dataset": Hint(
             "move what is left of the dataset away, then write it again",
             "move what is left of the dataset away, then run `annotate organize OUTPUT`",

@@ -20,7 +20,7 @@ from annotate.exports.catalogue import UNLABELLED, Catalogue, Entry
 from annotate.exports.copying import check_unchanged
 from annotate.exports.dataset import Digests, seal, why_stale
 from annotate.exports.formats import Format, formats
-from annotate.exports.layout import NO_SPLIT, Splitting, lay_out
+from annotate.exports.layout import NO_SPLIT, Splitting, go_apart, lay_out
 from annotate.exports.naming import ending_of, names_of
 from annotate.exports.place import check_holds_no_image, check_linkable, check_place, check_room
 from annotate.exports.placing import place_images
@@ -190,7 +190,7 @@ def said_of(
         called, confident = labels.labels_without_answer, labels.confidences_without_answer
     if settings.what != "labels" and labels.answers is not None:
         answers = [k if k >= 0 else None for k in labels.answers.tolist()]
-    strange = labels.unfit >= 0 if apart and labels.unfit is not None else np.zeros(n, np.bool_)
+    strange = labels.outside | (labels.unfit >= 0 if apart and labels.unfit is not None else np.zeros(n, np.bool_))
     if settings.what != "answers":
         for row in np.flatnonzero((confident >= settings.min_confidence) & ~strange).tolist():
             proposals[row], sure[row] = int(called[row]), float(confident[row])
@@ -219,8 +219,8 @@ def check_measured(catalogue: Catalogue, form: Format) -> None:
 
 def splits_of(found: Material) -> list[str]:
     """The split of each image: the one that `organize` gives it."""
-    apart = found.organize.unknown == "apart"
-    layout = lay_out(found.images, found.texts, found.labels, found.splitting, apart=apart)
+    apart = go_apart(found.labels, unfit=found.organize.unknown == "apart")
+    layout = lay_out(found.images, found.texts, found.labels, found.splitting, apart)
     return [UNLABELLED if split == NO_SPLIT else SPLITS[split] for split in layout.splits.tolist()]
 
 

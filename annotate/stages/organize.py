@@ -17,15 +17,17 @@ from typing import Any
 from msgspec.structs import asdict
 
 from annotate.errors import printable
-from annotate.exports.copying import check_unchanged, write_images
-from annotate.exports.dataset import Digests, seal, why_stale
-from annotate.exports.layout import ALIGNMENTS, Layout, Splitting, lay_out, notes_on_splits
+from annotate.exports.copying import check_unchanged, second_name, write_images
+from annotate.exports.dataset import Copy, Digests, seal, why_stale
+from annotate.exports.layout import ALIGNMENTS, Layout, Splitting, go_apart, lay_out, notes_on_splits
 from annotate.exports.metadata import dataset_report, describe
 from annotate.exports.place import check_holds_no_image, check_linkable, check_place, check_room
 from annotate.exports.replacing import check_replaceable, claimed, replacing
+from annotate.exports.results import RESULTS, REVIEW, by_doubt, name_in_review, write_results
 from annotate.records import Embeddings, Note, Organized, Refinement, Texts
 from annotate.settings.declared import OrganizeSettings
 from annotate.stages import Context, Stage, versions
+from annotate.stages.corrections import check_labels_know_answers, kept_as_answers
 from annotate.stages.grouping import group_names
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
@@ -56,7 +58,10 @@ class Material:
     @cached_property
     def layout(self) -> Layout:
         """Where each image goes."""
-        return lay_out(self.images, self.texts, self.labels, self.splitting, apart=self.settings.unknown == "apart")
+        apart = go_apart(
+            self.labels, unfit=self.settings.unknown == "apart", min_confidence=self.settings.min_confidence
+        )
+        return lay_out(self.images, self.texts, self.labels, self.splitting, apart)
 
     @property
     def outcome(self) -> Organized:
@@ -67,8 +72,8 @@ class Material:
 class Organize(Stage[Organized]):
     """The dataset, in a folder of its own, `output`."""
 
-    name, record, version, after = "organize", Organized, 4, ("embed", "text", "refine")
-    asks, sections, packages = ("output",), ("organize",), ("pillow",)
+    name, record, version, after = "organize", Organized, 5, ("embed", "text", "refine")
+    asks, sections, packages = ("output",), ("organize", "answers"), ("pillow",)
 
     @contextmanager
     def holding(self, context: Context, *, output: str | Path = "", **asked: Any) -> Iterator[None]:
@@ -81,6 +86,7 @@ class Organize(Stage[Organized]):
         """raises  InputError where the folder cannot be the output of this"""
         workspace, output = context.workspace, Path(output)
         images, texts, labels = read_labelled(workspace)
+        check_labels_know_answers(context)
         settings = context.config.resolve(len(images.embeddings)).organize
         check_place(output, images.folder, workspace.root)
         check_holds_no_image(output, images)
@@ -119,12 +125,17 @@ class Organize(Stage[Organized]):
         if not why_stale(plan, output) and not found.force:
             return found.outcome
         digests = Digests()
-        check_replaceable(output, images, digests, progress)
+
+        def excused() -> bool:
+            return kept_as_answers(output, images, context)
+
+        check_replaceable(output, images, digests, progress, excused)
         check_unchanged(images)
         check_room(images, output, found.settings.link)
         provenance = collect_provenance(context.workspace, images, found.texts, found.labels, found.settings)
-        with replacing(output, images, digests) as new:
+        with replacing(output, images, digests, excused) as new:
             made = write_images(images, found.layout, found.settings.link, new, progress)
+            made |= write_review(new, found, made)
             write_papers(new, images, found.texts, found.labels, found.layout, provenance)
             seal(new, plan, made)
         return found.outcome
@@ -143,7 +154,10 @@ class Organize(Stage[Organized]):
         found: Material = self.plan(context, output=output).found
         for note in notes_on(found):
             context.progress.note(note)
-        check_replaceable(found.output, found.images, Digests(), context.progress)
+        images = found.images
+        check_replaceable(
+            found.output, images, Digests(), context.progress, lambda: kept_as_answers(found.output, images, context)
+        )
         return found.outcome
 
     def asked_before(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,15 +180,33 @@ def settings_as_dict(settings: OrganizeSettings) -> dict[str, Any]:
 def write_papers(
     new: Path, images: Embeddings, texts: Texts, labels: Refinement, layout: Layout, provenance: Mapping[str, Any]
 ) -> None:
-    """metadata.json, report.txt, and the arrays that made the labels."""
+    """metadata.json, report.txt, results.csv, and the arrays that made the labels."""
     metadata = describe(images, texts, labels, layout, provenance)
     write_bytes(new / "metadata.json", as_json(metadata))
     write_bytes(new / "report.txt", dataset_report(metadata).encode("utf-8", "backslashreplace"))
+    write_results(new / RESULTS, images, texts.class_names, labels, layout)
     store(new / "class_prototypes.npy", labels.class_prototypes)
     for name in ALIGNMENTS:
         array = getattr(labels, name)
         if array is not None:
             store(new / f"{name}.npy", array)
+
+
+def write_review(new: Path, found: Material, made: Mapping[str, Copy]) -> dict[str, Copy]:
+    """The images most worth a look once more, by doubt, and their rows; path to what lies there."""
+    rows = by_doubt(found.labels)[: found.settings.review].tolist()
+    if not rows:
+        return {}
+    (new / REVIEW).mkdir()
+    names = found.texts.class_names
+    write_results(new / f"{REVIEW}.csv", found.images, names, found.labels, found.layout, rows)
+    linked: dict[str, Copy] = {}
+    for number, row in enumerate(rows, 1):
+        place = found.layout.places[row]
+        target = f"{REVIEW}/{name_in_review(number, len(rows), place, float(found.labels.confidences[row]))}"
+        second_name(new / place, new / target, found.images.image_paths[row])
+        linked[target] = made[place]
+    return linked
 
 
 def collect_provenance(

@@ -35,6 +35,7 @@ from annotate.stages.ensemble import (
     rows_digest,
     texts_first,
 )
+from annotate.stages.given import take_in
 from annotate.stages.text import STAGE as TEXT
 from annotate.stages.text import imported, texts_for
 from annotate.workspace import Workspace
@@ -79,12 +80,12 @@ class Refine(Stage[Refinement]):
     also   workspaces of the same images by other models, which label together with this one's (ensemble.py)
     given  classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear them,
            `transductive` names others by them, and confidence is fitted to how often labels agree with them. The
-           workspace keeps them for every later run (answers.py); `none` forgets them
+           store keeps them for every later run (answers.py); `none` takes all answers back
     """
 
     name, record, version, after = "refine", Refinement, 8, ("embed", "text", "cluster")
     asks = ("classes", "also", "given")
-    sections = ("refine", "text", "cluster", "engine")
+    sections = ("refine", "text", "cluster", "engine", "answers")
     packages = ("scipy", "faiss-cpu")
 
     def holding(
@@ -112,8 +113,7 @@ class Refine(Stage[Refinement]):
 
     def take_in(self, context: Context, *, given: Path | None = None, **asked: Any) -> None:
         if given is not None:
-            texts = context.workspace.read(Texts)
-            answers.keep(context.workspace, texts, Path(given), context.progress)
+            take_in(context, Path(given))
 
     def plan(
         self,
@@ -139,15 +139,16 @@ class Refine(Stage[Refinement]):
         if others:
             knobs |= joint_knobs(workspace, others)
             inputs |= joint_inputs(workspace, others)
-        answered = answers.given_classes(workspace, texts, context.progress, told=given is not None)
-        inputs |= answers.answer_inputs(workspace)
+        answered, said = answers.given_answers(context, texts, told=given is not None)
+        inputs |= said
         if method.iterations:
             knobs["iterations"] = settings.iterations or method.iterations
         knobs |= {name: getattr(settings, name) for name in method.settings}
         if "clusters" in method.needs:
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
         beside = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
-        request = config.request(*self.sections, n=len(images.embeddings), **beside)
+        sections = [name for name in self.sections if name != "answers"]  # an address may hold a password
+        request = config.request(*sections, n=len(images.embeddings), **beside)
         key = rows_digest(inputs) if others else inputs["embed/embeddings.npy"]
         found = Preparation(images, texts, settings, resolved.engine, others, answered, key)
         return Plan(self.name, self.version, knobs, inputs, request, found=found)
@@ -169,7 +170,9 @@ class Refine(Stage[Refinement]):
                 needed["neighbours"] = own_graph(workspace, x, ready.key, context.progress)
             course = Course(ready.settings, ready.iterations, folder, context.progress)
             made = method.label(material, course, **needed)
-        return of_first(made, images.embeddings.shape[1]) if others else made
+        made = of_first(made, images.embeddings.shape[1]) if others else made
+        people = {str(row): who for row, who in ready.answers.people.items()} if ready.answers else {}
+        return replace(made, answered_by=people) if people else made
 
     def finished(self, context: Context, plan: Plan, record: Refinement) -> Refinement:
         for note in record.notes:

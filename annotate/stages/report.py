@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from annotate.exports.results import RESULTS, write_results
 from annotate.kernels.projection import project, sample
 from annotate.kernels.scores import confusion
 from annotate.progress import Progress
@@ -59,7 +60,7 @@ class Report(Stage[Reported]):
     each bears the name of a class; `none` is for neither.
     """
 
-    name, record, version, after = "report", Reported, 5, ("embed", "text", "cluster", "refine")
+    name, record, version, after = "report", Reported, 6, ("embed", "text", "cluster", "refine")
     asks, sections, packages = ("truth",), ("report",), ("pillow",)
 
     def plan(self, context: Context, *, force: bool = False, truth: Path | None = None, **asked: Any) -> Plan:
@@ -113,6 +114,7 @@ class Report(Stage[Reported]):
                 }
             )
         write_text(folder / "report.txt", text_report(summary))
+        write_results(folder / RESULTS, images, texts.class_names, refinement)
         write_text(folder / "report.html", page(summary, galleries, folder / "figures", drawn))
         return Reported(summary, drawn)
 

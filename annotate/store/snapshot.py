@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from annotate.store.events import BOXES, CLASS, CLASSES, NONE, UNDO, VOTES, Class, Event, class_ids
+from annotate.store.events import BOXES, CLASS, CLASSES, NONE, UNDO, VOTES, Class, Event, with_classes
 from annotate.workspace.digests import content_digest
 
 
@@ -33,14 +33,12 @@ class Snapshot:
 
     @cached_property
     def digest(self) -> str:
-        """Of what is said, by whom, who spoke last, and of the names of the classes; not of when or how it was said."""
+        """Of what is said, in the names of the classes, by whom, and who spoke last; not of when or how it was said."""
         said = [
-            [image, [[event.who, event.kind, dict(event.payload)] for event in events]]
+            [image, [[event.who, event.kind, dict(with_classes(event, self.names).payload)] for event in events]]
             for image, events in self.everything()
         ]
-        used = {name for _, people in self.everything() for event in people for name in class_ids(event)}
-        named = sorted([one.id, one.name] for one in self.classes if one.id in used)
-        return content_digest([sorted(said, key=lambda row: str(row[0])), named])
+        return content_digest(sorted(said, key=lambda row: str(row[0])))
 
     def everything(self) -> Iterable[tuple[str, list[Event]]]:
         """Each image with all that is said of it."""

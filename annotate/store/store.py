@@ -175,6 +175,9 @@ class Adding:
             mine = (images.c.project == self.project) & (images.c.key == bindparam("of"))
             self.connection.execute(update(images).where(mine).values(path=bindparam("now")), again)
 
+    def snapshot(self) -> Snapshot:
+        return replay(events_of(self.connection, self.project), self.known_classes())
+
     def known_classes(self) -> list[Class]:
         return classes_of(self.connection, self.project)
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +111,9 @@ def scene(tmp_path: Path) -> Plant:
         sure = np.array([(confidences or {}).get(path, 0.9) for path in paths], np.float32)
         chances = np.full((n, k), 0.1 / (k - 1), np.float32)
         chances[np.arange(n), called] = 0.9
+        said: dict[str, Any] = {}
+        if answers:
+            said = {"answers": given, "labels_without_answer": called, "confidences_without_answer": sure}
         refinement = Refinement(
             np.where(given >= 0, given, called),
             chances,
@@ -119,11 +123,7 @@ def scene(tmp_path: Path) -> Plant:
             "direct",
             0.01,
             [],
-            **(
-                {"answers": given, "labels_without_answer": called, "confidences_without_answer": sure}
-                if answers
-                else {}
-            ),
+            **said,
         )
         workspace.publish(Plan("embed", 1, {}), images, ran_on={})
         workspace.publish(Plan("text", 1, {}), texts, ran_on={})

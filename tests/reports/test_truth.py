@@ -177,7 +177,7 @@ def test_the_same_bytes_in_two_folders_are_no_answer(tmp_path: Path, images: lis
     [
         ("path,colour\na.png,red\n", "no column 'class' among 'path', 'colour'"),
         ("a.png\n", "line 1: expected path,class, found 1 column"),
-        ("a.png,cat,0.9\n", "line 1: expected path,class, found 3 columns"),
+        ("a.png,wood,0.9\n", "line 1: expected path,class, found 3 columns"),
         ("path,class\na.png\n", "line 2: expected path,class, found 1 column"),
         ("a.png,cat\na.png,dog\n", "line 2: a.png is 'dog' here and 'cat' before"),
         ("elsewhere.png,cat\n", "says nothing about any of the 2 images"),
@@ -192,11 +192,12 @@ def test_a_csv_that_cannot_be_used_says_why(tmp_path: Path, images: list[str], t
     assert caught.value.hint
 
 
-def test_a_csv_in_another_encoding_is_refused(tmp_path: Path, images: list[str]) -> None:
+def test_what_is_no_text_is_refused(tmp_path: Path, images: list[str]) -> None:
     file = tmp_path / "truth.csv"
-    file.write_bytes(b"a.png,caf\xe9\n")
-    with pytest.raises(InputError, match="not readable as a CSV in UTF-8"):
-        read_truth(file, images, CLASSES)
+    for content in (b"\xff\xfea\x00.", b"a.png,cat\0\n"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"not (readable as )?a table"):
+            read_truth(file, images, CLASSES)
 
 
 def test_no_such_truth_lists_what_there_could_be(tmp_path: Path, images: list[str]) -> None:

@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 import annotate
-from annotate.errors import DamagedArtifact, InputError
+from annotate.errors import AnnotateError, DamagedArtifact, InputError
 from annotate.exports.dataset import seal
 from annotate.progress import Silent
 from annotate.records import IMPORTED, Embeddings, ImageFacts, Note, Refinement
-from annotate.reports.truth import SourceNames
-from annotate.stages import answers
+from annotate.store.connecting import FILE
+from annotate.store.older import FILE as OLDER
 from annotate.workspace import Workspace
+from annotate.workspace.artifacts import as_json
 from annotate.workspace.digests import content_digest
 from annotate.workspace.plan import Plan
 
@@ -199,7 +200,7 @@ def test_given_classes_count_in_every_later_refine_until_they_are_forgotten(
         told = Told()
         made = annotate.refine(method=method, progress=told)
         np.testing.assert_array_equal(made.labels[:9], wrong)
-        assert told.said("the classes that were given before are used again: 9")
+        assert told.said("the answers that were given before are used again: 9")
         assert told.said("`annotate refine --given none` forgets them")
     told = Told()
     np.testing.assert_array_equal(annotate.refine(given="none", progress=told).labels, untold)
@@ -264,63 +265,72 @@ def test_copies_of_one_image_have_one_answer_the_later(plant: Plant, blobs: Blob
     assert not told.said("different classes")
 
 
-def test_answers_outlive_a_failure_while_new_ones_are_written(
-    scene: tuple[Workspace, np.ndarray], monkeypatch: pytest.MonkeyPatch
+def older(place: Workspace, *said: object) -> Path:
+    """answers.json, as annotate wrote it before there was a store."""
+    file = place.root / OLDER
+    file.write_bytes(as_json({"answers": said, "sha256": content_digest(said)}))
+    return file
+
+
+def test_answers_of_before_the_store_count_from_the_first_run_and_are_taken_over_with_the_next(
+    scene: tuple[Workspace, np.ndarray],
 ) -> None:
     place, _ = scene
-    annotate.refine(given=write_classes([0], [1]))
-    before = (place.root / answers.FILE).read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    for call in ("fsync", "replace"):
-        with monkeypatch.context() as patched:
-            patched.setattr(f"annotate.workspace.opening.os.{call}", full)
-            with pytest.raises(OSError, match="No space"):
-                annotate.refine(given=write_classes([0, 1], [2, 2]))
-        assert (place.root / answers.FILE).read_bytes() == before
-        assert not [name for name in os.listdir(place.root) if "answers" in name and name != answers.FILE]
-
-
-def forged(*said: object) -> str:
-    return json.dumps({"answers": said, "sha256": content_digest(said)})
+    annotate.refine()
+    file = older(place, *({"digest": f"{i:064}", "path": "x", "name": f"class {i % 3}"} for i in range(5)))
+    assert "answers is new" in annotate.status()["refine"].why
+    for _ in range(2):
+        made = annotate.refine()
+        assert made.answers is not None and made.answers[:6].tolist() == [0, 1, 2, 0, 1, -1]
+        assert file.exists()  # who only reads writes nothing
+    made = annotate.refine(given=write_classes([0, 7], [3, 3]))
+    assert made.answers is not None and made.answers[:8].tolist() == [3, 1, 2, 0, 1, -1, -1, 3]
+    assert not file.exists()
+    counted = annotate.answers()
+    assert counted is not None and counted["images"] == 6
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        "", "[]", "{}", '{"answers": [], "sha256": "x"}', "[" * 100_000, forged(1),
-        forged({"digest": "x", "path": "p", "name": ["a"]}), forged({"digest": "x", "path": 1, "name": "a"}),
-    ],
-)  # fmt: skip
-def test_answers_that_are_not_those_written_are_said_not_dropped(
-    scene: tuple[Workspace, np.ndarray], content: str
+    "content", ["", "[]", "{}", '{"answers": [], "sha256": "x"}', "[" * 100_000, (1,), ({"digest": "x", "path": 1},)]
+)
+def test_older_answers_that_are_not_those_written_are_said_not_dropped(
+    scene: tuple[Workspace, np.ndarray], content: object
 ) -> None:
     place, _ = scene
+    annotate.refine()
+    if isinstance(content, str):
+        (place.root / OLDER).write_text(content)
+    else:
+        older(place, *content)  # type: ignore[misc]  # a tuple
+    for given in (None, write_classes([0], [1]), "none"):
+        with pytest.raises(DamagedArtifact, match="not the answers that were written"):
+            annotate.refine(given=given)
+    assert annotate.status()["refine"].name == "damaged"
+    assert "not the answers" in annotate.check()["answers"]
+    (place.root / OLDER).unlink()
+    assert annotate.status()["refine"].fresh
+
+
+@pytest.mark.parametrize("name", [OLDER, FILE])
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_where_answers_lie_is_not_waited_for(
+    scene: tuple[Workspace, np.ndarray], put: Callable[[Path], None], name: str
+) -> None:
+    place, _ = scene
+    put(place.root / name)
+    with pytest.raises(AnnotateError) as caught:
+        annotate.refine()
+    assert caught.value.hint
+
+
+def test_a_damaged_store_is_said_by_refine_status_and_check(scene: tuple[Workspace, np.ndarray]) -> None:
+    place, _ = scene
     annotate.refine(given=write_classes([0], [1]))
-    (place.root / answers.FILE).write_text(content)
+    (place.root / FILE).write_bytes(b"no database " * 1000)
     with pytest.raises(DamagedArtifact, match="not the answers that were written"):
         annotate.refine()
     assert annotate.status()["refine"].name == "damaged"
     assert "not the answers" in annotate.check()["answers"]
-    annotate.refine(given="none")
-    assert annotate.status()["refine"].fresh
-
-
-@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_where_answers_lie_is_not_waited_for(
-    scene: tuple[Workspace, np.ndarray], put: Callable[[Path], None]
-) -> None:
-    place, _ = scene
-    put(place.root / answers.FILE)
-    with pytest.raises(DamagedArtifact, match="not the answers that were written"):
-        annotate.refine()
-    if put is os.mkdir:
-        with pytest.raises(InputError, match="in the way"):
-            annotate.refine(given="none")
-    else:
-        annotate.refine(given="none")
 
 
 def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, np.ndarray]) -> None:
@@ -335,12 +345,11 @@ def test_status_agrees_with_refine_about_given_classes(scene: tuple[Workspace, n
     place.publish(Plan("embed", 1, {"source": IMPORTED}), images, ran_on={})
     assert not annotate.status()["refine"].fresh  # which image is which is known otherwise now
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
-    (place.root / answers.FILE).unlink()
-    assert "given labels" in annotate.status()["refine"].why
+    assert annotate.undo_label() == 1
+    assert "answers" in annotate.status()["refine"].why
     assert "refine" in ran(lambda told: annotate.refine(progress=told))
-    given = answers.as_answers(SourceNames("", ["class 1", *[None] * 119], 0, []), images)  # a kill came before labels
-    answers.write(place, {answers.answer_key(answer): answer for answer in given})
-    assert not annotate.status()["refine"].fresh
+    annotate.label(write_classes([2], [2]))  # and nobody refined since
+    assert "answers" in annotate.status()["refine"].why
 
 
 def ran(act: Callable[[Told], Refinement]) -> list[str]:
@@ -393,7 +402,7 @@ def test_annotates_own_labels_are_nobodys_knowledge(
         with pytest.raises(InputError, match="which annotate made") as caught:
             act()
         assert "write a CSV of path,class elsewhere" in caught.value.hint
-    assert not Path("artifacts", answers.FILE).exists()
+    assert not Path("artifacts", FILE).exists()
 
 
 def test_folders_of_a_dataset_that_annotate_made_are_no_truth(plant: Plant, blobs: Blobs, dataset: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_second_run_does_nothing_and_a_changed_one_replaces(labelled: Path) ->
     [
         ("add a file", "somebody added red/mine.txt"),
         ("edit a file", "somebody changed"),
-        ("remove a file", "somebody removed"),
+        ("remove a file", "1 image was moved or removed"),
         ("lose the originals", "holds the only copy of"),
     ],
 )
