@@ -218,7 +218,7 @@ class Project:
         """Write the dataset in the format of another program, such as `coco` or `hf`."""
         from annotate.stages.export import export
 
-        return export(self._with(None, settings, "export", "export", "organize"), output, force=force)
+        return export(self._with(None, settings, "export", "export", "organize", "answers"), output, force=force)
 
     def report(self, *, truth: StrPath | None = None, force: bool = False, **settings: Any) -> Reported:
         """Write report.txt, report.html, report.json and the figures; with `truth`, how right the labels are."""

@@ -216,7 +216,8 @@ def label(
         str | None,
         argument(
             "FILE",
-            "Table of images and classes (CSV, TSV, XLSX, JSON lines), or the dataset in which you moved images.",
+            "Table of images and classes (CSV, TSV, XLSX, JSON lines), the dataset in which you moved images, or boxes "
+            "(COCO, YOLO, Pascal VOC, CVAT, Label Studio, CSV).",
         ),
     ] = None,
     *,

@@ -9,7 +9,7 @@ from annotate.cli.parsing import command
 from annotate.errors import printable
 
 
-@command("export", "organize")
+@command("export", "organize", "answers")
 def export(output: Output, *, asked: Asked) -> None:
     """Write the dataset in the format of another program.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from annotate.exports.boxes import Box, Boxed
 from annotate.kernels.splits import SPLITS
 
 UNLABELLED = "unlabelled"  # the part of images that have no class here
@@ -70,6 +71,7 @@ class Catalogue:
     model          the name of what gave the labels
     embeddings     (N, D) of all images
     probabilities  (N, K), or (N, T) of the classes `top_classes`
+    boxes          row of each image that somebody looked at for boxes, to those; None where classes are exported
     """
 
     class_names: Sequence[str]
@@ -81,6 +83,7 @@ class Catalogue:
     embeddings: Any = None
     probabilities: Any = None
     top_classes: Any = None
+    boxes: Mapping[int, tuple[Box, ...]] | None = None
 
     def of(self, part: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.part == part]
@@ -97,9 +100,25 @@ class Catalogue:
 
     @cached_property
     def class_counts(self) -> list[int]:
-        """K, images of each class."""
-        counts = Counter(entry.label for entry in self.entries)
+        """K, images of each class; of boxes, images that have one of it."""
+        counts = Counter(k for entry in self.entries for k in self.kinds(entry))
         return [counts[k] for k in range(len(self.class_names))]
+
+    def kinds(self, entry: Entry) -> set[int]:
+        """The classes that an image shows."""
+        if self.boxes is not None:
+            return {box.kind for box in self.boxes.get(entry.row, ())}
+        return set() if entry.label is None else {entry.label}
+
+    @cached_property
+    def boxed(self) -> list[Boxed]:
+        """The images that somebody looked at, with their boxes."""
+        known = self.boxes or {}
+        return [
+            Boxed(entry.name, known[entry.row], entry.width, entry.height, entry.part)
+            for entry in self.entries
+            if entry.row in known
+        ]
 
     @cached_property
     def answered(self) -> int:
@@ -108,7 +127,7 @@ class Catalogue:
 
     def missing_in_parts(self) -> Iterator[tuple[str, list[str]]]:
         """Each split in use with the classes that have images, but none there."""
-        there = {(entry.part, entry.label) for entry in self.entries}
+        there = {(entry.part, k) for entry in self.entries for k in self.kinds(entry)}
         for part in self.parts:
             if part != UNLABELLED:
                 missing = [

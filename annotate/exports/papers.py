@@ -78,10 +78,11 @@ def shortener(base: str | None) -> Callable[[str], str]:
 
 def readme(form: Format, catalogue: Catalogue) -> str:
     """What the export is, how to load it, and what to know of it."""
+    flag = "" if catalogue.boxes is None else " --boxes"
     lines = [
         f"# {counted(len(catalogue.entries), 'image')} in {counted(len(catalogue.class_names), 'class')}",
         "",
-        f"{form.about} Made by annotate: `annotate export --format {form.name}`.",
+        f"{form.about} Made by annotate: `annotate export --format {form.name}{flag}`.",
         "",
         *contents(catalogue),
         "",
@@ -110,8 +111,10 @@ def readme(form: Format, catalogue: Catalogue) -> str:
 def contents(catalogue: Catalogue) -> list[str]:
     """How many images there are of each kind."""
     parts = ", ".join(f"{part} {catalogue.counts[part]:,}" for part in catalogue.parts)
-    labelled = sum(catalogue.class_counts)
     lines = [f"- Splits: {parts or 'none'}."]
+    if catalogue.boxes is not None:
+        return lines + boxes_in(catalogue)
+    labelled = sum(catalogue.class_counts)
     if catalogue.answered:
         lines.append(f"- A person gave the class of {counted(catalogue.answered, 'image')}.")
     if labelled > catalogue.answered:
@@ -121,6 +124,16 @@ def contents(catalogue: Catalogue) -> list[str]:
         )
     if catalogue.left_out:
         lines.append(f"- Left out, because they have no class here: {counted(catalogue.left_out, 'image')}.")
+    return lines
+
+
+def boxes_in(catalogue: Catalogue) -> list[str]:
+    boxes, empty = sum(len(image.boxes) for image in catalogue.boxed), sum(not image.boxes for image in catalogue.boxed)
+    lines = [f"- {counted(boxes, 'box')} that people drew, on {counted(len(catalogue.boxed), 'image')}."]
+    if empty:
+        lines.append(f"- There is nothing on {counted(empty, 'image')}: somebody looked.")
+    if catalogue.left_out:
+        lines.append(f"- Left out, because nobody looked at them for boxes: {counted(catalogue.left_out, 'image')}.")
     return lines
 
 
@@ -155,5 +168,5 @@ def common_traps(form: Format, catalogue: Catalogue) -> list[str]:
 
 
 def counted(count: int, word: str) -> str:
-    plural = f"{word}es" if word.endswith("s") else f"{word}s"
+    plural = f"{word}es" if word.endswith(("s", "x")) else f"{word}s"
     return f"{count:,} {word if count == 1 else plural}"

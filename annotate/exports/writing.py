@@ -11,7 +11,7 @@ from annotate.exports.formats import Format
 from annotate.exports.papers import papers
 from annotate.exports.placing import NO_TIME, Placed, pictures
 from annotate.progress import Advance
-from annotate.workspace.opening import opened, set_time, sync_handle
+from annotate.workspace.opening import opened, set_time
 
 
 def write_papers(
@@ -43,6 +43,4 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     with opened(path, "wb") as file:
         for piece in pieces:
             file.write(piece)
-        file.flush()
-        sync_handle(file.fileno())
     set_time(path, NO_TIME)

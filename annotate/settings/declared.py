@@ -190,7 +190,12 @@ class OrganizeSettings(Struct, frozen=True):
     ] = "keep"
     min_confidence: Annotated[
         float,
-        about("Images with a lower confidence go to a folder `unsure`", flag="--min-confidence", ge=0, le=1),
+        about(
+            "Images with a lower confidence go to a folder `unsure`, and count as unlabelled in an export",
+            flag="--min-confidence",
+            ge=0,
+            le=1,
+        ),
     ] = 0.0
     review: Annotated[
         int, about("Images most worth a look, linked once more in a folder `review`", flag="--review", ge=0, le=100_000)
@@ -228,6 +233,8 @@ class ExportSettings(Struct, frozen=True):
             "fiftyone",
             "cvat",
             "cleanlab",
+            "yolo",
+            "voc",
         ],
         about("Layout of the export; docs/exports.md shows each", flag="--format"),
     ] = "imagefolder"
@@ -238,10 +245,6 @@ class ExportSettings(Struct, frozen=True):
             flag="--what",
         ),
     ] = "both"
-    min_confidence: Annotated[
-        float,
-        about("Labels with less confidence count as none", flag="--min-confidence", ge=0, le=1),
-    ] = 0.0
     unlabelled: Annotated[
         Literal["leave-out", "include"],
         about(
@@ -250,6 +253,10 @@ class ExportSettings(Struct, frozen=True):
             means="include",
         ),
     ] = "leave-out"
+    shapes: Annotated[
+        Literal["classes", "boxes"],
+        about("Whether the boxes that people drew are exported instead of classes", flag="--boxes", means="boxes"),
+    ] = "classes"
     category_base: Annotated[int, about("COCO's number of the first class", flag="--category-base", ge=0, le=1)] = 1
 
 

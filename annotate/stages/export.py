@@ -7,7 +7,8 @@ the one that would be written now.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from msgspec.structs import asdict
 from annotate import sources
 from annotate.classes.folders import folder_names
 from annotate.errors import InputError, first_few, printable
+from annotate.exports.boxes import Box
 from annotate.exports.catalogue import UNLABELLED, Catalogue, Entry
 from annotate.exports.copying import check_unchanged
 from annotate.exports.dataset import Digests, seal, why_stale
@@ -33,6 +35,8 @@ from annotate.records import Embeddings, ImageFacts, Note, Refinement, Texts
 from annotate.records.exported import Exported
 from annotate.settings.declared import ExportSettings, OrganizeSettings
 from annotate.stages import Context, reason
+from annotate.stages.answers import known_digest, snapshot_of
+from annotate.stages.boxes import boxes_on
 from annotate.stages.grouping import group_names
 from annotate.stages.refine import read_labelled
 from annotate.workspace.digests import content_digest
@@ -43,18 +47,21 @@ VERSION = 1  # raise it when the same labels would give other bytes
 
 @dataclass(frozen=True)
 class Material:
-    """What planning has read."""
+    """What planning has read.
+
+    texts, labels  where classes are exported
+    boxes          of each image that somebody looked at, by its row, where boxes are
+    """
 
     images: Embeddings
-    texts: Texts
-    labels: Refinement
+    form: Format
     export: ExportSettings
     organize: OrganizeSettings
     splitting: Splitting
-
-    @property
-    def form(self) -> Format:
-        return formats()[self.export.format]
+    class_names: Sequence[str]
+    texts: Texts | None = None
+    labels: Refinement | None = None
+    boxes: Mapping[int, tuple[Box, ...]] | None = None
 
 
 def export(context: Context, output: str | Path, *, force: bool = False) -> Exported:
@@ -86,31 +93,52 @@ def planned(context: Context, output: Path) -> Plan:
     raises  InputError where the folder cannot be its output
     """
     workspace = context.workspace
-    images, texts, labels = read_labelled(workspace)
+    images = workspace.read(Embeddings)
     settings = context.config.resolve(len(images.embeddings))
+    form = form_for(settings.export)
     check_holds_no_image(output, images)
     check_linkable(images, settings.organize.link)
     names = group_names(settings.organize.group_by, images)
     splitting = Splitting(settings.organize.splits, settings.organize.seed, names)
-    return Plan(
-        "export",
-        VERSION,
-        {**asdict(settings.export), **asdict(settings.organize)},
-        {
-            **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
-            **workspace.digests("text"),
-            **workspace.digests("refine"),
-            **({"groups": content_digest(names)} if settings.organize.group_by else {}),
-        },
-        found=Material(images, texts, labels, settings.export, settings.organize, splitting),
-    )
+    inputs = workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json")
+    inputs |= {"groups": content_digest(names)} if settings.organize.group_by else {}
+    about = (images, form, settings.export, settings.organize, splitting)
+    if form.boxes_only:
+        answers = snapshot_of(context)
+        class_names, boxes = boxes_on(images, answers)
+        inputs |= {"answers": answers.digest}
+        found = Material(*about, class_names, boxes=boxes)
+    else:
+        _, texts, labels = read_labelled(workspace)
+        inputs |= {**workspace.digests("text"), **workspace.digests("refine")}
+        found = Material(*about, texts.class_names, texts, labels)
+    return Plan("export", VERSION, {**asdict(settings.export), **asdict(settings.organize)}, inputs, found=found)
+
+
+def form_for(settings: ExportSettings) -> Format:
+    """The format that is asked for, of boxes where those are.
+
+    raises  InputError where it has none, or where boxes of a model are asked for
+    """
+    form = formats()[settings.format]
+    if settings.shapes == "boxes" and not form.boxes_only:
+        if form.boxes is None:
+            able = [name for name, one in formats().items() if one.boxes or one.boxes_only]
+            raise InputError(f"the format {form.name} has no boxes", hint=f"use one of {', '.join(sorted(able))}")
+        form = replace(form.boxes, boxes_only=True)
+    if form.boxes_only and settings.what == "labels":
+        raise InputError(
+            "annotate proposes no boxes yet", hint="leave `--what labels` out: people's boxes are exported"
+        )
+    return form
 
 
 def make(context: Context, plan: Plan, catalogue: Catalogue, output: Path) -> None:
     found: Material = plan.found
     form, images = found.form, found.images
     if not catalogue.entries:
-        raise InputError("no image has a class that would be exported", hint=how_to_get_some(found.export))
+        what = "a class that would be exported" if found.boxes is None else "boxes yet"
+        raise InputError(f"no image has {what}", hint=how_to_get_some(found))
     if form.measures:
         check_measured(catalogue, form)
     digests = Digests()
@@ -131,55 +159,56 @@ def make(context: Context, plan: Plan, catalogue: Catalogue, output: Path) -> No
 
 
 def catalogue_of(found: Material) -> Catalogue:
-    """The images that have a class here, and the others where they are asked for."""
-    images, labels = found.images, found.labels
-    everything = range(len(images.image_paths))
-    answers, proposals, sure = said_of(labels, found.export, apart=found.organize.unknown == "apart")
-    keep = [row for row in everything if answers[row] is not None or proposals[row] is not None]
-    rows = list(everything) if found.export.unlabelled == "include" else keep
+    """The images that have a class or boxes here, and the others where they are asked for."""
+    images = found.images
+    n = len(images.image_paths)
+    if found.boxes is None:
+        assert found.labels
+        answers, proposals, sure = said_of(found.labels, found.export, found.organize)
+        keep = {row for row in range(n) if answers[row] is not None or proposals[row] is not None}
+    else:
+        answers, proposals, sure, keep = [None] * n, [None] * n, [None] * n, {*found.boxes}
+    rows = [row for row in range(n) if row in keep or found.export.unlabelled == "include"]
     known = [known_of(images.images[row], images.image_paths[row]) for row in rows]
     endings = [ending_of(images.image_paths[row], facts[2]) for row, facts in zip(rows, known, strict=True)]
-    originals = [images.image_paths[row] for row in rows]
     base = sources.base_folder(images.folder) if images.folder else None
-    names = names_of(zip(originals, endings, strict=True), base)
+    names = names_of(((images.image_paths[row], ending) for row, ending in zip(rows, endings, strict=True)), base)
     splits = splits_of(found)
-    entries = []
-    for row, original, name, (width, height, orientation) in zip(rows, originals, names, known, strict=True):
-        labelled, fact = answers[row] is not None or proposals[row] is not None, images.images[row]
-        entries.append(
-            Entry(
-                row,
-                original,
-                name,
-                splits[row] if labelled else UNLABELLED,
-                answers[row],
-                proposals[row],
-                sure[row],
-                width,
-                height,
-                orientation,
-                fact["digest"] if fact else None,
-            )
+    entries = [
+        Entry(
+            row,
+            images.image_paths[row],
+            name,
+            splits[row] if row in keep else UNLABELLED,
+            answers[row],
+            proposals[row],
+            sure[row],
+            *facts,
+            known_digest(images.images[row]),
         )
+        for row, name, facts in zip(rows, names, known, strict=True)
+    ]
+    labels = found.labels
     return Catalogue(
-        found.texts.class_names,
-        folder_names(found.texts.class_names, (UNLABELLED,)),
+        found.class_names,
+        folder_names(found.class_names, (UNLABELLED,)),
         entries,
-        left_out=len(everything) - len(rows),
+        left_out=n - len(rows),
         category_base=found.export.category_base,
         model=images.model["name"],
         embeddings=images.embeddings,
-        probabilities=labels.probabilities,
-        top_classes=labels.top_classes,
+        probabilities=labels.probabilities if labels else None,
+        top_classes=labels.top_classes if labels else None,
+        boxes=found.boxes,
     )
 
 
 def said_of(
-    labels: Refinement, settings: ExportSettings, *, apart: bool
+    labels: Refinement, settings: ExportSettings, organize: OrganizeSettings
 ) -> tuple[list[int | None], list[int | None], list[float | None]]:
     """Of each image: the class that a person gave it, the one that annotate gives it, and how surely; None for none.
 
-    apart  images that fit none of the names have no class of annotate's
+    Images that fit none of the names have no class of annotate's where they go apart.
     """
     n = len(labels.labels)
     answers: list[int | None] = [None] * n
@@ -190,9 +219,11 @@ def said_of(
         called, confident = labels.labels_without_answer, labels.confidences_without_answer
     if settings.what != "labels" and labels.answers is not None:
         answers = [k if k >= 0 else None for k in labels.answers.tolist()]
-    strange = labels.outside | (labels.unfit >= 0 if apart and labels.unfit is not None else np.zeros(n, np.bool_))
+    strange = labels.outside
+    if organize.unknown == "apart" and labels.unfit is not None:
+        strange = strange | (labels.unfit >= 0)
     if settings.what != "answers":
-        for row in np.flatnonzero((confident >= settings.min_confidence) & ~strange).tolist():
+        for row in np.flatnonzero((confident >= organize.min_confidence) & ~strange).tolist():
             proposals[row], sure[row] = int(called[row]), float(confident[row])
     return answers, proposals, sure
 
@@ -219,6 +250,9 @@ def check_measured(catalogue: Catalogue, form: Format) -> None:
 
 def splits_of(found: Material) -> list[str]:
     """The split of each image: the one that `organize` gives it."""
+    if found.texts is None or found.labels is None:
+        alike = np.zeros(len(found.images.image_paths), np.int64)  # a split is drawn by the image, not by its classes
+        return [SPLITS[split] for split in found.splitting.splits(found.images, alike).tolist()]
     apart = go_apart(found.labels, unfit=found.organize.unknown == "apart")
     layout = lay_out(found.images, found.texts, found.labels, found.splitting, apart)
     return [UNLABELLED if split == NO_SPLIT else SPLITS[split] for split in layout.splits.tolist()]
@@ -244,9 +278,11 @@ def notes_on(catalogue: Catalogue) -> list[Note]:
     ]
 
 
-def how_to_get_some(settings: ExportSettings) -> str:
-    if settings.what == "answers":
-        return "give some classes first: `annotate refine --given known.csv`; or export labels, too: `--what both`"
+def how_to_get_some(found: Material) -> str:
+    if found.boxes is not None:
+        return "take some in first: `annotate label boxes.json`"
+    if found.export.what == "answers":
+        return "give some classes first: `annotate label known.csv`; or export labels, too: `--what both`"
     return "lower `--min-confidence`, or add `--include-unlabelled`"
 
 
@@ -257,7 +293,7 @@ def summary(found: Material, catalogue: Catalogue, output: Path) -> Exported:
         len(catalogue.entries),
         dict(zip(catalogue.class_names, catalogue.class_counts, strict=True)),
         {part: catalogue.counts[part] for part in catalogue.parts},
-        catalogue.answered,
+        catalogue.answered if found.boxes is None else len(found.boxes),
         catalogue.left_out,
         sum(entry.orientation != 1 for entry in catalogue.entries),
     )

@@ -111,9 +111,17 @@ def label(
         )
     if path.is_file() and interchange.is_export(path):
         return import_export(context, path)
+    from annotate.stages import boxes, foreign
+
+    of_others = foreign.classes_in(path)
+    if not of_others and boxes.are_in(path):
+        return boxes.label_boxes(context, path, confirm=confirm)
     images = context.workspace.read(Embeddings)
     names = known_names(context, snapshot_of(context).classes)
-    table, shown = read_source(context, path, images, names)
+    if of_others:
+        table, shown = foreign.as_table(path, of_others, boxes.image_finder(images, path)), printable(path.name)
+    else:
+        table, shown = read_source(context, path, images, names)
     made = judged(context, table, shown, images, names)
     if not names and made.new:
         new_classes = True  # classes that have no words yet

@@ -86,19 +86,27 @@ def hf(output: Path) -> Read:
                 read["data/" + path] = None if row["label"] == -1 else names.int2str(row["label"])
         print(json.dumps(read))
     """
-    cache = output.parent / "cache"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    read: Read = json.loads(run_python(code, output, environment_without_network(output.resolve().parent / "cache")))
+    return read
+
+
+def environment_without_network(cache: Path) -> dict[str, str]:
+    """For `datasets`; its cache is the first argument of what runs."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+
+
+def run_python(code: str, folder: Path, environment: dict[str, str]) -> str:
+    """The last line that a program says."""
     said = subprocess.run(
-        [sys.executable, "-c", code, str(cache)],
-        cwd=output,
+        [sys.executable, "-c", code, environment["HF_HOME"]],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert said.returncode == 0, said.stderr
-    read: Read = json.loads(said.stdout.splitlines()[-1])
-    return read
+    return said.stdout.splitlines()[-1]
 
 
 def from_parquet(output: Path) -> Read:

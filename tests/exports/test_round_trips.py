@@ -34,7 +34,7 @@ def contents(folder: str) -> dict[str, bytes]:
 
 
 def test_every_format_has_a_reader() -> None:
-    assert READERS.keys() == formats().keys()
+    assert READERS.keys() == {name for name, form in formats().items() if not form.boxes_only}
 
 
 @pytest.mark.parametrize("name", READERS)

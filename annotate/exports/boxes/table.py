@@ -58,6 +58,15 @@ def read(sketch: Sketch, file: Path) -> None:
             read_row(sketch, row, f"row {number}", corners=corners, unit=SHARES if shares else PIXELS)
 
 
+def is_table_of(file: Path) -> bool:
+    """Whether a table has the columns of boxes."""
+    try:
+        places = columns(next(rows_of(file), []))
+    except InputError:
+        return False
+    return all(name in places for name in CORNERS) or ("x" in places and "y" in places and bool(box_sides(places)))
+
+
 def rows_of(file: Path) -> Iterator[list[str]]:
     try:
         text = read_file(file, LARGEST).decode("utf-8-sig")

@@ -32,6 +32,8 @@ class Format:
     pack     for a format whose images lie in archives: those archives
     measures whether it needs the size of every image
     card     what its README begins with
+    boxes    the format where boxes are exported instead of classes; None where it has no boxes
+    boxes_only  whether it knows nothing but boxes
     table    for a format with a table of its own: the columns and rows of images.csv in it
     """
 
@@ -45,6 +47,8 @@ class Format:
     pack: Callable[[Catalogue, Contents], Iterator[Paper]] | None = None
     measures: bool = False
     card: Callable[[Catalogue], str] = lambda catalogue: ""
+    boxes: Format | None = None
+    boxes_only: bool = False
     table: Callable[[Sequence[str], Iterable[Sequence[object]]], Iterator[Paper]] | None = None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+from annotate.exports.boxes import coco
 from annotate.exports.catalogue import Catalogue, Entry
 from annotate.exports.formats import Format, Paper
 from annotate.exports.pieces import json_list, json_text
@@ -85,4 +86,13 @@ FORMAT = Format(
     loading,
     traps,
     measures=True,
+    boxes=Format(
+        "coco",
+        "A folder of images per split, and a COCO file per split with boxes.",
+        place,
+        lambda catalogue: coco.write(catalogue.boxed, catalogue.class_names, base=catalogue.category_base),
+        lambda catalogue: loading(catalogue).replace("labels_", "instances_").replace("['category_id']", "['bbox']"),
+        lambda catalogue: traps(catalogue)[:1],
+        measures=True,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotate.exports.boxes import table
 from annotate.exports.catalogue import Catalogue, Entry
 from annotate.exports.formats import Format
 from annotate.exports.formats.imagefolder import papers
@@ -34,4 +35,15 @@ FORMAT = Format(
     papers,
     loading,
     traps,
+    boxes=Format(
+        "csv",
+        "A folder of images and a table, boxes.csv, with a row per box; a row without a class is an image without any.",
+        place,
+        lambda catalogue: table.write(catalogue.boxed, catalogue.class_names),
+        lambda catalogue: (
+            loading(catalogue).replace("images.csv", "boxes.csv").replace("file, class_id", "path, label")
+        ),
+        traps,
+        measures=True,
+    ),
 )

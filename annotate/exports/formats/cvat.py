@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from annotate.exports.boxes import cvat
 from annotate.exports.catalogue import UNLABELLED, Catalogue, Entry
 from annotate.exports.formats import Format, Paper
 from annotate.exports.formats.csv import place
@@ -63,4 +64,13 @@ FORMAT = Format(
     loading,
     traps,
     measures=True,
+    boxes=Format(
+        "cvat",
+        "A folder of images and annotations.xml in the format CVAT for images 1.1.",
+        place,
+        lambda catalogue: cvat.write(catalogue.boxed, catalogue.class_names),
+        lambda catalogue: loading(catalogue).replace("classes = ", "boxes = ").replace('"tag"', '"box"'),
+        traps,
+        measures=True,
+    ),
 )

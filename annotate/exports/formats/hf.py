@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from annotate.exports.catalogue import Catalogue, Entry
+from annotate.exports.boxes import hf
+from annotate.exports.catalogue import UNLABELLED, Catalogue, Entry
 from annotate.exports.formats import Format, Paper
 from annotate.exports.pieces import json_line, yaml_text
 
@@ -35,15 +36,16 @@ def row(entry: Entry) -> bytes:
     )
 
 
-def card(catalogue: Catalogue) -> str:
+def card(catalogue: Catalogue, task: str = "image-classification") -> str:
     """The YAML that a card begins with; quotes keep names such as `no`, `1` and `yes` what they are.
 
     Features are said twice: the loader reads those of `configs`, the pages of the hub those of `dataset_info`.
     """
-    files = "\n".join(f"      - split: {part}\n        path: data/{part}/**" for part in catalogue.parts)
+    parts = [part for part in catalogue.parts if catalogue.boxes is None or part != UNLABELLED]
+    files = "\n".join(f"      - split: {part}\n        path: data/{part}/**" for part in parts)
     return f"""---
 task_categories:
-  - image-classification
+  - {task}
 configs:
   - config_name: default
     data_files:
@@ -60,6 +62,8 @@ dataset_info:
 
 def features(catalogue: Catalogue, indent: str) -> str:
     """The columns and their types in YAML, the classes in the user's order."""
+    if catalogue.boxes is not None:
+        return hf.features(catalogue.class_names, indent)
     names = [f"      '{k}': {yaml_text(name)}" for k, name in enumerate(catalogue.class_names)]
     lines = [
         "- name: image",
@@ -77,8 +81,12 @@ def features(catalogue: Catalogue, indent: str) -> str:
     return "\n".join(indent + line for line in lines)
 
 
+def first_part(catalogue: Catalogue) -> str:
+    return catalogue.parts[0] if catalogue.parts else "train"
+
+
 def loading(catalogue: Catalogue) -> str:
-    part = catalogue.parts[0] if catalogue.parts else "train"
+    part = first_part(catalogue)
     return (
         "import os; from datasets import load_dataset\n"
         "dataset = load_dataset(os.getcwd())  # from this folder\n"
@@ -93,6 +101,15 @@ def traps(catalogue: Catalogue) -> list[str]:
     ]
 
 
+def boxes_traps(catalogue: Catalogue) -> list[str]:
+    said = ["Categories are class ids. The card at the top of this file says their names."]
+    with_boxes = {image.part for image in catalogue.boxed if image.boxes}
+    bare = [part for part in catalogue.parts if part not in with_boxes and part != UNLABELLED]
+    if bare:
+        said.append(f"No image of `{bare[0]}` has a box, and `datasets` cannot read such a split: export other splits.")
+    return said
+
+
 FORMAT = Format(
     "hf",
     "A folder of images per split with metadata.jsonl, as Hugging Face `datasets` reads it, and a card.",
@@ -101,4 +118,18 @@ FORMAT = Format(
     loading,
     traps,
     card=card,
+    boxes=Format(
+        "hf",
+        "A folder of images per split with metadata.jsonl and boxes, as Hugging Face `datasets` reads it, and a card.",
+        place,
+        lambda catalogue: hf.write(catalogue.boxed, catalogue.class_names),
+        lambda catalogue: (
+            "import os; from datasets import load_dataset\n"
+            "dataset = load_dataset(os.getcwd())  # from this folder\n"
+            f'example = dataset["{first_part(catalogue)}"][0]["objects"]  # bbox as x, y, width, height; categories'
+        ),
+        boxes_traps,
+        measures=True,
+        card=lambda catalogue: card(catalogue, "object-detection"),
+    ),
 )

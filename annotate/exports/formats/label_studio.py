@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from annotate.exports.boxes import label_studio
 from annotate.exports.catalogue import Catalogue, Entry
 from annotate.exports.formats import Format, Paper
 from annotate.exports.formats.csv import place
@@ -87,4 +88,16 @@ FORMAT = Format(
     loading,
     traps,
     measures=True,
+    boxes=Format(
+        "label-studio",
+        "A folder of images, tasks.json for Label Studio with boxes, and the labelling interface that goes with it.",
+        place,
+        lambda catalogue: label_studio.write(catalogue.boxed, catalogue.class_names, model=catalogue.model),
+        lambda catalogue: (
+            'import json\ntasks = json.load(open("tasks.json"))\n'
+            'drawn = {t["data"]["image"]: t["annotations"][0]["result"] for t in tasks if "annotations" in t}'
+        ),
+        traps,
+        measures=True,
+    ),
 )
