@@ -46,11 +46,10 @@ class Lessons:
         self.within[-1, [concepts.index[name] for name in BROADER]] = True
         self.negative = torch.from_numpy(~(concepts.related | concepts.alike))
         self.unrelated = torch.from_numpy(~concepts.related)
-        taught = torch.cat(list(labels)).unique()
-        taught = taught[taught >= 0]
-        self.taught = torch.from_numpy(
-            concepts.covers[:, taught].any(axis=1)
-        )  # with pictures of it, or of what it covers
+        taught = named(labels)
+        # Pictograms and small pictures move to the words, and not the words to them: photos have to fit the words, too.
+        firm = named([own for name, own in zip(set_names, labels, strict=True) if name not in LOOSE])
+        self.taught = torch.from_numpy(concepts.covers[:, firm].any(axis=1))  # pictures of it, or of what it covers
         # The fewer taught concepts a word covers, the more often it is taught.
         covered = concepts.covers[:, taught].sum(axis=1).clip(min=1)
         self.broader = [concepts.broader(i) for i in range(c)]
@@ -68,6 +67,12 @@ class Lessons:
         within = self.within[rooms]
         within = torch.where(self.loose[rooms].unsqueeze(1), within & self.unrelated[labels], within)
         return targets, within | own, self.negative[labels] | own
+
+
+def named(labels: Sequence[Tensor]) -> Tensor:
+    """The concepts that these sets show."""
+    shown = torch.cat(list(labels)).unique()
+    return shown[shown >= 0]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
