@@ -10,7 +10,14 @@ import typer
 import annotate
 from annotate.cli import bars, display
 from annotate.cli.forgotten import ask_back
-from annotate.cli.labelling import asked_back, one_thing_to_label, readable_answers, show_answers, show_labelled
+from annotate.cli.labelling import (
+    answers_are,
+    asked_back,
+    one_thing_to_label,
+    readable_answers,
+    show_answers,
+    show_labelled,
+)
 from annotate.cli.names import names_from
 from annotate.cli.options import (
     AsJson,
@@ -240,9 +247,9 @@ def label(
     one_thing_to_label(source, undo=undo, export=export, rename=rename)
     if undo:
         count = annotate.undo_label(**asked)
-        display.show(f"{count:,} answers are taken back" if count else "there are no answers to take back")
+        display.show(f"{answers_are(count)} taken back" if count else "there are no answers to take back")
     elif export:
-        display.show(f"{annotate.export_answers(export, **asked):,} answers are in {printable(export)}")
+        display.show(f"{answers_are(annotate.export_answers(export, **asked))} in {printable(export)}")
     elif rename:
         old, _, new = rename.partition("=")
         annotate.rename_class(old, new, **asked)

@@ -61,6 +61,10 @@ def show_labelled(made: Labelled, *, asked_first: bool) -> None:
         display.say("`annotate refine` uses them from now on; `annotate label --undo` takes them back")
 
 
+def answers_are(count: int) -> str:
+    return "1 answer is" if count == 1 else f"{count:,} answers are"
+
+
 def say_all(made: Labelled, put: Callable[[str], None]) -> None:
     for sentence in made.in_words:
         put(sentence)
@@ -80,7 +84,8 @@ def show_answers(answers: Mapping[str, Any] | None) -> None:
     if not answers:
         return
     people = ", ".join(f"{printable(who)} {count:,}" for who, count in answers["who"].items())
-    display.show(f"answers for {answers['images']:,} images, by {people}")
+    images = "1 image" if answers["images"] == 1 else f"{answers['images']:,} images"
+    display.show(f"answers for {images}, by {people}")
     classes = {**answers["classes"], **({"none of these": n} if (n := answers["none of these"]) else {})}
     display.show(", ".join(f"{printable(name)} {count:,}" for name, count in classes.items()))
     if answers["disputed"]:

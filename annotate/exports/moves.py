@@ -130,7 +130,9 @@ def read_moves(output: Path, images: Embeddings, progress: Progress | None = Non
         )
     if moves.strange:
         named = first_few([printable(path) for path in moves.strange], 3)
-        moves.notes.append(f"{len(moves.strange):,} files are no images of this project as they are: {named}")
+        count = len(moves.strange)
+        what = "1 file is no image" if count == 1 else f"{count:,} files are no images"
+        moves.notes.append(f"{what} of this project: {named}")
     return moves
 
 
@@ -198,7 +200,8 @@ def read_places(scene: Scene, moves: Moves, renamed: Mapping[str, str]) -> None:
     if unclear:
         rows = [scene.row_of[digest] for digest in unclear]
         named = first_few([printable(os.path.basename(scene.images.image_paths[row])) for row in rows], 3)
-        moves.notes.append(f"{len(unclear):,} images lie in several folders, which is no answer: {named}")
+        what = "1 image lies" if len(unclear) == 1 else f"{len(unclear):,} images lie"
+        moves.notes.append(f"{what} in several folders, which is no answer: {named}")
 
 
 GONE, UNCLEAR = "/gone", "/unclear"  # no folder is called so

@@ -62,8 +62,11 @@ class Labelled:
     def in_words(self) -> list[str]:
         """A sentence each: what is kept, then what is not."""
         said = [f"{count_of(self.kept, 'answer')} for {count_of(self.images, 'image')}"]
+        if not self.answers:
+            said = ["no answer that is new"]
         if self.unchanged:
-            said[0] += f", {self.unchanged:,} that were there already"
+            verb = "was" if self.unchanged == 1 else "were"
+            said[0] += f"; {count_of(self.unchanged, 'answer')} {verb} there already"
         for rows, what in ((self.strangers, "no image"), (self.skipped, "a file that could not be read")):
             if rows:
                 listed = first_few([f"row {line} ({printable(path)})" for line, path in rows], LISTED)

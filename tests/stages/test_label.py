@@ -308,11 +308,11 @@ def test_the_command_says_what_it_keeps(images: Path, capsys: pytest.CaptureFixt
         "1 row names a file that could not be read: row 5 (broken.jpg)",
         "1 class is new: 'pelican' (add it? `--new-classes`)",
     ]
-    assert said("--export", "out.jsonl") == "1 answers are in out.jsonl\n"
+    assert said("--export", "out.jsonl") == "1 answer is in out.jsonl\n"
     cli.app(["status"], standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "answers for 1 images, by " in shown and "cat 1" in shown
-    assert said("--undo") == "1 answers are taken back\n"
+    assert "answers for 1 image, by " in shown and "cat 1" in shown
+    assert said("--undo") == "1 answer is taken back\n"
     for wrong in ([], ["--undo", table], ["--rename", "cat"]):
         with pytest.raises(InputError) as caught:
             said(*wrong)

@@ -142,7 +142,7 @@ def test_an_image_in_two_folders_says_nothing(dataset: Path) -> None:
     shutil.copy(file_of("red/0.png"), "out/green/copy.png")
     made = annotate.label("out")
     assert made.answers == 0
-    assert made.in_words[-1] == "1 images lie in several folders, which is no answer: 0.png"
+    assert made.in_words[-1] == "1 image lies in several folders, which is no answer: 0.png"
 
 
 @pytest.mark.parametrize("name", ["red/own.png", "own.txt"])
@@ -150,7 +150,7 @@ def test_what_only_the_dataset_holds_is_never_replaced(dataset: Path, name: str)
     move("red/0.png", "green")
     Path("out", name).write_bytes(b"somebody's only copy")
     made = annotate.label("out")
-    assert made.kept == 1 and "1 files are no images of this project" in made.in_words[-1]
+    assert made.kept == 1 and "1 file is no image of this project" in made.in_words[-1]
     annotate.refine(method="direct")
     with pytest.raises(InputError, match="somebody"):
         annotate.organize("out")
