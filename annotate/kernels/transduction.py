@@ -60,6 +60,7 @@ import numpy as np
 from annotate.kernels.blocks import BLOCK, across, products, single, slices
 from annotate.kernels.chances import MOST_WHOLE, Chances
 from annotate.kernels.joint_images import JointImages, Totals, as_matrix
+from annotate.kernels.lesson import Answers, Lesson
 from annotate.kernels.vectors import Doubles, Floats, Ints, Rows, unit
 from annotate.kernels.zeroshot import probabilities
 
@@ -116,6 +117,7 @@ def transduce(
     iterations: int,
     balanced: bool = False,
     kept: int | None = None,
+    answers: Answers | None = None,
 ) -> Iterator[JointPass]:
     """Label all images together: yield the zero-shot pass, then better ones until hardly a label changes.
 
@@ -129,6 +131,7 @@ def transduce(
     balanced     classes are known to be of about equal size: in each pass the logits of a class all move by what makes
                  its share of the images 1 / K (Sinkhorn's scaling; Cuturi 2013)
     kept         how many shares z of each image are kept between passes, the largest; None for all
+    answers      of people: such images bear them, and what they teach takes the words' place (lesson.py)
     A pass's similarity is the logarithm of z over s, its text weight λ: softmax(s · similarity) is z, but for shares
     below 1e-12, which count as none.
     """
@@ -143,14 +146,23 @@ def transduce(
         else np.concatenate([*across(lambda rows: products(single(embeddings[rows]), texts), images.blocks)])
     )
 
-    def words(rows: slice) -> Floats:
+    def words_alone(rows: slice) -> Floats:
         return products(single(embeddings[rows]), texts) if spoken is None else spoken[rows]
 
+    words: Callable[[slice], Floats] = words_alone
     chances, totals, by_words = images.place(words, k, temperature, kept)
     yield JointPass(
         texts, by_words, class_counts(chances, k), 0, 1.0, words, chances.labels, totals.counts / n, metric.centre, 1.0
     )
     zero_shot, weight = chances.labels, 1.0
+    lesson = Lesson.of(embeddings, texts, answers, logit_scale) if answers and len(answers.images) else None
+    if lesson:
+        if spoken is not None:
+            spoken = np.concatenate([*across(lambda rows: lesson.words(embeddings[rows]), images.blocks)])
+        words = taught_words(lesson, embeddings, spoken)
+        by_words = lesson.words(embeddings[sample])
+        chances, totals, _ = images.place(lesson.kept(words), k, temperature, kept)
+    by_model = chances.labels
     spoke, sampled, same = np.float32(logit_scale) * by_words, by_words, 1.0
     likeliest_bias = np.zeros(k)
     for iteration in range(iterations):
@@ -164,7 +176,10 @@ def transduce(
         trusted, share = pure * abundance(n / in_use), in_use / k
         sharpness = trusted * SHARPNESS * share / metric.typical
         agreement = trusted * AGREEMENT * share**-ABSENT * pure**DOUBT
-        bias = trusted * logit_scale * hubness(texts, totals)
+        if lesson:
+            bias = trusted * lesson.hubness(spoke, probabilities(sampled, temperature), counts, ANCHOR)
+        else:
+            bias = trusted * logit_scale * hubness(texts, totals)
         if iteration < HUBS_FIRST:
             likeliest_bias = bias
         else:
@@ -172,13 +187,16 @@ def transduce(
             bias = (1 - same) * bias + same * (1 - DISCOUNT * trusted) * likeliest_bias
         free = LogChances(images, words, before, shares, fit, logit_scale, weight, bias, sharpness, agreement)
         similarity = evened(free, n, k, logit_scale) if balanced else free
+        if lesson:
+            similarity = lesson.kept(similarity)
         chances, totals, sampled = images.place(similarity, k, temperature, kept)
         moved = int((chances.labels != before.labels).sum())
         means = class_means(totals, texts, metric.centre)
-        same = float((chances.labels == zero_shot).mean())
+        same = float((chances.labels == by_model).mean())
         counted, shares_now = class_counts(chances, k), totals.counts / n
+        own = float((chances.labels == zero_shot).mean())
         yield JointPass(
-            means, sampled, counted, moved, weight, similarity, chances.labels, shares_now, metric.centre, same
+            means, sampled, counted, moved, weight, similarity, chances.labels, shares_now, metric.centre, own
         )
         if moved < SETTLED * n and iteration >= FEWEST_PASSES:
             return
@@ -186,6 +204,11 @@ def transduce(
             unbiased = spoke - bias.astype(np.float32)
             likeliest = word_weight(unbiased, probabilities(sampled, temperature), start=weight)
             weight = float(np.sqrt(weight * np.clip((1 - DISCOUNT * trusted) * likeliest, LIGHTEST, HEAVIEST)))
+
+
+def taught_words(lesson: Lesson, embeddings: Rows, spoken: Floats | None) -> Callable[[slice], Floats]:
+    """ℓ / s of any block of images; spoken are those of all, where they are held."""
+    return lambda rows: lesson.words(embeddings[rows]) if spoken is None else spoken[rows]
 
 
 @dataclass(frozen=True)

@@ -67,28 +67,6 @@ def signs_of_strangers(
     ]
 
 
-def signs_of_renaming(before: Ints, after: Ints, class_names: Sequence[str]) -> list[Note]:
-    """Tell which images got another class because the answers of people say so (kernels/naming.py).
-
-    before, after  (N,) labels, by the old names and by the new ones
-    """
-    pairs, counts = np.unique(np.stack([before, after]), axis=1, return_counts=True)
-    moved = [
-        (count, f"{count:,} from '{printable(class_names[old])}' to '{printable(class_names[new])}'")
-        for old, new, count in zip(*pairs.tolist(), counts.tolist(), strict=True)
-        if old != new
-    ]
-    if not moved:
-        return []
-    listed = [text for _, text in sorted(moved, key=lambda each: -each[0])]
-    return [
-        {
-            "message": f"the given labels say that images which look alike have another class: {first_few(listed)}",
-            "hint": "if you gave labels only where annotate was wrong, give some for images picked at random as well",
-        }
-    ]
-
-
 def signs_of_approximation(recall: float) -> list[Note]:
     """Tell how many of the nearest neighbours were found where not all images were compared with all."""
     if recall >= 1:

@@ -5,14 +5,13 @@ kernels/transduction.py has the equations, kernels/confidence.py how sure the ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, cached, evenly_spaced, products, single, slices
-from annotate.kernels.calibration import PARTS_LEFT_OUT, part_of_each
 from annotate.kernels.chances import Chances, chances_with, softmax_chances
 from annotate.kernels.confidence import (
     CaseEvidence,
@@ -23,11 +22,9 @@ from annotate.kernels.confidence import (
     corrected,
     evidence_for_labels,
     named_by_words,
-    platt,
-    rescaled,
     within,
 )
-from annotate.kernels.naming import names_by_answers, renamed
+from annotate.kernels.lesson import Answers
 from annotate.kernels.transduction import JointPass, transduce
 from annotate.kernels.unfit import SMALLEST_GROUP, Unfit, unfit_groups
 from annotate.kernels.vectors import Doubles, Ints
@@ -38,12 +35,12 @@ from annotate.methods.signs import (
     signs_of_collapse,
     signs_of_few_images,
     signs_of_mismatch,
-    signs_of_renaming,
     signs_of_strangers,
 )
 from annotate.records import Refinement
 
 SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
+PARTS = 4  # of the answers, each judged by the others alone: every one labels all images once more
 REMEDY = "run `annotate refine --method direct`, or ask for other classes"
 
 
@@ -62,19 +59,10 @@ class Neighbours:
 def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refinement:
     """Label all images together; confidence comes from the evidence for each label, unless a temperature is given."""
     asked, names = course.settings, material.texts.class_names
-    x, texts = material.images.embeddings, material.texts.text_embeddings
-    passes = transduce(
-        x,
-        texts,
-        neighbours.graph,
-        evenly_spaced(len(x), SAMPLE),
-        logit_scale=material.images.model["logit_scale"],
-        iterations=course.iterations,
-        balanced=asked.class_sizes == "balanced",
-        kept=material.kept,
-    )
-    first, found, history = run_passes(passes, material, course)
-    sure, last, judged = by_evidence(material, neighbours, first, found, rename=asked.class_sizes == "free")
+    x = material.images.embeddings
+    first, last, history = run_passes(passes_of(material, course, neighbours), material, course)
+    judged = judged_apart(material, course, neighbours)
+    sure = by_evidence(material, neighbours, first, last, judged)
     if asked.temperature is None:
         blocks = as_sure_as_evidence(material, last, sure)
     else:
@@ -89,29 +77,70 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
         history=history,
     )
     groups = groups_that_fit_no_name(material, neighbours, made.labels)
-    borne = found.counts + np.bincount(made.labels, minlength=len(names))
+    borne = last.counts + np.bincount(made.labels, minlength=len(names))
     made.notes.extend(
         [
             *signs_of_mismatch(material.images, material.texts),
-            *signs_of_few_images(found.counts, "add images, or ask for fewer classes"),
+            *signs_of_few_images(last.counts, "add images, or ask for fewer classes"),
             *signs_of_absence(borne, names),
-            *signs_of_collapse(history, found.counts, names, remedy=REMEDY, emptied=False),
+            *signs_of_collapse(history, last.counts, names, remedy=REMEDY, emptied=False),
             *signs_of_approximation(neighbours.recall),
-            *(signs_of_renaming(found.labels, last.labels, names) if last is not found else []),
             *signs_of_strangers(groups or [], names, material.image_paths),
         ]
     )
     return made if groups is None else replace(made, unfit=group_numbers(groups, len(x)))
 
 
-def by_evidence(
-    material: Material, neighbours: Neighbours, first: JointPass, last: JointPass, *, rename: bool
-) -> tuple[Doubles, JointPass, Judged]:
-    """How sure the evidence makes every label, (N,), and the last pass with the names that classes have now.
+def passes_of(material: Material, course: Course, neighbours: Neighbours) -> Iterator[JointPass]:
+    """The passes of transduction, with what people answered."""
+    x = material.images.embeddings
+    return transduce(
+        x,
+        material.texts.text_embeddings,
+        neighbours.graph,
+        evenly_spaced(len(x), SAMPLE),
+        logit_scale=material.images.model["logit_scale"],
+        iterations=course.iterations,
+        balanced=course.settings.class_sizes == "balanced",
+        kept=material.kept,
+        answers=Answers(material.answers, material.content) if len(material.answered) else None,
+    )
 
-    rename   whether people's answers may give classes other names
-    returns  also what the answered images would be called without their own answers, and how surely
+
+def judged_apart(material: Material, course: Course, neighbours: Neighbours) -> Judged:
+    """What the answered images would be called without their own answers, and how surely, (M,).
+
+    Of a few parts of the answers each is left out once, and all images are labelled by the others.
     """
+    rows = material.answered
+    part = np.arange(len(rows)) % PARTS
+    labels, sure = np.empty(len(rows), np.int64), np.empty(len(rows))
+    for number in range(min(PARTS, len(rows))):
+        mine = part == number
+        hidden = np.isin(material.content, material.content[rows[mine]])
+        others = replace(material, answers=np.where(hidden, -1, material.answers))
+        first, *_, last = passes_of(others, course, neighbours)
+        labels[mine] = last.labels[rows[mine]]
+        sure[mine] = evidence_alone(others, neighbours, first, last)[rows[mine]]
+    return {"labels": labels, "confidences": np.maximum(sure, 1 / material.shape[1])} if len(rows) else {}
+
+
+def by_evidence(
+    material: Material, neighbours: Neighbours, first: JointPass, last: JointPass, judged: Judged
+) -> Doubles:
+    """How sure the evidence makes every label, (N,), corrected by how often it is right of the answered images.
+
+    judged  of `judged_apart`
+    """
+    sure, rows, k = evidence_alone(material, neighbours, first, last), material.answered, material.shape[1]
+    if not len(rows):
+        return corrected(sure, rows, np.empty(0, np.bool_), k)
+    sure[rows] = judged["confidences"]
+    return corrected(sure, rows, judged["labels"] == material.answers[rows], k)
+
+
+def evidence_alone(material: Material, neighbours: Neighbours, first: JointPass, last: JointPass) -> Doubles:
+    """How sure the evidence makes every label, (N,), whatever people answered."""
     (n, k), similarity = material.shape, last.similarity
     x, t = material.images.embeddings, material.texts.text_embeddings
     scale = np.float32(1 / material.temperature)
@@ -126,34 +155,7 @@ def by_evidence(
         )
 
     evidence, named = (np.concatenate(blocks) for blocks in zip(*across(look, parts_in_cache(n, k)), strict=True))
-    sure = confidences(within(evidence), between(last.labels, named, case), k)
-    rows = material.answered
-    if not len(rows):
-        return corrected(sure, rows, np.empty(0, np.bool_), k), last, {}
-    labels, answers, certainty = last.labels[rows], material.answers[rows], sure[rows]
-
-    def names_by(some: Any) -> tuple[Ints, Ints]:
-        """The names of the classes by some of the answers, and each of their images' label by the others of them."""
-        if not rename:
-            return np.arange(k), labels[some]
-        return names_by_answers(labels[some], answers[some], float(certainty[some].mean()), k)
-
-    names, alone = names_by(slice(None))
-    judged = {"labels": alone, "confidences": np.maximum(judged_by_others(certainty, answers, names_by), 1 / k)}
-    return corrected(sure, rows, alone == answers, k), renamed(last, names, t), judged
-
-
-def judged_by_others(certainty: Doubles, answers: Ints, names_by: Callable[[Any], tuple[Ints, Ints]]) -> Doubles:
-    """How sure each answered image's label is by the answers on images of other parts alone, (M,).
-
-    names_by  as in `by_evidence`
-    """
-    part, confidence = part_of_each(len(answers)), certainty.copy()
-    for number in range(min(PARTS_LEFT_OUT, len(answers)) if len(answers) > 1 else 0):
-        mine, others = part == number, part != number
-        fitted = platt(certainty[others], names_by(others)[1] == answers[others])
-        confidence[mine] = rescaled(certainty[mine], *fitted)
-    return confidence
+    return confidences(within(evidence), between(last.labels, named, case), k)
 
 
 def as_sure_as_evidence(material: Material, last: JointPass, sure: Doubles) -> Iterator[Chances]:

@@ -79,11 +79,11 @@ class Refine(Stage[Refinement]):
 
     also   workspaces of the same images by other models, which label together with this one's (ensemble.py)
     given  classes that somebody knows, as `report` takes the truth, of images picked at random: those images bear them,
-           `transductive` names others by them, and confidence is fitted to how often labels agree with them. The
+           `transductive` learns from them, and confidence is fitted to how often labels agree with them. The
            store keeps them for every later run (answers.py); `none` takes all answers back
     """
 
-    name, record, version, after = "refine", Refinement, 8, ("embed", "text", "cluster")
+    name, record, version, after = "refine", Refinement, 9, ("embed", "text", "cluster")
     asks = ("classes", "also", "given")
     sections = ("refine", "text", "cluster", "engine", "answers")
     packages = ("scipy", "faiss-cpu")
