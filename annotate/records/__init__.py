@@ -201,6 +201,26 @@ class Refinement(Record):
         return order, np.take_along_axis(chances, order, axis=1)
 
 
+DUPLICATES = ("exact", "near", "burst")  # what ties an image to its group, the strongest first
+
+
+@dataclass(frozen=True)
+class Duplicates(Record):
+    """Which images belong together because they show one picture or one moment; -1 for an image by itself.
+
+    groups     of copies and bursts
+    copies     of copies alone, by the same bytes or nearly the same picture
+    kinds      what ties an image to its group, an index into DUPLICATES
+    agreement  of its pixels with those of the nearest in its group, 1 for the same bytes
+    """
+
+    stage: ClassVar[str] = "duplicates"
+    groups: Ints = artifact("groups.npy", "N", "int64")
+    copies: Ints = artifact("copies.npy", "N", "int64")
+    kinds: Ints = artifact("kinds.npy", "N", "int64")
+    agreement: Floats = artifact("agreement.npy", "N", "float32")
+
+
 @dataclass(frozen=True)
 class Organized(Record):
     """Where the last dataset went, and how many images are in each class folder and split."""

@@ -6,10 +6,11 @@ import dataclasses
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,19 @@ def artifact(
 ) -> Any:
     metadata = {"artifact": Artifact(file, shape, dtype, rows, optional)}
     return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+
+
+R = TypeVar("R", bound="Record")
+
+
+def some_rows(record: R, rows: npt.NDArray[np.int64]) -> R:
+    """A record of some of the images: of every field that has a row for each, those rows."""
+    chosen: dict[str, Any] = {}
+    for name, declared in artifact_fields(type(record)).items():
+        value = getattr(record, name)
+        if value is not None and declared.shape.split()[:1] == ["N"]:
+            chosen[name] = value[rows] if isinstance(value, np.ndarray) else [value[i] for i in rows.tolist()]
+    return dataclasses.replace(record, **chosen)  # type: ignore[type-var]
 
 
 class Record:

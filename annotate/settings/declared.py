@@ -206,6 +206,14 @@ class OrganizeSettings(Struct, frozen=True):
         15,
     )
     seed: Annotated[int, about("Decides which image goes to which split", flag="--seed", ge=0)] = 42
+    duplicates: Annotated[
+        Literal["keep", "first", "group"],
+        about(
+            "What becomes of copies of one picture: group keeps them in one split, first keeps one of them, keep does "
+            "not look for them",
+            flag="--duplicates",
+        ),
+    ] = "group"
     group_by: (
         Annotated[
             str,

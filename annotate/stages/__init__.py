@@ -163,7 +163,7 @@ def file_names() -> list[str]:
     return sorted(names, key=lambda name: (PIPELINE.index(name) if name in PIPELINE else len(PIPELINE), name))
 
 
-PIPELINE = ("embed", "text", "cluster", "refine", "organize", "report")
+PIPELINE = ("embed", "text", "cluster", "refine", "duplicates", "organize", "report")
 
 
 @lru_cache

@@ -24,10 +24,13 @@ from annotate.exports.metadata import dataset_report, describe
 from annotate.exports.place import check_holds_no_image, check_linkable, check_place, check_room
 from annotate.exports.replacing import check_replaceable, claimed, replacing
 from annotate.exports.results import RESULTS, REVIEW, by_doubt, name_in_review, write_results
-from annotate.records import Embeddings, Note, Organized, Refinement, Texts
+from annotate.records import Duplicates, EmbeddingRows, Embeddings, Note, Organized, Refinement, Texts
+from annotate.records.declared import some_rows
 from annotate.settings.declared import OrganizeSettings
-from annotate.stages import Context, Stage, versions
+from annotate.stages import AnyStage, Context, Stage, versions
 from annotate.stages.corrections import check_labels_know_answers, kept_as_answers
+from annotate.stages.duplicates import STAGE as DUPLICATES
+from annotate.stages.duplicates import firsts
 from annotate.stages.grouping import group_names
 from annotate.stages.refine import read_labelled
 from annotate.workspace import Workspace
@@ -54,6 +57,7 @@ class Material:
     splitting: Splitting
     output: Path
     force: bool
+    left_out: int = 0  # copies of others
 
     @cached_property
     def layout(self) -> Layout:
@@ -72,7 +76,7 @@ class Material:
 class Organize(Stage[Organized]):
     """The dataset, in a folder of its own, `output`."""
 
-    name, record, version, after = "organize", Organized, 5, ("embed", "text", "refine")
+    name, record, version, after = "organize", Organized, 6, ("embed", "text", "refine", "duplicates")
     asks, sections, packages = ("output",), ("organize", "answers"), ("pillow",)
 
     @contextmanager
@@ -81,6 +85,12 @@ class Organize(Stage[Organized]):
         check_place(Path(output), context.workspace.read(Embeddings).folder, context.workspace.root)
         with claimed(Path(output)):
             yield
+
+    def first(self, context: Context, **asked: Any) -> Iterator[tuple[Context, AnyStage, dict[str, Any]]]:
+        """The groups of copies, unless copies are kept as they come."""
+        n = len(context.workspace.read(EmbeddingRows).embeddings)
+        if context.config.resolve(n).organize.duplicates != "keep":
+            yield context, DUPLICATES, {}
 
     def plan(self, context: Context, *, force: bool = False, output: str | Path = "", **asked: Any) -> Plan:
         """raises  InputError where the folder cannot be the output of this"""
@@ -92,7 +102,16 @@ class Organize(Stage[Organized]):
         check_holds_no_image(output, images)
         check_linkable(images, settings.link)
         names = group_names(settings.group_by, images)
-        splitting = Splitting(settings.splits, settings.seed, names)
+        found = workspace.read(Duplicates) if settings.duplicates != "keep" else None
+        splitting = Splitting(settings.splits, settings.seed, names, [found.groups] if found else [])
+        left_out = 0
+        if found and settings.duplicates == "first":
+            rows = firsts(found)
+            left_out = len(labels.labels) - len(rows)
+            splitting = Splitting(
+                settings.splits, settings.seed, [names[i] for i in rows.tolist()] if names else [], [found.groups[rows]]
+            )
+            images, labels = some_rows(images, rows), some_rows(labels, rows)
         return Plan(
             self.name,
             self.version,
@@ -101,10 +120,11 @@ class Organize(Stage[Organized]):
                 **workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json"),
                 **workspace.digests("text"),
                 **workspace.digests("refine"),
+                **(workspace.digests("duplicates", "groups.npy", "copies.npy") if found else {}),
                 **({"groups": content_digest(names)} if settings.group_by else {}),
             },
             context.config.request("organize", n=len(images.embeddings)),
-            found=Material(images, texts, labels, settings, splitting, output, force),
+            found=Material(images, texts, labels, settings, splitting, output, force, left_out),
         )
 
     def state(self, context: Context, plan: Plan) -> State:
@@ -151,6 +171,8 @@ class Organize(Stage[Organized]):
 
         raises  InputError where it would refuse to
         """
+        for place, earlier, theirs in self.first(context):
+            place.make(earlier, **theirs)
         found: Material = self.plan(context, output=output).found
         for note in notes_on(found):
             context.progress.note(note)
@@ -170,7 +192,11 @@ STAGE = Organize()
 def notes_on(found: Material) -> list[Note]:
     """What a user should know of a dataset."""
     unsearched = found.settings.unknown == "apart" and found.labels.unfit is None
-    return [NOT_SEARCHED] * unsearched + notes_on_splits(found.texts, found.layout)
+    copies: Note = {
+        "message": f"copies of images that are in the dataset were left out: {found.left_out:,}",
+        "hint": "duplicates/groups.csv in the workspace lists them",
+    }
+    return [NOT_SEARCHED] * unsearched + [copies] * bool(found.left_out) + notes_on_splits(found.texts, found.layout)
 
 
 def settings_as_dict(settings: OrganizeSettings) -> dict[str, Any]:
