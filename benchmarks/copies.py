@@ -99,7 +99,7 @@ def looks_of(images: list[bytes]) -> Looks:
 
 def found(data: Path, count: int) -> None:
     """Precision and recall for a few thresholds, and of each change at that of the product."""
-    limits = (0.75, 0.8, copies.FINE, 0.9)
+    limits = (0.8, 0.85, 0.9, 0.95)  # the third is that of the product
     copies.FINE = min(limits)
     print(
         f"{'set':<10} {'images':>6} " + " ".join(f"  at {limit:.2f}: P     R  " for limit in limits) + " false bursts"
@@ -164,8 +164,8 @@ def run(data: Path, count: int, model: str) -> None:
         parted = sum(split[names[i]] != split[names[j]] for i, j in pairs)
         groups: dict[str, set[str]] = defaultdict(set)
         with open(folder / "w" / "duplicates" / "groups.csv", newline="") as file:
-            for row in csv.DictReader(file):
-                groups[row["group"]].add(split[Path(row["path"]).name])
+            for listed in csv.DictReader(file):
+                groups[listed["group"]].add(split[Path(listed["path"]).name])
         print(
             f"{len(images):,} photos, {len(pairs):,} planted, {took:.0f} s: {len(groups):,} groups found, "
             f"{sum(len(splits) > 1 for splits in groups.values())} of them in several splits; "

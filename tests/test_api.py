@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def test_run_takes_settings_of_every_stage_by_name(photos: Path, checkpoint: Pat
     assert made.refinement.method == "direct"
     assert made.texts.prompt_set == "clip7"
     assert made.texts.class_names == ["red", "green"]
-    assert made.organized.splits == {"train": 6, "val": 3, "test": 3}
+    assert sum(made.organized.splits.values()) == 12
+    assert json.loads(Path("artifacts/organize/manifest.json").read_text())["config"]["splits"] == [50, 25, 25]
     again = annotate.refine(np.array(["red", "green"]), prompts="clip7", method="direct")
     assert again.labels.tolist() == made.refinement.labels.tolist()
 

@@ -77,7 +77,10 @@ def plain_edges(grey: Bytes) -> tuple[int, int]:
 
     def count(low: Any, high: Any) -> int:
         plain = (np.maximum.accumulate(high[:most]) - np.minimum.accumulate(low[:most])) <= PLAIN
-        return int(np.argmin(plain)) if not plain.all() else 0  # all of it plain: no border, but a plain picture
+        if plain.all():  # no border, but a plain picture
+            return 0
+        border = int(np.argmin(plain))
+        return border + (border > 0)  # where it meets the picture, a row is of both
 
     return count(low, high), count(low[::-1], high[::-1])
 

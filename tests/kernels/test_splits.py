@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.kernels.groups import joined, numbers_of
@@ -23,6 +23,7 @@ def test_splits_have_their_percentages_in_every_class_as_lots_do() -> None:
         assert np.abs(counts / 10_000 - (0.70, 0.15, 0.15)).max() < 0.015  # four standard deviations
 
 
+@settings(deadline=None)
 @given(st.permutations(range(30)))
 def test_the_order_of_listing_does_not_matter(order: list[int]) -> None:
     labels, together = np.arange(30) % 3, np.arange(30) % 7
@@ -31,6 +32,7 @@ def test_the_order_of_listing_does_not_matter(order: list[int]) -> None:
     assert shuffled.tolist() == chosen[order].tolist()
 
 
+@settings(deadline=None)
 @given(st.integers(9, 60), st.integers(0, 60), st.integers(0, 5))
 def test_further_images_and_other_labels_move_none(n: int, further: int, seed: int) -> None:
     few = choose_splits(keys(n), np.arange(n) % 3, (50, 25, 25), seed)
@@ -60,6 +62,7 @@ def test_another_seed_gives_another_split() -> None:
     )
 
 
+@settings(deadline=None)
 @given(IMAGES, st.lists(st.integers(-1, 5), min_size=40, max_size=40))
 def test_what_belongs_together_never_straddles_two_splits_whatever_the_labels(images: Images, said: list[int]) -> None:
     names, labels = [name for name, _ in images], np.array([label for _, label in images])
@@ -77,6 +80,7 @@ def test_a_group_of_many_images_goes_to_train_no_more_often_than_one_image() -> 
     assert abs(float((chosen == 0).mean()) - 0.2) < 0.04
 
 
+@settings(deadline=None)
 @given(IMAGES)
 def test_a_class_of_one_or_two_images_is_in_train_with_all_their_copies(images: Images) -> None:
     names, labels = [name for name, _ in images], np.array([label for _, label in images])
@@ -86,6 +90,7 @@ def test_a_class_of_one_or_two_images_is_in_train_with_all_their_copies(images: 
             assert not chosen[np.isin(numbers_of(names), numbers_of(names)[labels == label])].any()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40))
 def test_a_split_of_zero_percent_has_no_image(n: int) -> None:
     assert 2 not in choose_splits(keys(n), np.zeros(n, int), (80, 20, 0), 7)
@@ -93,6 +98,7 @@ def test_a_split_of_zero_percent_has_no_image(n: int) -> None:
     assert 0 not in choose_splits(keys(n), np.zeros(n, int), (0, 50, 50), 7)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-1, 4), min_size=12, max_size=12), min_size=1, max_size=3))
 def test_groups_are_what_a_walk_along_shared_numbers_reaches(groupings: list[list[int]]) -> None:
     def reached(row: int) -> set[int]:

@@ -18,15 +18,15 @@ from tests.kernels.test_copies import textures
 
 @pytest.fixture
 def copied(tmp_path: Path, checkpoint: Path) -> Path:
-    """photos/: 20 textures; of texture 0 a mirror image, of 1 a crop with a border, of 2 the same bytes again."""
+    """photos/: 20 textures; of texture 0 a mirror image, of 1 one with a border, of 2 the same bytes again."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for i, pixels in enumerate(textures(20)):
         Image.fromarray(pixels).convert("RGB").save(folder / f"{'abcdefghijklmnopqrstuvwxyz'[i]}.png")
     first, second = (Image.open(folder / f"{name}.png") for name in "ab")
     first.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "mirrored.jpg", quality=80)
-    framed = Image.new("RGB", (160, 160), "white")
-    framed.paste(second.crop((10, 10, 140, 140)), (15, 15))
+    framed = Image.new("RGB", (200, 200), "white")
+    framed.paste(second, (20, 20))
     framed.save(folder / "framed.png")
     (folder / "same.png").write_bytes((folder / "c.png").read_bytes())
     annotate.embed(folder, model=str(checkpoint), classes=["red", "green"])

@@ -38,7 +38,7 @@ def test_status_says_why_each_stage_would_be_made_anew(old: annotate.Project) ->
     assert states["text"].why == "the method changed (version 1 to 2)"
     assert states["cluster"].why == "meta_clusters changed: auto to 3"
     assert states["refine"].why == "text would be made anew: the method changed (version 1 to 2)"
-    assert states["organize"].why == "/photos-sorted is gone"
+    assert states["organize"].why == "duplicates would be made anew"
     assert states["report"].why.startswith("the method changed (version 4 to")
 
 

@@ -24,7 +24,7 @@ def states(config: str | None = None) -> dict[str, str]:
     return {stage: state.name for stage, state in annotate.status(config=config).items()}
 
 
-ALL = ("embed", "text", "cluster", "refine", "organize", "report")
+ALL = ("embed", "text", "cluster", "refine", "duplicates", "organize", "report")
 
 
 def test_after_a_run_everything_is_fresh(made: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_new_image_makes_all_that_follows_stale(made: Path) -> None:
     assert found["embed"].why == "images changed"
     assert found["refine"].why == "embed is stale"
     assert [name for name, state in found.items() if state.name == "stale"] == [
-        "embed", "cluster", "refine", "organize", "report",
+        "embed", "cluster", "refine", "duplicates", "organize", "report",
     ]  # fmt: skip
 
 
