@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from annotate.project import Dataset, Project
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.records.exported import Exported
+    from annotate.records.leaks import CheckedDataset
     from annotate.records.people import Questions, SoftLabels
     from annotate.stages.labelling import Labelled
     from annotate.workspace.plan import State
@@ -61,6 +62,7 @@ __all__ = [
     "WorkspaceBusy",
     "answers",
     "check",
+    "check_dataset",
     "cluster",
     "demo",
     "embed",
@@ -182,6 +184,11 @@ def status(**asked: Any) -> dict[str, State]:
 def check(**asked: Any) -> dict[str, str]:
     """Read every byte of every stage, of the last dataset and of caches: what is wrong with each, or an empty text."""
     return project_of(asked, "check").check()
+
+
+def check_dataset(folder: StrPath, **asked: Any) -> CheckedDataset:
+    """Which pictures of a split dataset, whoever made it, lie in more than one part: `Project.check_dataset`."""
+    return project_of(asked, "check_dataset").check_dataset(folder)
 
 
 def embedded_so_far(**asked: Any) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from annotate.errors import Hint
     from annotate.records import Clusters, Embeddings, Organized, Refinement, Reported, Texts
     from annotate.records.exported import Exported
+    from annotate.records.leaks import CheckedDataset
     from annotate.records.people import Questions, SoftLabels
     from annotate.stages import AnyStage, Context
     from annotate.stages.labelling import Confirm, Labelled
@@ -342,6 +343,13 @@ class Project:
         from annotate.stages.checks import check
 
         return check(self.context.workspace)
+
+    def check_dataset(self, folder: StrPath) -> CheckedDataset:
+        """Which pictures of a split dataset, whoever made it, lie in more than one part; nothing is written."""
+        from annotate.stages.leaks import check_dataset
+
+        megapixels = self.config.resolve(1).embed.max_megapixels
+        return check_dataset(Path(folder), max_megapixels=megapixels, progress=self.progress)
 
     def remedy(self, row: str) -> Hint:
         """What to do about a row of `check` that is not whole."""

@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 import typer
 
 import annotate
-from annotate.cli import commands, display, exporting, people
+from annotate.cli import checking, commands, display, exporting, people
 from annotate.cli.parsing import Command, app
 from annotate.errors import AnnotateError, InputError, Interrupted, machine_error
 
-__all__ = ["app", "commands", "exporting", "main", "people"]
+__all__ = ["app", "checking", "commands", "exporting", "main", "people"]
 
 
 def main() -> NoReturn:

@@ -20,7 +20,8 @@ def textures(n: int, side: int = 160, seed: int = 0) -> Looks:
     waves = rng.normal(size=(n, side, side // 2 + 1)) + 1j * rng.normal(size=(n, side, side // 2 + 1))
     pictures = np.fft.irfft2(waves / np.maximum(frequency, 1 / side) ** 1.2, s=(side, side))
     pictures = 128 + 45 * pictures / pictures.std(axis=(1, 2), keepdims=True)
-    return np.clip(pictures, 0, 255).astype(np.uint8)
+    found: Looks = np.clip(pictures, 0, 255).astype(np.uint8)
+    return found
 
 
 def look(picture: Looks) -> Looks:

@@ -73,13 +73,15 @@ def test_nobody_looks_for_copies_that_are_kept_as_they_come(copied: Path) -> Non
     assert len(splits()) == 23
 
 
-def test_looks_are_kept_and_the_second_run_reads_no_image(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_are_kept_and_the_second_run_reads_no_image(
+    copied: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     annotate.organize("out")
     before = Workspace().read(Duplicates)
     monkeypatch.setattr("annotate.stages.looks.look_at", None)  # calling it would fail
     (copied / "z.png").write_bytes((copied / "a.png").read_bytes())  # bytes that are known
-    annotate.embed(copied, model=json.loads(Path("artifacts/embed/manifest.json").read_text())["config"]["model"])
-    annotate.refine(["red", "green"])
+    annotate.embed(copied, model=str(checkpoint), classes=["red", "green"])
+    annotate.refine()
     annotate.organize("out")
     assert (before.groups >= 0).sum() + 1 == (Workspace().read(Duplicates).groups >= 0).sum()
 
