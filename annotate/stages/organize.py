@@ -97,7 +97,8 @@ class Organize(Stage[Organized]):
         workspace, output = context.workspace, Path(output)
         images, texts, labels = read_labelled(workspace)
         check_labels_know_answers(context)
-        settings = context.config.resolve(len(images.embeddings)).organize
+        n = len(images.embeddings)
+        settings = context.config.resolve(n).organize
         check_place(output, images.folder, workspace.root)
         check_holds_no_image(output, images)
         check_linkable(images, settings.link)
@@ -123,7 +124,7 @@ class Organize(Stage[Organized]):
                 **(workspace.digests("duplicates", "groups.npy", "copies.npy") if found else {}),
                 **({"groups": content_digest(names)} if settings.group_by else {}),
             },
-            context.config.request("organize", n=len(images.embeddings)),
+            context.config.request("organize", n=n),
             found=Material(images, texts, labels, settings, splitting, output, force, left_out),
         )
 
