@@ -4,7 +4,8 @@ A stage is a value that knows itself: its name, the record that it makes, its ve
 planned and how it is made. `Context.make` is the one sentence that all stages are: make what comes first, plan, skip
 where the plan is what the disk already holds, else make the record and publish it. `status` plans with the same code.
 
-A file of this folder that has a `STAGE` adds a stage; nothing else needs to know of it.
+A file of this folder that has a `STAGE` adds a stage; nothing else needs to know of it. The file's first line, "name:
+what it makes", is the help of its command (annotate/cli/staged.py).
 """
 
 from __future__ import annotations
