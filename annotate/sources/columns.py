@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.sources.lists import PARQUET, TABLES, image_column, location_named, table_rows
 
 
@@ -17,7 +17,10 @@ def column_of(file: str, title: str) -> dict[str, str]:
     if not file.lower().endswith((*TABLES, *PARQUET)):
         raise InputError(
             f"{printable(file)} has no columns: there is no '{printable(title)}' to group by",
-            hint="embed a .csv, .tsv or .parquet that has one, or use --group-by folder",
+            hint=Hint(
+                "embed a table that has one, or keep the images of a folder together",
+                "embed a .csv, .tsv or .parquet that has one, or use --group-by folder",
+            ),
         )
     folder = os.path.dirname(os.path.abspath(file))
     rows = all_rows(file)

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from annotate import sources
 from annotate.classes.folders import folder_names
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.exports.boxes import Box
 from annotate.exports.catalogue import UNLABELLED, Catalogue, Entry
 from annotate.exports.copying import check_unchanged
@@ -244,7 +244,7 @@ def check_measured(catalogue: Catalogue, form: Format) -> None:
     if unknown:
         raise InputError(
             f"{printable(unknown.original)} cannot be read as a picture, and {form.name} needs its width and height",
-            hint="use --format csv",
+            hint=Hint("use the format csv", "use --format csv"),
         )
 
 

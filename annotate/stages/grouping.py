@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from annotate import sources
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.records import Embeddings
 from annotate.sources.columns import column_of
 
@@ -27,7 +27,10 @@ def group_names(group_by: str | None, images: Embeddings) -> list[str | None]:
         )
         raise InputError(
             f"--group-by {printable(group_by)}: a column needs a list of images, and {listed}",
-            hint="use --group-by folder, or embed a .csv with such a column",
+            hint=Hint(
+                "keep the images of a folder together, or embed a table with such a column",
+                "use --group-by folder, or embed a .csv with such a column",
+            ),
         )
     cells = column_of(images.folder, group_by)
     return [cells.get(path) for path in images.image_paths]

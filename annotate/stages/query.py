@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.errors import DamagedArtifact, InputError, printable
+from annotate.errors import DamagedArtifact, Hint, InputError, printable
 from annotate.kernels.asking import AUTO, STRATEGIES, Batch, Pool, centred, choose, share_right
 from annotate.records import Embeddings, Refinement, Texts
 from annotate.records.people import Question, Questions
@@ -52,7 +52,9 @@ def ask(context: Context, request: Request) -> Questions:
     if request.strategy not in STRATEGIES:
         raise InputError(f"no strategy '{printable(request.strategy)}'", hint=f"use one of {', '.join(STRATEGIES)}")
     if not 1 <= request.budget <= MOST:
-        raise InputError(f"--budget {request.budget}: 1 to {MOST:,} images", hint="for example --budget 50")
+        raise InputError(
+            f"--budget {request.budget}: 1 to {MOST:,} images", hint=Hint("for example 50", "for example --budget 50")
+        )
     with context.workspace.lock():
         images, texts, refinement = read_labelled(context.workspace)
         if refinement.answered.all():

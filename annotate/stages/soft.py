@@ -16,7 +16,7 @@ import numpy as np
 
 from annotate.classes.prompts import prompts_for
 from annotate.classes.spelling import matcher
-from annotate.errors import InputError, MissingArtifact, first_few, printable
+from annotate.errors import Hint, InputError, MissingArtifact, first_few, printable
 from annotate.kernels.projection import project, sample
 from annotate.kernels.vectors import Floats
 from annotate.records import EmbeddingRows, Embeddings, Texts
@@ -75,14 +75,20 @@ def soft_labels(context: Context, request: Request) -> SoftLabels:
     if request.method not in METHODS:
         raise InputError(f"no method '{printable(request.method)}'", hint=f"use one of {', '.join(METHODS)}")
     if not 0 <= request.budget < 1e4:
-        raise InputError(f"--budget {request.budget:g}: votes an image, 0 or more", hint="for example --budget 1")
+        raise InputError(
+            f"--budget {request.budget:g}: votes an image, 0 or more",
+            hint=Hint("for example 1", "for example --budget 1"),
+        )
     place = request.place
     cut = files.read(place)
     oracle_shares = read_votes(Path(request.votes or place.parent / "annotations.json"), cut)
     embeddings = embeddings_of(context, cut)
     asked = np.flatnonzero([not (request.spare_test and split == "test") for split in cut.splits])
     if not len(asked):
-        raise InputError(f"{printable(place)}: every image is in the split test", hint="leave out --spare-test")
+        raise InputError(
+            f"{printable(place)}: every image is in the split test",
+            hint=Hint("let images of the split test be asked about", "leave out --spare-test"),
+        )
     texts, scale = texts_of(context, cut)
     material = Material(embeddings, texts, scale, len(cut.content.classes), asked, request.seed)
     count = round(request.budget * len(asked))
@@ -125,7 +131,10 @@ def embeddings_of(context: Context, cut: files.Slice) -> Floats:
         raise MissingArtifact(
             f"{len(missing):,} of {len(cut.names):,} images are not embedded: "
             f"{first_few([printable(name) for name in missing])}",
-            hint="run `annotate embed FOLDER` with the folder of the data set, or `annotate import`",
+            hint=Hint(
+                "embed the folder of the data set, or import embeddings of it",
+                "run `annotate embed FOLDER` with the folder of the data set, or `annotate import`",
+            ),
         )
     rows = np.array([row_of[name] for name in cut.names])
     return np.asarray(images.embeddings[rows], np.float32)

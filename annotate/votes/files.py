@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.kernels.vectors import Doubles
 from annotate.workspace import jsonfile
 from annotate.workspace.opening import replacing_file
@@ -112,7 +112,10 @@ def read(path: Path) -> Slice:
             raise InputError(f"{shown}: larger than {LARGEST >> 30} GB", hint=HINT)
         raw = jsonfile.loads(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{shown}: no such file", hint="check the path; or give a name with --fold") from None
+        raise InputError(
+            f"{shown}: no such file",
+            hint=Hint("check the path, or give a name and a slice", "check the path; or give a name with --fold"),
+        ) from None
     except ValueError as error:
         raise InputError(f"{shown}: not readable as JSON: {printable(str(error).splitlines()[0])}", hint=HINT) from None
     try:

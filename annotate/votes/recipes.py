@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate.errors import ComponentMissing
+from annotate.errors import ComponentMissing, Hint
 from annotate.kernels.neighbours import nearest_neighbours
 from annotate.kernels.vectors import Doubles, Floats, Ints
 from annotate.kernels.votes import entropy
@@ -142,7 +142,10 @@ def umap_plane(embeddings: Floats, seed: int) -> Floats:
     except ImportError as error:
         raise ComponentMissing(
             "the original recipe needs UMAP, which is not installed",
-            hint="run `pip install 'annotate-images[umap]'`, or choose another method",
+            hint=Hint(
+                "install annotate-images[umap], or choose another method",
+                "run `pip install 'annotate-images[umap]'`, or choose another method",
+            ),
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one seed means one thread, and it says so

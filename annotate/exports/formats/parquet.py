@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from annotate.errors import ComponentMissing
+from annotate.errors import ComponentMissing, Hint
 from annotate.exports.catalogue import Catalogue
 from annotate.exports.formats import Format, Paper
 from annotate.exports.formats.csv import place
@@ -21,7 +21,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[
         from pyarrow import parquet
     except ImportError:
         raise ComponentMissing(
-            "Parquet needs one more package", hint="pip install 'annotate-images[parquet]', or use --format csv"
+            "Parquet needs one more package",
+            hint=Hint(
+                "install annotate-images[parquet], or use the format csv",
+                "pip install 'annotate-images[parquet]', or use --format csv",
+            ),
         ) from None
     schema = arrow.schema([(name, arrow.type_for_alias(TYPES.get(name, "string"))) for name in columns])
     listed = [[writable(cell) for cell in row] for row in rows]
