@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.exports.dataset import Digests, dataset_files
 from annotate.exports.layout import REVIEW, UNKNOWN_FOLDER, UNSURE_FOLDER
 from annotate.progress import Progress, Silent
@@ -93,7 +93,10 @@ def read_moves(output: Path, images: Embeddings, progress: Progress | None = Non
     if manifest is None:
         raise InputError(
             f"{shown}: not a dataset whose manifest annotate wrote",
-            hint="give the folder that `annotate organize` wrote, or a table of path,class",
+            hint=Hint(
+                "give a dataset of annotate, or a table of path,class",
+                "give the folder that `annotate organize` wrote, or a table of path,class",
+            ),
         )
     files = dataset_files(output, manifest["files"])
     digests, present, unread = Digests(), dict[str, str](), list[str]()
@@ -111,7 +114,8 @@ def read_moves(output: Path, images: Embeddings, progress: Progress | None = Non
     known = scene.before.values() & scene.row_of.keys()
     if manifest["originals"] and not known:
         raise InputError(
-            f"{shown}: none of its images is one of this workspace", hint="name its own: `--workspace DIR`"
+            f"{shown}: none of its images is one of this workspace",
+            hint=Hint("name its own workspace", "name its own: `--workspace DIR`"),
         )
     moves = Moves(strange=[*unread, *(path for path, digest in present.items() if digest not in scene.row_of)])
     if manifest["originals"] and not by_folder(present):

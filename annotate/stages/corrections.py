@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate import sources
-from annotate.errors import AnnotateError, InputError, StaleArtifact, printable
+from annotate.errors import AnnotateError, Hint, InputError, StaleArtifact, printable
 from annotate.exports.dataset import Digests
 from annotate.exports.moves import NONE, Moves, read_moves
 from annotate.exports.results import RESULTS, REVIEW
@@ -54,7 +54,10 @@ def kept_as_answers(output: Path, images: Embeddings, context: Context) -> bool:
         images_were = "1 image was" if waiting == 1 else f"{waiting:,} images were"
         raise InputError(
             f"{shown}: {images_were} moved or removed since annotate wrote it",
-            hint=f"run `annotate label {shown}` to keep this as answers, then `annotate refine` and this command again",
+            hint=Hint(
+                "keep this as answers first, then label the images again",
+                f"run `annotate label {shown}` to keep this as answers, then `annotate refine` and this command again",
+            ),
         )
     for name in edited:
         try:
@@ -64,8 +67,11 @@ def kept_as_answers(output: Path, images: Embeddings, context: Context) -> bool:
         if not_kept(table, images, context):
             raise InputError(
                 f"{shown}: somebody filled in {name}",
-                hint=f"run `annotate label {shown}/{name}` to keep the answers, then `annotate refine` and this "
-                "command again",
+                hint=Hint(
+                    "keep the answers first, then label the images again",
+                    f"run `annotate label {shown}/{name}` to keep the answers, then `annotate refine` and this "
+                    "command again",
+                ),
             )
     return True
 
@@ -116,4 +122,7 @@ def check_labels_know_answers(context: Context) -> None:
     found = snapshot_of(context)
     now = found.digest if found.answers else None
     if now is not None and manifest["inputs"].get(INPUT) != now:
-        raise StaleArtifact("the labels in refine/ are older than the answers", hint="run `annotate refine`")
+        raise StaleArtifact(
+            "the labels in refine/ are older than the answers",
+            hint=Hint("label the images again", "run `annotate refine`"),
+        )

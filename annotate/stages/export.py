@@ -128,7 +128,8 @@ def form_for(settings: ExportSettings) -> Format:
         form = replace(form.boxes, boxes_only=True)
     if form.boxes_only and settings.what == "labels":
         raise InputError(
-            "annotate proposes no boxes yet", hint="leave `--what labels` out: people's boxes are exported"
+            "annotate proposes no boxes yet",
+            hint=Hint("export people's boxes", "leave `--what labels` out: people's boxes are exported"),
         )
     return form
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate.classes.spelling import matcher
-from annotate.errors import InputError, first_few, printable
+from annotate.errors import Hint, InputError, first_few, printable
 from annotate.records import Embeddings, Texts
 from annotate.sources.own import made_by
 from annotate.stages.answers import known_digest, snapshot_of, store_of, who_of
@@ -133,7 +133,10 @@ def label(
     if not made.kept and made.new and not made.unchanged and not confirm:
         raise InputError(
             f"{shown}: none of its names is a class: {in_quotes(made.new)}",
-            hint=f"check how they are spelt, or add --new-classes; the classes are {first_few(names, 8)}",
+            hint=Hint(
+                f"check how they are spelt, or let them be new classes; the classes are {first_few(names, 8)}",
+                f"check how they are spelt, or add --new-classes; the classes are {first_few(names, 8)}",
+            ),
         )
     if not decision.write or not made.kept:
         return replace(made, answers=0, waiting=0, images=0)
@@ -389,14 +392,17 @@ def export(context: Context, file: Path) -> int:
     store = store_of(context)
     older.take_over(store, context.workspace.root, who_of(context))
     if not store.exists():
-        raise InputError("there are no answers yet", hint="give some: `annotate label FILE`")
+        raise InputError("there are no answers yet", hint=Hint("give some", "give some: `annotate label FILE`"))
     return interchange.export(store, file)
 
 
 def rename(context: Context, old: str, new: str) -> None:
     """Call a class otherwise; its answers stay, and `refine` asks for the new name from now on."""
     if not new.strip():
-        raise InputError("a class needs a name", hint="for example `annotate label --rename cat=kitten`")
+        raise InputError(
+            "a class needs a name",
+            hint=Hint("for example cat=kitten", "for example `annotate label --rename cat=kitten`"),
+        )
     store, workspace = store_of(context), context.workspace
     older.take_over(store, workspace.root, who_of(context))
     texts = workspace.read(Texts).class_names if workspace.has("text") else []

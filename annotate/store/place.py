@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from annotate.errors import InputError, printable
+from annotate.errors import Hint, InputError, printable
 from annotate.store.connecting import FILE, PROTOCOLS, Database, no_address, without_password
 from annotate.store.store import Store
 from annotate.workspace.artifacts import read_file
@@ -31,7 +31,10 @@ def store_at(root: Path, database: str | None, project: str | None) -> Store:
         if elsewhere:
             raise InputError(
                 f"the answers of {printable(root)}/ are in {elsewhere}",
-                hint=f"add --database {elsewhere}, or set {VARIABLE}; to go without them, delete {NOTE} there",
+                hint=Hint(
+                    f"name the database {elsewhere}; to go without them, delete {NOTE} there",
+                    f"add --database {elsewhere}, or set {VARIABLE}; to go without them, delete {NOTE} there",
+                ),
             )
         return Store(own)
     if not url.startswith(PROTOCOLS):
@@ -39,8 +42,11 @@ def store_at(root: Path, database: str | None, project: str | None) -> Store:
     if own.exists():
         raise InputError(
             f"{printable(root)}/ has answers of its own in {FILE}",
-            hint=f"to take them along, run `annotate label --export answers.jsonl`, move {FILE} away, then run "
-            "`annotate label answers.jsonl --database URL`",
+            hint=Hint(
+                f"to take them along, export them, move {FILE} away, then give them to the database",
+                f"to take them along, run `annotate label --export answers.jsonl`, move {FILE} away, then run "
+                "`annotate label answers.jsonl --database URL`",
+            ),
         )
     return Store(Database(url=url), project or os.path.basename(os.path.dirname(os.path.realpath(root))) or "project")
 
