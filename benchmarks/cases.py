@@ -113,6 +113,33 @@ def further(data: Path, seeds: int) -> Iterator[Case]:
             yield from kinds(read(data / f"clip-vitb32-{file}.npz"), name, seed, words, rng)
 
 
+FEW = {  # names asked for, names that the images show, images of each
+    "pets": ((25, 5, 10), (25, 10, 7), (100, 5, 10), (100, 10, 7), (300, 10, 10), (1000, 10, 10), (1000, 25, 10)),
+    "Caltech": ((66, 5, 10), (66, 25, 5), (100, 10, 7), (300, 10, 10), (300, 25, 10), (1000, 10, 10), (1000, 25, 7)),
+}
+
+
+def few(data: Path, seeds: int) -> Iterator[Case]:
+    """Few photos, many names: 5 to 10 images of a class, 1 to 40 % of 25 to 1,000 names present."""
+    words = bank(data)
+    for seed in range(seeds):
+        rng = np.random.default_rng(900 + seed)
+        for name, file in (("pets", "oxford-pets-25"), ("Caltech", "caltech101-sub")):
+            whole = read(data / f"clip-vitb32-{file}.npz")
+            x, t, y = whole.images, whole.texts, whole.truth
+            for asked, present, each in FEW[name]:
+                chosen = rng.choice(len(t), present, replace=False)
+                rows = np.concatenate([rng.choice(np.flatnonzero(y == k), each, replace=False) for k in chosen])
+                texts = among(t, words, asked, rng, nearest=0.85)
+                yield Case(f"{name}, {present} of {asked} names, {each} images each", seed, x[rows], texts, y[rows])
+
+
+def among(texts: Floats, words: Floats, count: int, rng: np.random.Generator, nearest: float = 0.9) -> Floats:
+    """The names, and others whose cosine to each of them is below `nearest`, `count` in all."""
+    free = np.flatnonzero((words @ texts.T).max(axis=1) < nearest)
+    return np.concatenate([texts, words[rng.choice(free, count - len(texts), replace=False)]])
+
+
 def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Generator) -> Iterator[Case]:
     x, t, y = whole.images, whole.texts, whole.truth
     of = [np.flatnonzero(y == k) for k in range(len(t))]
@@ -122,11 +149,6 @@ def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Gener
 
     def present(count: int) -> Ints:
         return np.flatnonzero(np.isin(y, rng.choice(len(t), count, replace=False)))
-
-    def among(count: int) -> Floats:
-        """The names, and others that mean none of them, `count` in all."""
-        free = np.flatnonzero((words @ t.T).max(axis=1) < 0.9)
-        return np.concatenate([t, words[rng.choice(free, count - len(t), replace=False)]])
 
     def sample(count: int) -> Ints:
         return np.asarray(rng.choice(len(x), count, replace=False))
@@ -138,15 +160,15 @@ def kinds(whole: Case, name: str, seed: int, words: Floats, rng: np.random.Gener
     for count in (2, 5, 10):
         yield case(f"{count} of {len(t)} present", present(count))
     for count in (200, 1000):
-        yield case(f"{count} names", everything, among(count))
-    yield case("10 of 1000 names present", present(10), among(1000))
-    yield case("20 of 300 names present", present(20), among(300))
+        yield case(f"{count} names", everything, among(t, words, count, rng))
+    yield case("10 of 1000 names present", present(10), among(t, words, 1000, rng))
+    yield case("20 of 300 names present", present(20), among(t, words, 300, rng))
     five = np.sort(rng.choice(len(t), 5, replace=False))
     rows = np.flatnonzero(np.isin(y, five))
     yield Case(f"{name}, 5 names, all present", seed, x[rows], t[five], np.searchsorted(five, y[rows]))
     for count in (100, 200, 500):
         yield case(f"N={count}", sample(count))
-    yield case("N=120, 300 names", sample(120), among(300))
+    yield case("N=120, 300 names", sample(120), among(t, words, 300, rng))
     yield case("uneven classes", uneven(rng.dirichlet(np.full(len(t), 0.7)), 1))
     twelve = np.concatenate([rows[:12] for rows in of])
     yield disturbed(case("12 images a class, 60% text", twelve), 0.60, words, rng)

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 import annotate
-from annotate.kernels import transduction
+from annotate.kernels import proof, transduction
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.calibration import reliability
 from annotate.kernels.neighbours import nearest_neighbours, neighbour_graph
 from annotate.kernels.vectors import Floats
 from annotate.methods.transductive import TRANSDUCTIVE
-from benchmarks.cases import Case, further, published, read
+from benchmarks.cases import Case, few, further, published, read
 from benchmarks.peers import stata, transclip, zlap
 from benchmarks.tables import show
 
@@ -48,7 +48,7 @@ PEERS: dict[str, Callable[[Case], Any]] = {
 }
 CONSTANTS = (
     *("SHARPNESS", "AGREEMENT", "ABSENT", "DOUBT", "ANCHOR", "FEW", "DISCOUNT", "BIASED", "HUBS_FIRST"),
-    "NEIGHBOURS",
+    *("NEIGHBOURS", "ODDS", "PROVES"),
 )
 
 
@@ -161,13 +161,14 @@ def sensitivity(groups: dict[str, list[Case]]) -> str:
         "| as shipped | | " + " | ".join(as_shipped) + " |",
     ]
     for name in CONSTANTS:
-        value = getattr(transduction, name)
+        holder = proof if hasattr(proof, name) else transduction
+        value = getattr(holder, name)
         moved = []
         for group, cases in groups.items():
             for times in (0.5, 2.0):
-                setattr(transduction, name, type(value)(round(value * times, 3)))
+                setattr(holder, name, type(value)(round(value * times, 3)))
                 moved.append(f"{accuracy(cases) - shipped[group]:+.2f}")
-                setattr(transduction, name, value)
+                setattr(holder, name, value)
         lines.append(f"| {name} | {value} | " + " | ".join(moved) + " |")
         print(lines[-1], flush=True)
     return "\n".join(lines)
@@ -187,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="FILE.npz of embeddings, names and labels")
     parser.add_argument("--data", type=Path, help="folder of the files that the cases are cut from")
-    parser.add_argument("--seeds", type=int, default=5, help="draws of each published case; two of each further one")
+    parser.add_argument("--seeds", type=int, default=5, help="draws of each case; two at most of each further one")
     parser.add_argument("--balanced", action="store_true", help="`auto --balanced` as well")
     parser.add_argument("--sensitivity", action="store_true", help="halve and double each constant")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/refinement.md")
@@ -198,7 +199,11 @@ def main() -> None:
         print(tables([read(file) for file in args.files] or [digits()]))
         return
     if args.sensitivity:
-        cases = {"published": list(published(args.data, args.seeds)), "further": list(further(args.data, 2))}
+        cases = {
+            "published": list(published(args.data, args.seeds)),
+            "further": list(further(args.data, min(args.seeds, 2))),
+            "few photos": list(few(args.data, min(args.seeds, 2))),
+        }
         with one_thread_per_product():
             parts = {"sensitivity": sensitivity(cases)}
     else:

@@ -15,6 +15,7 @@ import numpy as np
 
 from annotate.kernels.blocks import BLOCK, across, cached, products, single, slices, tiled
 from annotate.kernels.chances import Chances, chances_with
+from annotate.kernels.proof import proof
 from annotate.kernels.vectors import ROWS_AT_ONCE, Doubles, Floats, Ints, Rows, on_grid
 from annotate.kernels.zeroshot import probabilities
 
@@ -73,10 +74,17 @@ class Totals:
 
     counts  n_k = Σ_i z_ik, (K,)
     sums    Σ_i z_ik e_i, (K, D), of the embeddings as they are
+    proven  how far all images together prove that each name is in use, (K,)
     """
 
     counts: Doubles
     sums: Doubles
+    proven: Doubles
+
+    def add(self, other: Totals) -> None:
+        """Count another block of images in."""
+        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
+            mine += theirs
 
 
 class JointImages:
@@ -104,10 +112,11 @@ class JointImages:
 
         Returns these, what each class has by them, and the similarities of the sample.
         """
+        d = self.embeddings.shape[1]
 
-        def place_block(block: slice) -> tuple[list[Chances], Doubles, Doubles, list[Floats]]:
+        def place_block(block: slice) -> tuple[list[Chances], Totals, list[Floats]]:
             chances, sampled = [], []
-            counts, sums = 0.0, 0.0
+            totals = Totals(np.zeros(k), np.zeros((k, d)), np.zeros(k))
             for rows in cached(block, k):
                 here = similarity(rows)
                 first, last = np.searchsorted(self.sample, (rows.start, rows.stop))
@@ -115,19 +124,18 @@ class JointImages:
                 shares = probabilities(here, temperature)
                 shares[shares < NO_SHARE] = 0
                 chances.append(chances_with(here, shares, kept))
-                counts = counts + on_grid(shares).sum(axis=0)
-                sums = sums + on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
-            return chances, np.asarray(counts), np.asarray(sums), sampled
+                sums = on_grid(tile_sums(shares, single(self.embeddings[rows]))).sum(axis=0)
+                totals.add(Totals(on_grid(shares).sum(axis=0), sums, on_grid(proof(shares)).sum(axis=0)))
+            return chances, totals, sampled
 
         parts: list[Chances] = []
         sampled: list[Floats] = []
-        counts, sums = np.zeros(k), np.zeros((k, self.embeddings.shape[1]))
-        for block_chances, block_counts, block_sums, block_sampled in across(place_block, self.blocks):
+        totals = Totals(np.zeros(k), np.zeros((k, d)), np.zeros(k))
+        for block_chances, block_totals, block_sampled in across(place_block, self.blocks):
             parts += block_chances
             sampled += block_sampled
-            counts += block_counts
-            sums += block_sums
-        return Chances.joined(len(self.embeddings), parts), Totals(counts, sums), np.concatenate(sampled)
+            totals.add(block_totals)
+        return Chances.joined(len(self.embeddings), parts), totals, np.concatenate(sampled)
 
     def around(self, shares: Any, rows: slice) -> Floats:
         """The mean probabilities of each image's neighbours, (n, K); shares as of `as_matrix`."""

@@ -7,7 +7,8 @@ changes. How much each of the three counts is worked out from the images themsel
 Written out, it is expectation-maximisation of Gaussian classes with one shared metric, whose means are anchored by the
 words:
 
-    z_ik ∝ exp( λ (s x_i·t_k - b_k) + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) )   words; class means and neighbours
+    z_ik ∝ exp( λ (s x_i·t_k - b_k) + τ (κ d_ik + ℓ p³ Σ_j w_ij z_jk) - paid_ik )
+                                    words; class means and neighbours; what names without proof pay (proof.py)
     d_ik = x_i·m_k - |m_k|²/2       m_k without x_i's own share of it
     m_k  = (Σ_i z_ik x_i + α a_k) / (n_k + α)            n_k = Σ_i z_ik
     a_k  = g (t_k - Σ_c π_c t_c)    the words moved among the images: centred, times the gain g that fits them
@@ -61,6 +62,7 @@ from annotate.kernels.blocks import BLOCK, across, products, single, slices
 from annotate.kernels.chances import MOST_WHOLE, Chances
 from annotate.kernels.joint_images import JointImages, Totals, as_matrix
 from annotate.kernels.lesson import Answers, Lesson
+from annotate.kernels.proof import pay
 from annotate.kernels.vectors import Doubles, Floats, Ints, Rows, unit
 from annotate.kernels.zeroshot import probabilities
 
@@ -185,7 +187,8 @@ def transduce(
         else:
             likeliest_bias = word_bias(spoke, probabilities(sampled, temperature), weight, start=likeliest_bias)
             bias = (1 - same) * bias + same * (1 - DISCOUNT * trusted) * likeliest_bias
-        free = LogChances(images, words, before, shares, fit, logit_scale, weight, bias, sharpness, agreement)
+        proven = None if balanced else totals.proven  # names that have their share of the images are all in use
+        free = LogChances(images, words, before, shares, fit, logit_scale, weight, bias, sharpness, agreement, proven)
         similarity = evened(free, n, k, logit_scale) if balanced else free
         if lesson:
             similarity = lesson.kept(similarity)
@@ -223,6 +226,7 @@ class LogChances:
     bias       (K,) b
     sharpness  τ κ
     agreement  τ ℓ p³
+    proven     (K,) how far images prove that each name is in use; None where all names are known to be
     """
 
     images: JointImages
@@ -235,6 +239,7 @@ class LogChances:
     bias: Doubles
     sharpness: float
     agreement: float
+    proven: Doubles | None
 
     def __call__(self, rows: slice) -> Floats:
         mine = self.before.probabilities[rows] if self.before.classes is None else self.shares[rows].toarray()
@@ -243,6 +248,8 @@ class LogChances:
         logits -= (self.weight * self.bias).astype(np.float32)
         logits += np.float32(self.sharpness) * self.fit(images, mine, self.images.lengths[rows, None])
         logits += np.float32(self.agreement) * self.images.around(self.shares, rows)
+        if self.proven is not None:
+            pay(logits, mine, self.proven)
         logits /= np.float32(self.logit_scale)
         return logits
 
