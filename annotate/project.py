@@ -152,13 +152,17 @@ class Project:
         *,
         text_embeddings: StrPath | None = None,
         classes: Iterable[str] = (),
+        common_embeddings: StrPath | None = None,
+        common_names: Iterable[str] = (),
         logit_scale: float = 100.0,
         force: bool = False,
         **cluster_files: StrPath | None,
     ) -> Embeddings:
         """Start from embeddings made elsewhere: of images, sounds, texts. Rows are checked and normalised.
 
-        cluster_files  micro_assignments, meta_assignments, micro_centroids, meta_centroids
+        common_embeddings  of common names: images that these explain better fit none of the classes
+        common_names       those of annotate's own list unless given
+        cluster_files      micro_assignments, meta_assignments, micro_centroids, meta_centroids
         """
         from annotate.classes.names import as_class_names
         from annotate.stages.import_ import CLUSTER_FILES, import_embeddings
@@ -172,6 +176,8 @@ class Project:
             image_paths=Path(image_paths),
             text_embeddings=Path(text_embeddings) if text_embeddings else None,
             classes=as_class_names(classes),
+            common=Path(common_embeddings) if common_embeddings else None,
+            common_names=list(common_names),
             cluster_files={name: Path(path) for name, path in cluster_files.items() if path},
             logit_scale=logit_scale,
             force=force,
@@ -189,6 +195,7 @@ class Project:
         *,
         also: Iterable[StrPath] | StrPath = (),
         given: StrPath | None = None,
+        add_classes: bool = False,
         force: bool = False,
         **settings: Any,
     ) -> Refinement:
@@ -197,13 +204,17 @@ class Project:
         also   workspaces of the same images by other models; the mean of all models' logits counts
         given  classes that you know of some images, a CSV of path,class: those bear them, confidence is fitted to them;
                they are kept as answers, as by `label`; "none" takes all answers back
+        add_classes  what images look like that fit none of the classes become classes as well
         """
         from annotate.classes.names import as_class_names
-        from annotate.stages.refine import STAGE
+        from annotate.stages.refine import STAGE, classes_and_looks
 
         others = [also] if isinstance(also, (str, Path)) else [*also]
         context = self._with(STAGE, settings, "refine")
-        return context.make(STAGE, force=force, classes=as_class_names(classes), also=others, given=given)
+        names = as_class_names(classes)
+        if add_classes:
+            names = classes_and_looks(context, names)
+        return context.make(STAGE, force=force, classes=names, also=others, given=given)
 
     def organize(self, output: StrPath, *, dry_run: bool = False, force: bool = False, **settings: Any) -> Organized:
         """Write the dataset: a folder per class, splits, metadata.

@@ -95,7 +95,7 @@ def test_run_does_it_all_and_the_second_time_nothing(annotate: Command, photos: 
 def test_run_takes_what_its_stages_take(annotate: Command, photos: Path, checkpoint: Path) -> None:
     Path("known.csv").write_text("path,class\nred/0.png,green\n")
     asked = ("run", photos, "out", "red", "green", "--model", checkpoint)
-    ended = annotate(*asked, "--given", "known.csv", "--unknown", "--balanced")
+    ended = annotate(*asked, "--given", "known.csv", "--unknown", "apart", "--balanced")
     assert ended.code == 0, ended.err
     manifest = {
         stage: json.loads(Path("artifacts", stage, "manifest.json").read_text()) for stage in ("refine", "organize")

@@ -18,7 +18,7 @@ from annotate.cli.labelling import (
     show_answers,
     show_labelled,
 )
-from annotate.cli.names import names_from
+from annotate.cli.names import names_from, read_names
 from annotate.cli.options import (
     AsJson,
     Asked,
@@ -121,6 +121,7 @@ def slice_from(text: str) -> tuple[int, int]:
 
 FILES = {
     "text_embeddings": "(K, D): a row for each class name",
+    "common_embeddings": "(W, D): a row for each common name",
     "micro_assignments": "(N,), -1 is noise",
     "meta_assignments": "(N,), -1 is noise",
     "micro_centroids": "(C, D)",
@@ -144,6 +145,9 @@ def import_(
     image_paths: Annotated[Path, option("Paths, one a line, or a JSON list.")],
     files: Files,
     classes: Classes,
+    common_names: Annotated[
+        Path | None, option("Common names, one a line; those of annotate's own list unless given.", "--common-names")
+    ] = None,
     logit_scale: Annotated[float, typer.Option(help="Of the model that made them; 100 is CLIP's.")] = 100.0,
     workspace: Place = None,
     force: Force = False,
@@ -156,6 +160,7 @@ def import_(
         embeddings,
         image_paths,
         classes=classes,
+        common_names=read_names(common_names) if common_names else [],
         logit_scale=logit_scale,
         workspace=workspace,
         force=force,
@@ -192,13 +197,17 @@ def refine(
         ),
     ] = None,
     given: Given = None,
+    add_classes: Annotated[
+        bool,
+        option("Take over what images look like that fit none of the classes, as further classes.", "--add-classes"),
+    ] = False,
     asked: Asked,
 ) -> None:
     """Label every image; prototypes learn from the images.
 
     Example: annotate refine --classes cat,dog --method dynamic
     """
-    made = annotate.refine(classes, also=also or [], given=given, **asked)
+    made = annotate.refine(classes, also=also or [], given=given, add_classes=add_classes, **asked)
     show_labels(made, asked["workspace"])
 
 

@@ -154,11 +154,14 @@ def rich_table(titles: Sequence[str], rows: Sequence[Cells], *, texts: int = 1) 
     return table
 
 
-def show_counts(title: str, counts: Mapping[str, int]) -> None:
+def show_counts(title: str, counts: Mapping[str, int], strangers: Mapping[str, int] | None = None) -> None:
+    """A table of how many images each has; of these, how many fit none of the names, where some do not."""
     total = max(1, sum(counts.values()))
     shown = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST_ROWS]) if len(counts) > MOST_ROWS else counts
-    rows = [(printable(name), f"{count:,}", f"{100 * count / total:.1f} %") for name, count in shown.items()]
-    show_table((title, "images", "share"), rows)
+    rows = [[printable(name), f"{count:,}", f"{100 * count / total:.1f} %"] for name, count in shown.items()]
+    if strangers:
+        rows = [[*row, f"{strangers.get(name, 0):,}"] for row, name in zip(rows, shown, strict=True)]
+    show_table((title, "images", "share", "fit none")[: 4 if strangers else 3], rows)
     if len(counts) > len(shown):
         empty = sum(count == 0 for count in counts.values())
         show(f"and {len(counts) - len(shown):,} more; {empty:,} of all {len(counts):,} are without images\n")

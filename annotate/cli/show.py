@@ -38,10 +38,12 @@ def show_skipped(skipped: Sequence[Any]) -> None:
 def show_dataset(made: annotate.Dataset, output: Path, workspace: Path | None) -> None:
     """The whole of `run`: images sorted and where, how right or how sure their labels are, and the report to open."""
     summary = made.report.summary
-    display.show_counts("class", summary["class_distribution"])
+    strangers = summary["strangers"] or {"images": 0, "per_class": {}}
+    display.show_counts("class", summary["class_distribution"], strangers["per_class"])
     show_skipped(made.embeddings.skipped)
     display.show(sorted_into(made.organized, output))
     display.show(how_right(summary))
+    show_strangers(strangers["images"], apart=made.organized.unknown or 0)
     page = f"{printable(workspace_folder(workspace))}/report/report.html"
     display.show(f"next: open {page} in a browser to see what to check")
 
@@ -52,8 +54,17 @@ def show_labels(made: Refinement, workspace: Path | None) -> None:
     as_given = f"; {given:,} as you gave them" if given else ""
     display.show(f"{n:,} images are labelled with {k:,} classes by the method '{made.method}'{as_given}")
     display.show(how_sure(made.mean_confidence, int((made.confidences < 0.5).sum())))
+    show_strangers(int(made.strange.sum()))
     report, organize = line("report", workspace), line("organize OUTPUT", workspace)
     display.show(f"next: `{report}` to check them, `{organize}` to sort them")
+
+
+def show_strangers(count: int, *, apart: int = 0) -> None:
+    """How many images fit none of the names, and where they are; nothing where all fit."""
+    if count:
+        fit = "image fits" if count == 1 else "images fit"
+        done = "put aside in unknown/" if apart else "`--unknown apart` puts them aside"
+        display.show(f"{count:,} {fit} none of the names: {done}")
 
 
 def show_organized(made: Organized, output: Path, workspace: Path | None, *, dry_run: bool) -> None:
@@ -62,6 +73,7 @@ def show_organized(made: Organized, output: Path, workspace: Path | None, *, dry
     display.show(f"{sorted_into(made, output, dry_run=dry_run)} ({made.link})")
     splits = f"{printable(output)}/splits/"
     display.show(f"{', '.join(f'{name} {count:,}' for name, count in made.splits.items())} in {splits}")
+    show_strangers(made.strangers or 0, apart=made.unknown or 0)
     if dry_run:
         display.show("next: the same command without --dry-run writes the dataset")
     else:

@@ -135,8 +135,8 @@ def go_apart(labels: Refinement, *, unfit: bool, min_confidence: float = 0.0) ->
     unfit  whether images that fit none of the names go apart
     """
     unknown = labels.outside
-    if unfit and labels.unfit is not None:
-        unknown = unknown | ((labels.unfit >= 0) & ~labels.answered)
+    if unfit:
+        unknown = unknown | (labels.strange & ~labels.answered)
     unsure = (labels.confidences < min_confidence) & ~labels.answered & ~unknown
     return {name: rows for name, rows in ((UNKNOWN_FOLDER, unknown), (UNSURE_FOLDER, unsure)) if rows.any()}
 

@@ -42,10 +42,29 @@ def describe(
         "statistics": confidence_statistics(labels),
         "organized_paths": organized,
         **apart,
+        **({"strangers": strangers_of(labels)} if labels.strange.any() else {}),
         **({"given": given_places(labels, layout)} if labels.answered.any() else {}),
         "images": list(image_rows(images, texts, labels, layout)),
         "provenance": dict(provenance),
     }
+
+
+def strangers_of(labels: Refinement) -> list[dict[str, Any]]:
+    """The groups of images that fit none of the names: how many images, and what they look like, in common names."""
+    assert labels.strangers is not None
+    counts = np.bincount(labels.strangers[labels.strange]).tolist()
+    looks = labels.looks_like or [[] for _ in counts]
+    return [{"images": count, "looks_like": names} for count, names in zip(counts, looks, strict=True)]
+
+
+def fit_of(labels: Refinement, row: int) -> dict[str, Any]:
+    """How well the names explain an image, and whether it fits none of them; nothing where nobody looked."""
+    found: dict[str, Any] = {}
+    if labels.fit is not None:
+        found["fit"] = round(float(labels.fit[row]), 6)
+    if labels.strangers is not None:
+        found["stranger"] = bool(labels.strangers[row] >= 0)
+    return found
 
 
 def confidence_statistics(labels: Refinement) -> dict[str, float | None]:
@@ -78,6 +97,7 @@ def image_rows(images: Embeddings, texts: Texts, labels: Refinement, layout: Lay
                 "loader_index": None if layout.splits[i] == NO_SPLIT else in_loaders[layout.folders[layout.chosen[i]]],
                 "confidence": round(float(labels.confidences[i]), 6),
                 **without_answer(labels, i, names),
+                **fit_of(labels, i),
                 "similarities": {names[k]: round(cosine, 6) for k, cosine in zip(classes, cosines, strict=True)},
                 "sha256": fact["digest"] if fact else None,
             }

@@ -11,9 +11,8 @@ from annotate.errors import first_few, printable
 from annotate.kernels.alignment import mean_entropy
 from annotate.kernels.reach import STRANGERS, reach
 from annotate.kernels.transduction import FEW, class_size
-from annotate.kernels.unfit import Unfit
 from annotate.kernels.vectors import Floats, Ints
-from annotate.records import EmbeddingRows, Iteration, Note, Texts
+from annotate.records import EmbeddingRows, Iteration, Note, Refinement, Texts
 
 JUDGEABLE = 20  # images; with fewer nothing can be said of how they differ
 BLURRED = 0.9  # share of the entropy of an even split, above which a cluster tells classes apart no more
@@ -47,24 +46,25 @@ def signs_of_few_images(counts: Ints, hint: str) -> list[Note]:
 
 
 def signs_of_strangers(
-    groups: Sequence[Unfit], class_names: Sequence[str], image_paths: Callable[[], Sequence[str]]
+    made: Refinement, class_names: Sequence[str], image_paths: Callable[[], Sequence[str]]
 ) -> list[Note]:
-    """Warn of groups of images that look alike and fit none of the class names (kernels/unfit.py)."""
-    if not groups:
+    """Warn of images that fit none of the class names (kernels/strangers.py; kernels/unfit.py)."""
+    if made.strangers is None or not made.strange.any():
         return []
-    paths = image_paths()
-    listed = [
-        f"{len(group.rows)} labelled '{printable(class_names[group.label])}'"
-        + (f" ({printable(os.path.basename(paths[group.rows[0]]))} ...)" if paths else "")
-        for group in sorted(groups, key=lambda group: -len(group.rows))
-    ]
-    images = sum(len(group.rows) for group in groups)
-    return [
-        {
-            "message": f"{images} images look alike and fit none of the class names: {first_few(listed)}",
-            "hint": "add a class for what they show, or keep them apart: `annotate organize OUTPUT --unknown`",
-        }
-    ]
+    count, paths = int(made.strange.sum()), image_paths()
+    groups = [np.flatnonzero(made.strangers == g) for g in range(int(made.strangers.max()) + 1)]
+    listed = []
+    for group, rows in enumerate(groups):
+        if made.looks_like:
+            listed.append(f"{len(rows):,} like '{printable(made.looks_like[group][0])}'")
+        else:
+            label = class_names[int(np.bincount(made.labels[rows]).argmax())]
+            first = f" ({printable(os.path.basename(paths[rows[0]]))} ...)" if paths else ""
+            listed.append(f"{len(rows):,} labelled '{printable(label)}'{first}")
+    fit = "image fits" if count == 1 else "images fit"
+    apart = "put them aside with `annotate organize OUTPUT --unknown apart`"
+    more = "name what they show with `annotate refine --add-classes`" if made.looks_like else "add a class for them"
+    return [{"message": f"{count:,} {fit} none of the class names: {first_few(listed)}", "hint": f"{apart}, or {more}"}]
 
 
 def signs_of_approximation(recall: float) -> list[Note]:

@@ -5,7 +5,7 @@ kernels/transduction.py has the equations, kernels/confidence.py how sure the ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,6 @@ from annotate.kernels.confidence import (
 )
 from annotate.kernels.lesson import Answers
 from annotate.kernels.transduction import JointPass, transduce
-from annotate.kernels.unfit import SMALLEST_GROUP, Unfit, unfit_groups
 from annotate.kernels.vectors import Doubles, Ints
 from annotate.methods.material import SAMPLE, Course, Judged, Material, Method, refinement, run_passes
 from annotate.methods.signs import (
@@ -35,11 +34,9 @@ from annotate.methods.signs import (
     signs_of_collapse,
     signs_of_few_images,
     signs_of_mismatch,
-    signs_of_strangers,
 )
 from annotate.records import Refinement
 
-SEARCHED = 50_000  # images up to which groups that fit no name are looked for; it takes seconds there
 PARTS = 4  # of the answers, each judged by the others alone: every one labels all images once more
 REMEDY = "run `annotate refine --method direct`, or ask for other classes"
 
@@ -59,7 +56,6 @@ class Neighbours:
 def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refinement:
     """Label all images together; confidence comes from the evidence for each label, unless a temperature is given."""
     asked, names = course.settings, material.texts.class_names
-    x = material.images.embeddings
     first, last, history = run_passes(passes_of(material, course, neighbours), material, course)
     judged = judged_apart(material, course, neighbours)
     sure = by_evidence(material, neighbours, first, last, judged)
@@ -76,7 +72,6 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
         temperature=asked.temperature or material.temperature,
         history=history,
     )
-    groups = groups_that_fit_no_name(material, neighbours, made.labels)
     borne = last.counts + np.bincount(made.labels, minlength=len(names))
     made.notes.extend(
         [
@@ -85,10 +80,9 @@ def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refi
             *signs_of_absence(borne, names),
             *signs_of_collapse(history, last.counts, names, remedy=REMEDY, emptied=False),
             *signs_of_approximation(neighbours.recall),
-            *signs_of_strangers(groups or [], names, material.image_paths),
         ]
     )
-    return made if groups is None else replace(made, unfit=group_numbers(groups, len(x)))
+    return made
 
 
 def passes_of(material: Material, course: Course, neighbours: Neighbours) -> Iterator[JointPass]:
@@ -177,28 +171,6 @@ def at_temperature(material: Material, last: JointPass, temperature: float) -> I
 def parts_in_cache(n: int, k: int) -> list[slice]:
     """Parts of all images whose similarities to k classes stay in the processor's cache."""
     return [part for block in slices(n, BLOCK) for part in cached(block, k)]
-
-
-def groups_that_fit_no_name(material: Material, neighbours: Neighbours, labels: Ints) -> list[Unfit] | None:
-    """Groups of images that look alike and fit none of the names; None where images are too many to look.
-
-    An image whose class somebody gave is in none.
-    """
-    n, x, t = len(labels), material.images.embeddings, material.texts.text_embeddings
-    if n > SEARCHED or material.kept:
-        return None
-    groups = unfit_groups(x, t, labels, neighbours.graph, logit_scale=material.images.model["logit_scale"])
-    if len(material.answers):
-        groups = [replace(group, rows=group.rows[material.answers[group.rows] < 0]) for group in groups]
-    return [group for group in groups if len(group.rows) >= SMALLEST_GROUP]
-
-
-def group_numbers(groups: Sequence[Unfit], n: int) -> Ints:
-    """The group of each image, (N,); -1 for none."""
-    numbers = np.full(n, -1, np.int64)
-    for number, group in enumerate(groups):
-        numbers[group.rows] = number
-    return numbers
 
 
 TRANSDUCTIVE = Method(

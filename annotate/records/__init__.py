@@ -1,6 +1,7 @@
 """Records: what one stage writes and the next one reads. Each array declares its file, shape and dtype.
 
-Letters: N images, K classes, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped files.
+Letters: N images, K classes, W common names, C micro-clusters, M meta-clusters, D embedding dimensions, S skipped
+files.
 A letter means the same length everywhere within a record, and row i is image i in all of them.
 """
 
@@ -89,13 +90,18 @@ class Embeddings(EmbeddingRows):
 
 @dataclass(frozen=True)
 class Texts(Record):
-    """The classes as an encoder sees them: `prompts` maps each class name, in order, to its prompts."""
+    """The classes as an encoder sees them: `prompts` maps each class name, in order, to its prompts.
+
+    `common_embeddings` are of common names, by which strangers are found; imported ones alone are kept here.
+    """
 
     stage: ClassVar[str] = "text"
     command: ClassVar[str] = "annotate refine --classes A,B"
     text_embeddings: Floats = artifact("text_embeddings.npy", "K D", "float32", rows="unit")
     prompts: dict[str, list[str]] = artifact("prompts.json", "K")
     prompt_set: str = artifact()
+    common_embeddings: Floats | None = artifact("common_embeddings.npy", "W D", "float32", rows="unit", optional=True)
+    common_names: list[str] | None = artifact("common_names.json", "W", optional=True)
 
     @property
     def class_names(self) -> list[str]:
@@ -138,8 +144,10 @@ class Note(TypedDict):
 class Refinement(Record):
     """A label for every image, with the prototypes that gave it.
 
-    `unfit` numbers the groups of images that look alike and fit none of the names, -1 for all others; None where there
-    is no such group, or nobody looked.
+    `fit` says how well the names explain an image beside common names, from 1 to 0; None where common names are not
+    known to the model. `strangers` numbers the groups of images that fit none of the names, -1 for all others; None
+    where nobody looked. `looks_like` are the common names of each group, the nearest first; none where they are not
+    known.
 
     Where images times classes are too many, `probabilities` are the 16 largest of each image (N, 16), the largest
     first, and `top_classes` their classes; otherwise all of them (N, K).
@@ -160,7 +168,9 @@ class Refinement(Record):
     temperature: float = artifact()
     notes: list[Note] = artifact()
     top_classes: npt.NDArray[np.int32] | None = artifact("top_classes.npy", "N T", "int32", optional=True)
-    unfit: Ints | None = artifact("unfit.npy", "N", "int64", optional=True)
+    fit: Floats | None = artifact("fit.npy", "N", "float32", optional=True)
+    strangers: Ints | None = artifact("strangers.npy", "N", "int64", optional=True)
+    looks_like: list[list[str]] | None = artifact(optional=True)
     answers: Ints | None = artifact("answers.npy", "N", "int64", optional=True)
     labels_without_answer: Ints | None = artifact("labels_without_answer.npy", "N", "int64", optional=True)
     confidences_without_answer: Floats | None = artifact(
@@ -183,6 +193,11 @@ class Refinement(Record):
     def outside(self) -> npt.NDArray[np.bool_]:
         """(N,) whether somebody said that the image shows none of the classes."""
         return np.zeros(len(self.labels), np.bool_) if self.answers is None else self.answers == OUTSIDE
+
+    @property
+    def strange(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether an image fits none of the names."""
+        return np.zeros(len(self.labels), np.bool_) if self.strangers is None else self.strangers >= 0
 
     @property
     def mean_confidence(self) -> float | None:
@@ -223,7 +238,10 @@ class Duplicates(Record):
 
 @dataclass(frozen=True)
 class Organized(Record):
-    """Where the last dataset went, and how many images are in each class folder and split."""
+    """Where the last dataset went, and how many images are in each class folder and split.
+
+    Of the images `strangers` fit none of the names, and `unknown` are put aside for it.
+    """
 
     stage: ClassVar[str] = "organize"
     command: ClassVar[str] = "annotate organize OUTPUT"
@@ -232,6 +250,8 @@ class Organized(Record):
     folders: dict[str, int] = artifact()
     link: str = artifact()
     splits: dict[str, int] = artifact()
+    strangers: int | None = artifact(optional=True)
+    unknown: int | None = artifact(optional=True)
 
 
 @dataclass(frozen=True)

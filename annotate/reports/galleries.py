@@ -17,6 +17,7 @@ from annotate.images.allowance import FILE_MEMORY, UNKNOWN_FILE
 from annotate.kernels.vectors import Ints
 from annotate.progress import Progress
 from annotate.records import Embeddings, Refinement, Texts
+from annotate.reports.strangers import SHOWN_GROUPS, least_fitting_rows, rows_of_groups
 from annotate.reports.summary import judged_by, runners_up
 from annotate.reports.truth import UNKNOWN, Truth
 
@@ -70,6 +71,8 @@ class Galleries:
     least_certain: Gallery
     mistakes: Gallery | None
     classes: list[Gallery]
+    strangers: list[Gallery] = field(default_factory=list)
+    least_fitting: Gallery | None = None
     empty: list[str] = field(default_factory=list)
     left_out: int = 0
     pictures: bool = True
@@ -116,7 +119,9 @@ def make_galleries(
     if truth:
         choices.append(mistakes(refinement, truth))
     of_class = class_choices(refinement, texts.class_names, per_class) if per_class else []
-    rows = np.unique(np.concatenate([choice.rows for choice in (*choices, *of_class)]))
+    strange = stranger_choices(refinement, per_class) if per_class else []
+    fitting = Choice("least fitting", len(counted), least_fitting_rows(refinement)[:per_class])
+    rows = np.unique(np.concatenate([choice.rows for choice in (*choices, *of_class, *strange, fitting)]))
     pictures = read_thumbnails(images, rows, max_megapixels, progress)
     tiles = dict(zip(rows.tolist(), make_tiles(rows, images, texts, refinement, truth, pictures), strict=True))
     least, *others = [laid_out(choice, tiles) for choice in (*choices, *of_class)]
@@ -125,6 +130,8 @@ def make_galleries(
         least_certain=least,
         mistakes=others.pop(0) if truth else None,
         classes=others,
+        strangers=[laid_out(choice, tiles) for choice in strange],
+        least_fitting=laid_out(fitting, tiles) if refinement.strangers is None and len(fitting.rows) else None,
         empty=[name for name, count in zip(texts.class_names, counts, strict=True) if not count],
         left_out=int((counts > 0).sum()) - len(of_class) if per_class else 0,
         pictures=not pictures or any(picture.source for picture in pictures.values()),
@@ -154,6 +161,15 @@ def class_choices(refinement: Refinement, names: Sequence[str], per_class: int) 
         Choice(names[k], int(counts[k]), pick_evenly(by_class[ends[k] - counts[k] : ends[k]], per_class))
         for k in np.sort(largest)
         if counts[k]
+    ]
+
+
+def stranger_choices(refinement: Refinement, per_group: int) -> list[Choice]:
+    """For each of the largest groups that fit none of the names: what it looks like, and its least fitting images."""
+    looks = refinement.looks_like or []
+    return [
+        Choice(", ".join(looks[group]) if looks else "", len(rows), rows[:per_group])
+        for group, rows in enumerate(rows_of_groups(refinement)[:SHOWN_GROUPS])
     ]
 
 

@@ -18,6 +18,7 @@ from annotate.reports.columns import (
     whole_percent,
     wrapped,
 )
+from annotate.reports.strangers import strangers_section
 
 SKIPPED = LISTED = 20  # skipped files and given images that fit on a screen; report.json has all
 CERTAINTY = "certainty is how sure the model itself is in each pass; it is not yet the confidence above"
@@ -40,6 +41,7 @@ def text_report(summary: dict[str, Any]) -> str:
     ]
     parts += [
         classes_section(summary),
+        strangers_section(summary),
         confidence_section(summary),
         convergence_section(summary),
         skipped_section(summary),
@@ -58,6 +60,8 @@ def headline(summary: dict[str, Any]) -> list[str]:
     if summary["given"]:
         count = summary["given"]["images"]
         rows.append(("given", f"the class of {count:,} image{'s' * (count != 1)}, listed below"))
+    if summary["strangers"] and summary["strangers"]["images"]:
+        rows.append(("strangers", f"{summary['strangers']['images']:,} fit none of the names, shown below"))
     if summary["skipped"]:
         rows.append(("skipped", f"{len(summary['skipped']):,}, listed below"))
     if summary["truth"]:

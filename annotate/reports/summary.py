@@ -20,6 +20,7 @@ from annotate.kernels.scores import confusion, precision_recall
 from annotate.kernels.statistics import percentiles, statistics
 from annotate.kernels.vectors import Floats, Ints
 from annotate.records import Clusters, Embeddings, Note, Refinement, Texts
+from annotate.reports.strangers import strangers_of
 from annotate.reports.truth import UNKNOWN, Truth
 
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # of the images, kept by confidence
@@ -69,6 +70,7 @@ def summarize(
         "clusters": cluster_counts(clusters) if clusters else None,
         "skipped": images.skipped,
         "warnings": report_warnings(refinement, counts, names),
+        "strangers": strangers_of(images, refinement, names, least_fitting=least_certain),
         "least_certain": doubts(images, texts, refinement, doubtful),
         "truth": truth_scores(refinement, truth, names) if truth else None,
     }

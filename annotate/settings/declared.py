@@ -150,6 +150,10 @@ class RefineSettings(Struct, frozen=True):
             means="balanced",
         ),
     ] = "free"
+    strangers: Annotated[
+        Literal["look", "skip"],
+        about("Whether to look for images that fit none of the names, among up to 50,000 images"),
+    ] = "look"
     cluster_weights: Annotated[
         Literal["equal", "size"], about("How clusters count in soft: all the same, or by their images")
     ] = "equal"
@@ -186,7 +190,10 @@ class OrganizeSettings(Struct, frozen=True):
     ] = "copy"
     unknown: Annotated[
         Literal["keep", "apart"],
-        about("Whether images that fit none of the names go to a folder `unknown`", flag="--unknown", means="apart"),
+        about(
+            "Where images that fit none of the names go: to their likeliest class, or apart in `unknown`",
+            flag="--unknown",
+        ),
     ] = "keep"
     min_confidence: Annotated[
         float,

@@ -221,8 +221,8 @@ def said_of(
     if settings.what != "labels" and labels.answers is not None:
         answers = [k if k >= 0 else None for k in labels.answers.tolist()]
     strange = labels.outside
-    if organize.unknown == "apart" and labels.unfit is not None:
-        strange = strange | (labels.unfit >= 0)
+    if organize.unknown == "apart":
+        strange = strange | labels.strange
     if settings.what != "answers":
         for row in np.flatnonzero((confident >= organize.min_confidence) & ~strange).tolist():
             proposals[row], sure[row] = int(called[row]), float(confident[row])

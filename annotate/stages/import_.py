@@ -6,12 +6,14 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from annotate.classes.common import common_names as own_common_names
 from annotate.classes.names import clean_class_names
 from annotate.errors import Hint, InputError, printable
 from annotate.kernels.blocks import BLOCK, slices
@@ -54,6 +56,8 @@ def import_embeddings(
     image_paths: Path,
     text_embeddings: Path | None = None,
     classes: Sequence[str] = (),
+    common: Path | None = None,
+    common_names: Sequence[str] = (),
     cluster_files: Mapping[str, Path] | None = None,
     logit_scale: float = CLIP_LOGIT_SCALE,
     force: bool = False,
@@ -63,6 +67,8 @@ def import_embeddings(
     embeddings       .npy (N, D), any float type; rows are normalised
     image_paths      a list as `embed` takes it, or JSON: a list, or an object that holds one
     text_embeddings  .npy (K, D), a row per class name
+    common           .npy (W, D), a row per common name, by which images are found that fit none of the classes
+    common_names     W; annotate's own list (annotate/classes/common.txt) unless given
     cluster_files    micro_assignments, meta_assignments (N,) and micro_centroids, meta_centroids (C, D)
     logit_scale      of the model that made them; 100 for CLIP
     raises           InputError that names file and row
@@ -93,7 +99,13 @@ def import_embeddings(
         raise InputError(
             f"{printable(image_paths)}: {printable(duplicate)} is listed twice", hint="give each image once"
         )
+    if common is not None and text_embeddings is None:
+        raise InputError(
+            "common names are compared with the classes: --text-embeddings is missing", hint="add --text-embeddings"
+        )
     texts = imported_texts(text_embeddings, classes, rows.shape[1], progress) if text_embeddings else None
+    if texts and common:
+        texts = with_common_names(texts, common, common_names, progress)
     clusters = imported_clusters(cluster_files or {}, rows)
 
     digest = file_digest(embeddings)
@@ -115,7 +127,11 @@ def import_embeddings(
         of_these = workspace.digests("embed", "embeddings.npy")
         if text_embeddings and (made := texts):
             inputs = {**of_these, "text embeddings": file_digest(text_embeddings)}
-            context.make(Imported(lambda: made, Texts, {"classes": list(made.prompts)}, inputs), force=force)
+            config: dict[str, Any] = {"classes": list(made.prompts)}
+            if common:
+                inputs["common embeddings"] = file_digest(common)
+                config["common names"] = content_digest(made.common_names)
+            context.make(Imported(lambda: made, Texts, config, inputs), force=force)
         if cluster_files and (grouped := clusters):
             inputs = of_these | {name: file_digest(path) for name, path in sorted(cluster_files.items())}
             context.make(Imported(lambda: grouped, Clusters, {}, inputs), force=force)
@@ -265,6 +281,18 @@ def imported_texts(path: Path, classes: Sequence[str], d: int, progress: Progres
             hint="give one row for each class, in order",
         )
     return Texts(rows, {name: [] for name in names}, IMPORTED)
+
+
+def with_common_names(texts: Texts, path: Path, names: Sequence[str], progress: Progress) -> Texts:
+    """The texts with common names, whose embeddings are in a file."""
+    named = list(names) or own_common_names()
+    rows, d = read_rows(path, progress), texts.text_embeddings.shape[1]
+    if rows.shape != (len(named), d):
+        raise InputError(
+            f"{printable(path)} has shape {rows.shape}, {len(named):,} common names need ({len(named)}, {d})",
+            hint="give one row for each name, in order: those of --common-names, or of annotate's own list",
+        )
+    return replace(texts, common_embeddings=rows.astype(np.float32), common_names=named)
 
 
 def imported_clusters(files: Mapping[str, Path], rows: Floats) -> Clusters | None:

@@ -42,7 +42,7 @@ from annotate.workspace.plan import Plan, State, json_text
 
 NOT_SEARCHED: Note = {
     "message": "nobody looked for images that fit none of the names: all go to their likeliest class",
-    "hint": "run `annotate refine --method transductive` first; it looks among up to 50,000 images",
+    "hint": "`annotate refine` looks among up to 50,000 images, unless refine.strangers says not to",
 }
 
 
@@ -70,13 +70,22 @@ class Material:
     @property
     def outcome(self) -> Organized:
         counts, parts = self.layout.counts, self.layout.split_counts
-        return Organized(os.path.abspath(self.output), len(self.layout.places), counts, self.settings.link, parts)
+        strangers = int(self.labels.strange.sum())
+        return Organized(
+            os.path.abspath(self.output),
+            len(self.layout.places),
+            counts,
+            self.settings.link,
+            parts,
+            strangers,
+            strangers if self.settings.unknown == "apart" else 0,
+        )
 
 
 class Organize(Stage[Organized]):
     """The dataset, in a folder of its own, `output`."""
 
-    name, record, version, after = "organize", Organized, 6, ("embed", "text", "refine", "duplicates")
+    name, record, version, after = "organize", Organized, 7, ("embed", "text", "refine", "duplicates")
     asks, sections, packages = ("output",), ("organize", "answers"), ("pillow",)
 
     @contextmanager
@@ -192,7 +201,7 @@ STAGE = Organize()
 
 def notes_on(found: Material) -> list[Note]:
     """What a user should know of a dataset."""
-    unsearched = found.settings.unknown == "apart" and found.labels.unfit is None
+    unsearched = found.settings.unknown == "apart" and found.labels.strangers is None
     copies: Note = {
         "message": f"copies of images that are in the dataset were left out: {found.left_out:,}",
         "hint": "duplicates/groups.csv in the workspace lists them",

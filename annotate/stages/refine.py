@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 
 from annotate.engines import open_workers
-from annotate.errors import ConfigError, Hint, StaleArtifact
+from annotate.errors import ConfigError, Hint, InputError, StaleArtifact
 from annotate.kernels.blocks import one_thread_per_product
 from annotate.kernels.neighbours import COMPARE_ALL_UP_TO, nearest_neighbours, neighbour_graph, recall
 from annotate.kernels.transduction import NEIGHBOURS
+from annotate.kernels.unfit import SMALLEST_GROUP
 from annotate.methods import METHODS
 from annotate.methods.material import Course, Material, Method
+from annotate.methods.strangers import with_strangers
 from annotate.methods.transductive import Neighbours
 from annotate.progress import Progress
 from annotate.records import IMPORTED, Clusters, EmbeddingRows, Embeddings, Refinement, Texts
 from annotate.settings.declared import EngineSettings, RefineSettings
 from annotate.stages import AnyStage, Context, Stage, answers, cache
+from annotate.stages.background import background, is_looked_for, list_digest
 from annotate.stages.cluster import STAGE as CLUSTER
 from annotate.stages.ensemble import (
     check_method,
@@ -144,6 +147,9 @@ class Refine(Stage[Refinement]):
         if method.iterations:
             knobs["iterations"] = settings.iterations or method.iterations
         knobs |= {name: getattr(settings, name) for name in method.settings}
+        if is_looked_for(context, images):
+            knobs |= {"strangers": settings.strangers, "common names": list_digest(texts)}
+            inputs |= workspace.digests("text", "common_embeddings.npy")
         if "clusters" in method.needs:
             inputs |= workspace.digests("cluster", "micro_assignments.npy", "micro_centroids.npy", "meta_centroids.npy")
         beside = {"classes": list(classes), "also": [os.path.abspath(place) for place in also]}
@@ -170,6 +176,10 @@ class Refine(Stage[Refinement]):
                 needed["neighbours"] = own_graph(workspace, x, ready.key, context.progress)
             course = Course(ready.settings, ready.iterations, folder, context.progress)
             made = method.label(material, course, **needed)
+            if is_looked_for(context, images):
+                # Several models have no common names of theirs together: their strangers are found by groups.
+                common = None if others else background(context, images, texts)
+                made = with_strangers(made, material, common, needed.get("neighbours"))
         made = of_first(made, images.embeddings.shape[1]) if others else made
         people = {str(row): who for row, who in ready.answers.people.items()} if ready.answers else {}
         return replace(made, answered_by=people) if people else made
@@ -241,6 +251,29 @@ def own_graph(workspace: Workspace, images: EmbeddingRows, key: str, progress: P
         cache.write(kept, stored)
         cache.keep_only(kept, "neighbours-*")
     return Neighbours(neighbour_graph(stored["nearest"], stored["cosines"]), float(stored["recall"]))
+
+
+def classes_and_looks(context: Context, classes: Sequence[str]) -> list[str]:
+    """The classes, and what images look like that fit none of them: the nearest common name of each group.
+
+    classes  those of the labels that are there unless given
+    raises   InputError where there are no labels, or no such images
+    """
+    workspace = context.workspace
+    _, texts, labels = read_labelled(workspace)
+    if not labels.looks_like or labels.strangers is None:
+        raise InputError(
+            "no common name is known of images that fit none of the classes: there is no class to add",
+            hint=Hint(
+                "label the images first; the report says whether such images were looked for",
+                "run `annotate refine` first; `annotate report` says whether it looked for such images",
+            ),
+        )
+    names = list(classes or texts.class_names)
+    taken, counts = {name.lower() for name in names}, np.bincount(labels.strangers[labels.strange])
+    large = counts >= min(SMALLEST_GROUP, counts.max())  # fewer images are no class
+    looks = [looks[0] for looks, enough in zip(labels.looks_like, large, strict=True) if enough]
+    return names + [name for name in looks if name.lower() not in taken]
 
 
 def check_dimensions(images: EmbeddingRows, texts: Texts) -> None:

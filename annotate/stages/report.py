@@ -60,7 +60,7 @@ class Report(Stage[Reported]):
     each bears the name of a class; `none` is for neither.
     """
 
-    name, record, version, after = "report", Reported, 6, ("embed", "text", "cluster", "refine")
+    name, record, version, after = "report", Reported, 7, ("embed", "text", "cluster", "refine")
     asks, sections, packages = ("truth",), ("report",), ("pillow",)
 
     def plan(self, context: Context, *, force: bool = False, truth: Path | None = None, **asked: Any) -> Plan:

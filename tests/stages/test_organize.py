@@ -338,9 +338,9 @@ def strangers(plant: Callable[..., Workspace], tmp_path: Path, names: list[str])
 def test_images_that_fit_no_name_go_apart_where_that_is_asked(plant: Plant, tmp_path: Path, last: str) -> None:
     kinds = strangers(plant, tmp_path, [*"abcdefghi", last])
     made = Workspace().read(Refinement)
-    assert made.unfit is not None
-    assert "look alike and fit none of the class names" in made.notes[-1]["message"]
-    apart = np.flatnonzero(made.unfit >= 0)
+    assert made.strangers is not None
+    assert "fit none of the class names" in made.notes[-1]["message"]
+    apart = np.flatnonzero(made.strangers >= 0)
     assert (kinds[apart] == 10).all() and len(apart) > 30
 
     kept = annotate.organize("kept")
@@ -373,8 +373,8 @@ def test_an_image_whose_class_is_given_is_no_stranger(plant: Plant, tmp_path: Pa
     given = np.flatnonzero(kinds == 10)[:6]
     Path("known.csv").write_text("path,class\n" + "".join(f"{paths[i]},a\n" for i in given))
     made = annotate.refine(given="known.csv")
-    assert made.unfit is not None
-    assert (made.unfit[given] == -1).all()
+    assert made.strangers is not None
+    assert (made.strangers[given] == -1).all()
     annotate.organize("out", unknown="apart")
     assert not {f"{i:05}.png" for i in given} & {path.name for path in Path("out/unknown").iterdir()}
     assert "unknown/" in Path("out/report.txt").read_text()
