@@ -56,9 +56,10 @@ class Neighbours:
 def label(material: Material, course: Course, *, neighbours: Neighbours) -> Refinement:
     """Label all images together; confidence comes from the evidence for each label, unless a temperature is given."""
     asked, names = course.settings, material.texts.class_names
-    first, last, history = run_passes(passes_of(material, course, neighbours), material, course)
-    judged = judged_apart(material, course, neighbours)
-    sure = by_evidence(material, neighbours, first, last, judged)
+    judged = judged_apart(material, course, neighbours) if len(material.answered) else {}
+    listened, as_labelled = whom_to_believe(material, course, neighbours, judged)
+    first, last, history = run_passes(passes_of(listened, course, neighbours), material, course)
+    sure = by_evidence(material, neighbours, first, last, as_labelled)
     if asked.temperature is None:
         blocks = as_sure_as_evidence(material, last, sure)
     else:
@@ -101,6 +102,29 @@ def passes_of(material: Material, course: Course, neighbours: Neighbours) -> Ite
     )
 
 
+def whom_to_believe(
+    material: Material, course: Course, neighbours: Neighbours, judged: Judged
+) -> tuple[Material, Judged]:
+    """The images with the answers that labelling learns from: all of them, or none where words alone do better.
+
+    Both are compared on the answered images, each judged without its own answer. Where words are right already, a few
+    answers can teach less than they spoil.
+
+    judged   of `judged_apart`; it is what people are told of an answered image, since no choice heard its own answer
+    returns  also what the answered images are called, and how surely, by what labels the others, (M,)
+    """
+    rows = material.answered
+    if not len(rows):
+        return material, {}
+    unheard = replace(material, answers=np.full_like(material.answers, -1))
+    first, *_, last = passes_of(unheard, course, neighbours)
+    answers = material.answers[rows]
+    if (last.labels[rows] == answers).sum() <= (judged["labels"] == answers).sum():
+        return material, judged
+    sure = np.maximum(evidence_alone(unheard, neighbours, first, last)[rows], 1 / material.shape[1])
+    return unheard, {"labels": last.labels[rows], "confidences": sure}
+
+
 def judged_apart(material: Material, course: Course, neighbours: Neighbours) -> Judged:
     """What the answered images would be called without their own answers, and how surely, (M,).
 
@@ -116,7 +140,7 @@ def judged_apart(material: Material, course: Course, neighbours: Neighbours) -> 
         first, *_, last = passes_of(others, course, neighbours)
         labels[mine] = last.labels[rows[mine]]
         sure[mine] = evidence_alone(others, neighbours, first, last)[rows[mine]]
-    return {"labels": labels, "confidences": np.maximum(sure, 1 / material.shape[1])} if len(rows) else {}
+    return {"labels": labels, "confidences": np.maximum(sure, 1 / material.shape[1])}
 
 
 def by_evidence(
@@ -124,7 +148,7 @@ def by_evidence(
 ) -> Doubles:
     """How sure the evidence makes every label, (N,), corrected by how often it is right of the answered images.
 
-    judged  of `judged_apart`
+    judged  of `whom_to_believe`
     """
     sure, rows, k = evidence_alone(material, neighbours, first, last), material.answered, material.shape[1]
     if not len(rows):
