@@ -19,6 +19,8 @@ from PIL import Image
 
 from annotate import cli
 from annotate.cli.names import names_from
+from annotate.records import Refinement
+from annotate.workspace import Workspace
 
 
 class Ended:
@@ -140,12 +142,13 @@ def test_classes_without_images_are_no_folders_that_images_are_sorted_into(
 def test_a_command_ends_with_what_is_done_how_sure_it_is_and_what_is_next(
     annotate: Command, photos: Path, checkpoint: Path
 ) -> None:
-    run = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "none", "-w", "a b")
+    alike = ("--set", "refine.strangers=skip")  # a model of random weights finds strangers anywhere
+    run = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "none", "-w", "a b", *alike)
     where, sure, then = run.out.splitlines()[-3:]
     assert re.fullmatch(r"12 images are sorted into (1 folder|2 folders) of out/", where)
     assert re.fullmatch(r"mean confidence is \d+\.\d %; (no label is|1 label is|\d+ labels are) below 50 %", sure)
     assert then == "next: open a b/report/report.html in a browser to see what to check"
-    labelled, again, then = annotate("refine", "-w", "a b").out.splitlines()
+    labelled, again, then = annotate("refine", "-w", "a b", *alike).out.splitlines()
     assert labelled == "12 images are labelled with 2 classes by the method 'transductive'"
     assert again == sure
     assert then == "next: `annotate report -w 'a b'` to check them, `annotate organize OUTPUT -w 'a b'` to sort them"
@@ -153,6 +156,18 @@ def test_a_command_ends_with_what_is_done_how_sure_it_is_and_what_is_next(
     assert re.fullmatch(r"12 images are sorted into (1 folder|2 folders) of out/ \(copy\)", where)
     assert re.fullmatch(r"train \d+, val \d+, test \d+ in out/splits/", splits)
     assert then == "next: `annotate report -w 'a b'` shows what to check; then train with out/splits/"
+
+
+def test_images_that_fit_none_of_the_names_are_told_before_the_last_line(
+    annotate: Command, photos: Path, checkpoint: Path
+) -> None:
+    run = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "none")
+    strange = int((Workspace().read(Refinement).strange).sum())
+    assert strange  # to a model of random weights
+    assert run.out.splitlines()[-2] == f"{strange} images fit none of the names: `--unknown apart` puts them aside"
+    assert re.search(r"^class +images +share +fit none$", run.out, re.MULTILINE)
+    apart = annotate("organize", "out", "--unknown", "apart")
+    assert apart.out.splitlines()[-2] == f"{strange} images fit none of the names: put aside in unknown/"
 
 
 def test_where_every_class_was_given_there_is_nothing_to_be_sure_of(
@@ -224,7 +239,7 @@ def test_the_settings_file_of_the_working_folder_is_read_and_named(
 
 def test_a_dry_run_prints_the_plan(annotate: Command, photos: Path, checkpoint: Path) -> None:
     annotate("embed", photos, "--model", checkpoint, "-c", "red,green")
-    annotate("refine")
+    annotate("refine", "--set", "refine.strangers=skip")
     ended = annotate("organize", "out", "--dry-run", "--splits", "50,25,25")
     assert re.search(r"^12 images would be sorted into (1 folder|2 folders) of out/ \(copy\)$", ended.out, re.MULTILINE)
     splits = r"train \d+, val \d+, test \d+ in out/splits/"
