@@ -90,7 +90,7 @@ def test_run_does_it_all_and_the_second_time_nothing(annotate: Command, photos: 
     before = files(Path("artifacts")) | files(Path("out"))
     second = annotate("run", photos, "out", "red", "green", "--model", checkpoint, "--truth", "folders")
     assert second.out == first.out
-    assert second.err.count("is fresh, skipped") == 5
+    assert second.err.count("is fresh, skipped") == 6
     assert files(Path("artifacts")) | files(Path("out")) == before
 
 
@@ -102,7 +102,7 @@ def test_run_takes_what_its_stages_take(annotate: Command, photos: Path, checkpo
     manifest = {
         stage: json.loads(Path("artifacts", stage, "manifest.json").read_text()) for stage in ("refine", "organize")
     }
-    assert "given labels" in manifest["refine"]["inputs"]
+    assert "answers" in manifest["refine"]["inputs"]
     assert manifest["refine"]["config"]["class_sizes"] == "balanced"
     assert manifest["organize"]["config"]["unknown"] == "apart"
 
