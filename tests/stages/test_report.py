@@ -143,7 +143,7 @@ def test_a_report_is_a_text_a_page_numbers_and_figures(workspace: Workspace) -> 
     record = report(workspace, Config())
     folder = workspace.root / "report"
     assert {path.name for path in folder.iterdir()} == {
-        "report.txt", "report.html", "report.json", "figures", "manifest.json",
+        "report.txt", "report.html", "report.json", "results.csv", "figures", "manifest.json",
     }  # fmt: skip
     assert json.loads(written(workspace, "report.json")) == record.summary
     assert {path.name for path in (folder / "figures").iterdir()} == set(record.figures)
