@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -14,6 +15,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from annotate.sources.demo.photos import everyday_photos
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -40,10 +44,16 @@ def name_of(page: Path) -> str:
 
 @pytest.fixture
 def reader(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: photos of cats and dogs, what the pages name beside them, annotate on the path."""
-    (photos / "red").rename(photos / "cat")
-    (photos / "green").rename(photos / "dog")
-    shutil.rmtree(photos / "blue")
+    """A reader's folder: photos of cats and dogs, what the pages name beside them, annotate on the path.
+
+    The photos are of apples and trucks: none of cats and dogs come with annotate, and these, too, it tells apart.
+    """
+    shutil.rmtree(photos)
+    shown = everyday_photos().values()
+    for name, what in (("cat", "apple"), ("dog", "truck")):
+        (photos / name).mkdir(parents=True)
+        for i, photo in enumerate([photo for photo in shown if photo.class_name == what][:4]):
+            Image.open(io.BytesIO(photo.content())).save(photos / name / f"{i}.png")
     paths = [f"photos/{p.parent.name}/{p.name}" for p in sorted(photos.rglob("*.png"))]
     rows = [f"{path},{Path(path).parent.name}" for path in paths]
     (tmp_path / "truth.csv").write_text("\n".join(["path,class", *rows]) + "\n")
