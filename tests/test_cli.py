@@ -430,6 +430,8 @@ def test_ctrl_c_at_any_time_loses_nothing_and_the_next_run_finishes(photos: Path
         time.sleep(wait)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
+        if "Could not import runpy module" in err:  # Python itself had not begun yet
+            continue
         assert process.returncode in (0, 130, -signal.SIGINT), err
         interrupted += process.returncode == 130
         assert "Traceback" not in err or process.returncode == -signal.SIGINT or wait < 1

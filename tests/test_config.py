@@ -168,13 +168,13 @@ def test_what_is_no_list_of_class_names_is_refused_with_a_line(names: object) ->
 
 
 def test_a_bare_name_is_the_setting_of_its_section() -> None:
-    named = {"method": "direct", "model": "tiny", "engine": "ray", "balanced": True, "unknown": False, "splits": (1,)}
+    named = {"method": "direct", "model": "tiny", "engine": "ray", "balanced": True, "unknown": "apart", "splits": (1,)}
     assert by_section("run", named, [*sections()], []) == {
         "refine.method": "direct",
         "embed.model": "tiny",
         "engine.name": "ray",
         "refine.class_sizes": "balanced",
-        "organize.unknown": "keep",
+        "organize.unknown": "apart",
         "organize.splits": (1,),
     }
 

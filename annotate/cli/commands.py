@@ -131,7 +131,10 @@ Files = Annotated[
     dict[str, Path | None],
     Several(
         lambda sections: {
-            name: Annotated[Path | None, option(f".npy file, {holds}.")] for name, holds in FILES.items()
+            **{name: Annotated[Path | None, option(f".npy file, {holds}.")] for name, holds in FILES.items()},
+            "common_names": Annotated[
+                Path | None, option("Common names, one a line; those of annotate's own list unless given.")
+            ],
         },
         dict,
     ),
@@ -145,9 +148,6 @@ def import_(
     image_paths: Annotated[Path, option("Paths, one a line, or a JSON list.")],
     files: Files,
     classes: Classes,
-    common_names: Annotated[
-        Path | None, option("Common names, one a line; those of annotate's own list unless given.", "--common-names")
-    ] = None,
     logit_scale: Annotated[float, typer.Option(help="Of the model that made them; 100 is CLIP's.")] = 100.0,
     workspace: Place = None,
     force: Force = False,
@@ -156,6 +156,7 @@ def import_(
 
     Example: annotate import --embeddings e.npy --image-paths paths.txt --text-embeddings t.npy --classes cat,dog
     """
+    common_names = files.pop("common_names", None)
     made = annotate.import_embeddings(
         embeddings,
         image_paths,

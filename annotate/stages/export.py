@@ -31,12 +31,13 @@ from annotate.exports.upright import measured
 from annotate.exports.writing import write_papers
 from annotate.images import Unreadable
 from annotate.kernels.splits import SPLITS
-from annotate.records import Embeddings, ImageFacts, Note, Refinement, Texts
+from annotate.records import Duplicates, Embeddings, ImageFacts, Note, Refinement, Texts
 from annotate.records.exported import Exported
 from annotate.settings.declared import ExportSettings, OrganizeSettings
 from annotate.stages import Context, reason
 from annotate.stages.answers import known_digest, snapshot_of
 from annotate.stages.boxes import boxes_on
+from annotate.stages.duplicates import STAGE as DUPLICATES
 from annotate.stages.grouping import group_names
 from annotate.stages.refine import read_labelled
 from annotate.workspace.digests import content_digest
@@ -99,8 +100,11 @@ def planned(context: Context, output: Path) -> Plan:
     check_holds_no_image(output, images)
     check_linkable(images, settings.organize.link)
     names = group_names(settings.organize.group_by, images)
-    splitting = Splitting(settings.organize.splits, settings.organize.seed, names)
+    copies = groups_of_copies(context, settings.organize)
+    together = [copies.groups] if copies else []
+    splitting = Splitting(settings.organize.splits, settings.organize.seed, names, together)
     inputs = workspace.digests("embed", "embeddings.npy", "image_paths.txt", "images.json")
+    inputs |= workspace.digests("duplicates", "groups.npy") if copies else {}
     inputs |= {"groups": content_digest(names)} if settings.organize.group_by else {}
     about = (images, form, settings.export, settings.organize, splitting)
     if form.boxes_only:
@@ -113,6 +117,11 @@ def planned(context: Context, output: Path) -> Plan:
         inputs |= {**workspace.digests("text"), **workspace.digests("refine")}
         found = Material(*about, texts.class_names, texts, labels)
     return Plan("export", VERSION, {**asdict(settings.export), **asdict(settings.organize)}, inputs, found=found)
+
+
+def groups_of_copies(context: Context, settings: OrganizeSettings) -> Duplicates | None:
+    """Copies and bursts, which lie in one split as `organize` has them; None where they are kept as they come."""
+    return None if settings.duplicates == "keep" else context.make(DUPLICATES)
 
 
 def form_for(settings: ExportSettings) -> Format:

@@ -101,7 +101,8 @@ def import_embeddings(
         )
     if common is not None and text_embeddings is None:
         raise InputError(
-            "common names are compared with the classes: --text-embeddings is missing", hint="add --text-embeddings"
+            "common names are compared with the classes: --text-embeddings is missing",
+            hint=Hint("give embeddings of the classes, too", "add --text-embeddings"),
         )
     texts = imported_texts(text_embeddings, classes, rows.shape[1], progress) if text_embeddings else None
     if texts and common:
@@ -290,7 +291,7 @@ def with_common_names(texts: Texts, path: Path, names: Sequence[str], progress: 
     if rows.shape != (len(named), d):
         raise InputError(
             f"{printable(path)} has shape {rows.shape}, {len(named):,} common names need ({len(named)}, {d})",
-            hint="give one row for each name, in order: those of --common-names, or of annotate's own list",
+            hint="give one row for each of the common names, in order: the names that you gave, or annotate's own list",
         )
     return replace(texts, common_embeddings=rows.astype(np.float32), common_names=named)
 
