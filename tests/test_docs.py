@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import re
@@ -18,6 +17,7 @@ import pytest
 from PIL import Image
 
 from annotate.sources.demo.photos import everyday_photos
+from benchmarks.toy import docs_reference
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -114,12 +114,7 @@ def test_the_example_of_settings_is_a_file_of_settings(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_reference()
 
 
 @pytest.mark.parametrize("name", ["commands", "settings"])

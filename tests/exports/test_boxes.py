@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from annotate.errors import InputError
-from annotate.exports.boxes import Box, Boxed, Drawings, coco, cvat, hf, label_studio, safe_xml, table, voc, yolo
+from annotate.exports.boxes import Box, Boxed, Drawings, coco, hf, label_studio, safe_xml
 from annotate.exports.boxes.reading import read_boxes
 from annotate.exports.boxes.sketch import Sketch
+from benchmarks.box_formats import WRITERS
 
 Papers = Iterable[tuple[str, Iterable[bytes]]]
-Write = Callable[[Sequence[Boxed], Sequence[str]], Papers]
-WRITERS: dict[str, Write] = {
-    "coco": coco.write,
-    "yolo": yolo.write,
-    "voc": voc.write,
-    "cvat": cvat.write,
-    "label-studio": label_studio.write,
-    "csv": table.write,
-}
 CLASSES = ["zebra", "7", 'a & <b> "c"', "no", "Ü\N{FOX FACE}"]
 SMALLEST = 1.5  # pixels of a side: a box of one pixel and less is one pixel in VOC
 sides = st.floats(0, 1)
