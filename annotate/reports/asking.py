@@ -7,7 +7,6 @@ import functools
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from annotate.records import Embeddings
 from annotate.records.people import Question
 from annotate.reports.galleries import Thumbnail, read_thumbnails
 from annotate.reports.paper import fonts, legible
+from annotate.reports.templates import environment
 
 SIDE = 320  # pixels of a picture on the page
 CELL, GAP, LINES, COLUMNS = 150, 12, 34, 6  # pixels of the drawn sheet; images in a row
@@ -96,13 +96,4 @@ def name_of(path: str) -> str:
 
 @functools.cache
 def template(name: str) -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
+    return environment().get_template(name)

@@ -23,6 +23,7 @@ from annotate.reports.plaintext import (
     most_certain,
     promise,
 )
+from annotate.reports.templates import environment
 
 TEMPLATE = "page.html.j2"
 ROWS = 100  # of a table: classes, skipped files
@@ -61,23 +62,15 @@ def page(summary: Mapping[str, Any], galleries: Galleries, folder: Path, drawn: 
 
 @functools.cache
 def template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment()
+    templates.filters |= {
         "about": unbroken(about),
         "bounds": unbroken(bounds),
         "given_as": unbroken(given_as),
         "percent": unbroken(percent),
         "whole_percent": unbroken(whole_percent),
     }
-    return environment.get_template(TEMPLATE)
+    return templates.get_template(TEMPLATE)
 
 
 def unbroken(shown: Callable[[Any], str]) -> Callable[[Any], str]:
