@@ -97,7 +97,7 @@ def soft(
     workspace: Place = None,
     config: ConfigFile = None,
 ) -> None:
-    """Find soft labels with few votes, given by a simulated oracle.
+    """Find soft labels with few votes of a simulated oracle.
 
     The images of the file must be embedded before.
 

@@ -1,4 +1,4 @@
-"""duplicates: which images are copies of one picture, nearly so, or of one burst, for splits that do not leak."""
+"""duplicates: find copies of a picture, and bursts of pictures."""
 
 from __future__ import annotations
 
